@@ -1,0 +1,511 @@
+//! The epoll driver: the same operations on readiness, for where io_uring is refused.
+
+use crate::RingOptions;
+use crate::driver::{Arrival, Driver, Event, Wait};
+use crate::handle::Handle;
+use crate::lane::Lane;
+use crate::op::{Connect, Gather, Interest, Op};
+use crate::slice::Pool;
+use crate::slots::{OpId, Slots};
+use crate::socket;
+use crate::wake::Waker;
+use std::collections::VecDeque;
+use std::io;
+use std::net::Shutdown;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+
+/// Connections taken from one listener before others get their turn.
+const ACCEPT_BATCH: usize = 64;
+
+/// Buffers filled from one connection before others get their turn.
+const STREAM_BATCH: usize = 8;
+
+/// Events taken from the kernel at once.
+const EVENTS: usize = 256;
+
+/// Marks the waker's descriptor among the events.
+const WAKE: u64 = u64::MAX;
+
+/// Edge-triggered epoll with the readiness it knows of.
+pub(crate) struct Epoll {
+    epoll: OwnedFd,
+    pool: Pool,
+    stream_buffer_bytes: usize,
+    waker: Waker,
+    woken: bool,
+    lane: Lane,
+    states: Vec<State>,
+    /// Operations that may make progress now.
+    ready: VecDeque<OpId>,
+    cancels: VecDeque<OpId>,
+    /// Ended outside of `poll`.
+    ended: Vec<Event>,
+    found: Vec<libc::epoll_event>,
+}
+
+/// What is known of one descriptor.
+#[derive(Clone, Copy, Default)]
+struct State {
+    serial: u32,
+    is_registered: bool,
+    is_readable: bool,
+    is_writable: bool,
+    /// The peer has finished sending, or the connection is broken: reading gets an answer at once.
+    is_hung_up: bool,
+    /// The connection is broken: writing gets an error at once.
+    is_broken: bool,
+    input: Option<OpId>,
+    output: Option<OpId>,
+}
+
+/// How far an attempt came.
+enum Attempt {
+    /// Last completion.
+    Ended(i32, Arrival),
+    /// Needs readiness first.
+    Waits,
+    /// Used up its turn.
+    Again,
+}
+
+impl State {
+    fn waits(&self, id: OpId) -> bool {
+        self.input == Some(id) || self.output == Some(id)
+    }
+}
+
+impl Epoll {
+    pub(crate) fn new(options: &RingOptions, pool: Pool, waker: Waker) -> io::Result<Self> {
+        // SAFETY: I6: no memory is passed.
+        let fd = socket::check(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) })?;
+        // SAFETY: I5: a descriptor the kernel just made for us.
+        let epoll = unsafe { OwnedFd::from_raw_fd(fd) };
+        control(&epoll, waker.raw(), libc::EPOLLIN, WAKE)?;
+        let lane = Lane::new(waker.clone());
+        Ok(Self {
+            epoll,
+            pool,
+            stream_buffer_bytes: options.stream_buffer_bytes,
+            waker,
+            woken: false,
+            lane,
+            states: Vec::new(),
+            ready: VecDeque::new(),
+            cancels: VecDeque::new(),
+            ended: Vec::new(),
+            found: vec![libc::epoll_event { events: 0, u64: 0 }; EVENTS],
+        })
+    }
+
+    /// The state of a descriptor; fresh when the number has been used for another one before.
+    fn state(&mut self, handle: &Handle) -> &mut State {
+        let index = usize::try_from(handle.raw()).unwrap_or(0);
+        if index >= self.states.len() {
+            self.states.resize(index + 1, State::default());
+        }
+        let state = &mut self.states[index];
+        if state.serial != handle.serial() {
+            *state =
+                State { serial: handle.serial(), is_readable: true, is_writable: true, ..State::default() };
+        }
+        state
+    }
+
+    fn start(&mut self, id: OpId, op: &mut Op) -> io::Result<()> {
+        if let Some(started) = self.lane.start(id, op) {
+            return started;
+        }
+        let (handle, interest) = target(op);
+        let handle = handle.clone();
+        let attempts_first = !matches!(op, Op::Stream { .. });
+        let state = self.state(&handle);
+        let place = match interest {
+            Interest::Readable => &mut state.input,
+            Interest::Writable => &mut state.output,
+        };
+        if place.is_some() {
+            // One operation a direction: a second would steal the first one's bytes.
+            return Err(io::Error::from_raw_os_error(libc::EBUSY));
+        }
+        *place = Some(id);
+        if !state.is_registered {
+            state.is_registered = true;
+            let data = u64::from(state.serial) << 32 | u64::from(handle.raw().unsigned_abs());
+            // Registering reports what is ready already, so a stream needs no attempt of its own.
+            state.is_readable = attempts_first;
+            let events = libc::EPOLLIN | libc::EPOLLOUT | libc::EPOLLRDHUP | libc::EPOLLET;
+            if let Err(error) = control(&self.epoll, handle.raw(), events, data) {
+                *self.state(&handle) = State::default();
+                return Err(error);
+            }
+        }
+        let state = self.state(&handle);
+        let is_ready = match interest {
+            Interest::Readable => state.is_readable || state.is_hung_up,
+            Interest::Writable => state.is_writable || state.is_broken,
+        };
+        if is_ready {
+            self.ready.push_back(id);
+        }
+        Ok(())
+    }
+
+    fn wait(&mut self, wait: Wait) -> io::Result<()> {
+        let timeout_ms = match wait {
+            Wait::Poll => 0,
+            Wait::Forever => -1,
+            // Rounded up: waking early would only mean another wait.
+            Wait::AtMost(time) => i32::try_from(time.as_micros().div_ceil(1000)).unwrap_or(i32::MAX),
+        };
+        let room = i32::try_from(self.found.len()).unwrap_or(0);
+        // SAFETY: I6: the kernel writes at most `room` events during the call.
+        let result =
+            unsafe { libc::epoll_wait(self.epoll.as_raw_fd(), self.found.as_mut_ptr(), room, timeout_ms) };
+        match socket::check(result) {
+            Ok(count) => {
+                for index in 0..usize::try_from(count).unwrap_or(0) {
+                    let event = self.found[index];
+                    self.note(event.events, event.u64);
+                }
+                Ok(())
+            }
+            // EINTR: a signal; the caller comes back.
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Records readiness and queues the operations that waited for it.
+    fn note(&mut self, events: u32, data: u64) {
+        if data == WAKE {
+            self.woken |= self.waker.take();
+            return;
+        }
+        let has = |mask: libc::c_int| events & mask.cast_unsigned() != 0;
+        let index = usize::try_from(data & 0xffff_ffff).unwrap_or(0);
+        let Some(state) = self.states.get_mut(index) else { return };
+        if u64::from(state.serial) != data >> 32 {
+            return;
+        }
+        let is_hung_up = has(libc::EPOLLRDHUP | libc::EPOLLHUP | libc::EPOLLERR);
+        state.is_hung_up |= is_hung_up;
+        state.is_broken |= has(libc::EPOLLHUP | libc::EPOLLERR);
+        if has(libc::EPOLLIN) || is_hung_up {
+            state.is_readable = true;
+            self.ready.extend(state.input);
+        }
+        if has(libc::EPOLLOUT | libc::EPOLLHUP | libc::EPOLLERR) {
+            state.is_writable = true;
+            self.ready.extend(state.output);
+        }
+    }
+
+    fn attempt(&mut self, id: OpId, slots: &mut Slots, events: &mut Vec<Event>) {
+        let Some(op) = slots.get_mut(id) else { return };
+        let handle = target(op).0.clone();
+        // Queued twice, or ended while it was queued.
+        if !self.state(&handle).waits(id) {
+            return;
+        }
+        let result = match op {
+            Op::Accept { .. } => self.accept(id, &handle, events),
+            Op::Stream { .. } => self.stream(id, &handle, events),
+            Op::Exact { buffer, filled, want, .. } => self.exact(&handle, buffer, filled, *want),
+            Op::Send { bytes, sent, .. } => self.send(&handle, bytes, sent),
+            Op::SendZeroCopy { bytes, sent, copied, .. } => {
+                *copied = true;
+                self.send(&handle, bytes, sent)
+            }
+            Op::Gather(gather) => self.gather(&handle, gather),
+            Op::Connect(connect) => self.connect(&handle, connect),
+            Op::Transmit(_) => self.readiness(&handle, Interest::Writable),
+            Op::Ready { interest, .. } => self.readiness(&handle, *interest),
+            Op::Open(_) | Op::Stat(_) | Op::Read(_) => return,
+        };
+        match result {
+            Attempt::Waits => {}
+            Attempt::Again => self.ready.push_back(id),
+            Attempt::Ended(result, arrival) => {
+                self.forget(&handle, id);
+                events.push(Event { id, result, more: false, arrival });
+            }
+        }
+    }
+
+    fn accept(&mut self, id: OpId, listener: &Handle, events: &mut Vec<Event>) -> Attempt {
+        for _ in 0..ACCEPT_BATCH {
+            match socket::accept(listener.raw()) {
+                Ok(fd) => {
+                    let arrival = Arrival::Connection(fd);
+                    events.push(Event { id, result: 0, more: true, arrival });
+                }
+                Err(error) => match error.raw_os_error() {
+                    // EAGAIN: nobody waits.
+                    Some(libc::EAGAIN) => {
+                        self.state(listener).is_readable = false;
+                        return Attempt::Waits;
+                    }
+                    // ECONNABORTED: the peer gave up while it waited; the next one may not have.
+                    Some(libc::ECONNABORTED | libc::EINTR) => {}
+                    // EMFILE, ENFILE, ENOBUFS, ENOMEM: the caller slows down and submits again.
+                    _ => return Attempt::Ended(negative(&error), Arrival::None),
+                },
+            }
+        }
+        Attempt::Again
+    }
+
+    fn stream(&mut self, id: OpId, socket: &Handle, events: &mut Vec<Event>) -> Attempt {
+        for _ in 0..STREAM_BATCH {
+            let Some(mut buffer) = self.pool.get(self.stream_buffer_bytes) else {
+                return Attempt::Ended(-libc::ENOBUFS, Arrival::None);
+            };
+            match self.try_recv(socket, &mut buffer) {
+                Ok(0) => return Attempt::Ended(0, Arrival::None),
+                Ok(bytes) => {
+                    let is_full = bytes == buffer.len();
+                    let arrival = Arrival::Bytes(buffer.freeze(bytes));
+                    events.push(Event { id, result: i32::try_from(bytes).unwrap_or(0), more: true, arrival });
+                    let state = self.state(socket);
+                    // A short read emptied the socket: the next byte is a new edge. After a hang-up there is none.
+                    if !is_full && !state.is_hung_up {
+                        state.is_readable = false;
+                        return Attempt::Waits;
+                    }
+                }
+                Err(error) => return waits_or_ends(&error, 0),
+            }
+        }
+        Attempt::Again
+    }
+
+    fn exact(&mut self, socket: &Handle, buffer: &mut [u8], filled: &mut u32, want: u32) -> Attempt {
+        while *filled < want {
+            let Some(target) = buffer.get_mut(*filled as usize..want as usize) else { break };
+            match self.try_recv(socket, target) {
+                Ok(0) => break,
+                Ok(bytes) => *filled += u32::try_from(bytes).unwrap_or(0),
+                Err(error) => return waits_or_ends(&error, *filled),
+            }
+        }
+        Attempt::Ended(i32::try_from(*filled).unwrap_or(i32::MAX), Arrival::None)
+    }
+
+    fn send(&mut self, socket: &Handle, bytes: &[u8], sent: &mut u32) -> Attempt {
+        while let Some(left) = bytes.get(*sent as usize..).filter(|left| !left.is_empty()) {
+            match self.try_send(socket, left, false) {
+                Ok(bytes) => *sent += u32::try_from(bytes).unwrap_or(0),
+                Err(error) => return waits_or_ends(&error, *sent),
+            }
+        }
+        Attempt::Ended(i32::try_from(*sent).unwrap_or(i32::MAX), Arrival::None)
+    }
+
+    fn gather(&mut self, socket: &Handle, gather: &mut Gather) -> Attempt {
+        while !gather.left().is_empty() {
+            match socket::send_message(socket.raw(), gather.prepare()) {
+                Ok(bytes) => {
+                    gather.advance(u32::try_from(bytes).unwrap_or(0));
+                }
+                Err(error) => {
+                    if error.kind() == io::ErrorKind::WouldBlock {
+                        self.state(socket).is_writable = false;
+                    }
+                    return waits_or_ends(&error, gather.sent());
+                }
+            }
+        }
+        Attempt::Ended(i32::try_from(gather.sent()).unwrap_or(i32::MAX), Arrival::None)
+    }
+
+    fn connect(&mut self, socket: &Handle, connect: &mut Connect) -> Attempt {
+        let result = if std::mem::replace(&mut connect.started, true) {
+            socket::take_error(socket.raw())
+        } else {
+            socket::connect(socket.raw(), &connect.address)
+        };
+        match result {
+            Ok(()) => Attempt::Ended(0, Arrival::None),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                let state = self.state(socket);
+                // An unconnected socket reports a hang-up; what counts comes after this.
+                (state.is_writable, state.is_hung_up, state.is_broken) = (false, false, false);
+                Attempt::Waits
+            }
+            Err(error) => Attempt::Ended(negative(&error), Arrival::None),
+        }
+    }
+
+    fn readiness(&mut self, socket: &Handle, interest: Interest) -> Attempt {
+        let state = self.state(socket);
+        let is_ready = match interest {
+            Interest::Readable => state.is_readable || state.is_hung_up,
+            Interest::Writable => state.is_writable || state.is_broken,
+        };
+        if is_ready { Attempt::Ended(0, Arrival::None) } else { Attempt::Waits }
+    }
+
+    fn end_cancelled(&mut self, id: OpId, slots: &mut Slots, events: &mut Vec<Event>) {
+        let Some(op) = slots.get_mut(id) else { return };
+        if matches!(op, Op::Open(_) | Op::Stat(_) | Op::Read(_)) {
+            // The lane cannot stop half-way; the operation completes as it would have.
+            return;
+        }
+        let moved = i32::try_from(op.moved()).unwrap_or(i32::MAX);
+        let handle = target(op).0.clone();
+        if !self.state(&handle).waits(id) {
+            return;
+        }
+        self.forget(&handle, id);
+        let result = if moved > 0 { moved } else { -libc::ECANCELED };
+        events.push(Event { id, result, more: false, arrival: Arrival::None });
+    }
+
+    fn forget(&mut self, handle: &Handle, id: OpId) {
+        let state = self.state(handle);
+        for place in [&mut state.input, &mut state.output] {
+            if *place == Some(id) {
+                *place = None;
+            }
+        }
+    }
+
+    fn collect_files(&mut self, slots: &mut Slots, events: &mut Vec<Event>) {
+        for outcome in self.lane.take_results() {
+            if let (Some(Op::Open(open)), Some(fd)) = (slots.get_mut(outcome.id), outcome.opened) {
+                open.opened = Some(fd);
+            }
+            let result = match outcome.result {
+                Ok(value) => i32::try_from(value).unwrap_or(i32::MAX),
+                Err(error) => negative(&error),
+            };
+            events.push(Event { id: outcome.id, result, more: false, arrival: Arrival::None });
+        }
+    }
+}
+
+impl Driver for Epoll {
+    fn name(&self) -> &'static str {
+        "epoll"
+    }
+
+    fn submit(&mut self, id: OpId, op: &mut Op) {
+        if let Err(error) = self.start(id, op) {
+            self.ended.push(Event { id, result: negative(&error), more: false, arrival: Arrival::None });
+        }
+    }
+
+    fn cancel(&mut self, id: OpId) {
+        self.cancels.push_back(id);
+    }
+
+    fn poll(&mut self, wait: Wait, slots: &mut Slots, events: &mut Vec<Event>) -> io::Result<()> {
+        events.append(&mut self.ended);
+        // An operation is cancelled before it is attempted again; one that has ended meanwhile is not found.
+        while let Some(id) = self.cancels.pop_front() {
+            self.end_cancelled(id, slots, events);
+        }
+        let is_idle = events.is_empty() && self.ready.is_empty();
+        self.wait(if is_idle { wait } else { Wait::Poll })?;
+        for _ in 0..self.ready.len() {
+            let Some(id) = self.ready.pop_front() else { break };
+            self.attempt(id, slots, events);
+        }
+        if self.lane.is_busy() {
+            self.collect_files(slots, events);
+        }
+        Ok(())
+    }
+
+    fn prefers_direct_send(&self) -> bool {
+        true
+    }
+
+    fn try_recv(&mut self, socket: &Handle, buffer: &mut [u8]) -> io::Result<usize> {
+        let result = socket::recv(socket.raw(), buffer);
+        if result.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
+            self.state(socket).is_readable = false;
+        }
+        result
+    }
+
+    fn try_send(&mut self, socket: &Handle, bytes: &[u8], more: bool) -> io::Result<usize> {
+        let result = socket::send(socket.raw(), bytes, more);
+        if result.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
+            self.state(socket).is_writable = false;
+        }
+        result
+    }
+
+    fn try_sendfile(
+        &mut self,
+        socket: &Handle,
+        file: &Handle,
+        offset: u64,
+        bytes: usize,
+    ) -> io::Result<usize> {
+        let result = socket::send_file(socket.raw(), file.raw(), offset, bytes);
+        if result.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
+            self.state(socket).is_writable = false;
+        }
+        result
+    }
+
+    fn is_resident(&mut self, file: &Handle, offset: u64, bytes: u64) -> bool {
+        crate::file::is_resident(file.raw(), offset, bytes)
+    }
+
+    fn shutdown(&mut self, socket: &Handle, how: Shutdown) -> io::Result<()> {
+        socket::shutdown(socket.raw(), how)
+    }
+
+    fn take_woken(&mut self) -> bool {
+        std::mem::take(&mut self.woken)
+    }
+}
+
+/// The descriptor and direction an operation waits for. File operations wait for none; they never get here.
+fn target(op: &Op) -> (&Handle, Interest) {
+    match op {
+        Op::Accept { listener } => (listener, Interest::Readable),
+        Op::Stream { socket } | Op::Exact { socket, .. } => (socket, Interest::Readable),
+        Op::Send { socket, .. } | Op::SendZeroCopy { socket, .. } => (socket, Interest::Writable),
+        Op::Gather(gather) => (&gather.socket, Interest::Writable),
+        Op::Transmit(transmit) => (&transmit.socket, Interest::Writable),
+        Op::Connect(connect) => (&connect.socket, Interest::Writable),
+        Op::Ready { socket, interest } => (socket, *interest),
+        Op::Open(open) => (&open.directory, Interest::Readable),
+        Op::Stat(stat) => (&stat.file, Interest::Readable),
+        Op::Read(read) => (&read.file, Interest::Readable),
+    }
+}
+
+/// A full or empty socket waits (a direct call noted it); another error ends, but what moved before it is the result.
+fn waits_or_ends(error: &io::Error, moved: u32) -> Attempt {
+    match error.raw_os_error() {
+        Some(libc::EAGAIN) => Attempt::Waits,
+        Some(libc::EINTR) => Attempt::Again,
+        _ if moved > 0 => Attempt::Ended(i32::try_from(moved).unwrap_or(i32::MAX), Arrival::None),
+        _ => Attempt::Ended(negative(error), Arrival::None),
+    }
+}
+
+fn negative(error: &io::Error) -> i32 {
+    -error.raw_os_error().unwrap_or(libc::EIO)
+}
+
+fn control(epoll: &OwnedFd, fd: RawFd, events: libc::c_int, data: u64) -> io::Result<()> {
+    let mut event = libc::epoll_event { events: events.cast_unsigned(), u64: data };
+    // SAFETY: I6: the kernel reads the event during the call.
+    let added = unsafe { libc::epoll_ctl(epoll.as_raw_fd(), libc::EPOLL_CTL_ADD, fd, &raw mut event) };
+    match socket::check(added) {
+        // EEXIST: a duplicate of an earlier descriptor kept the registration alive; its mark is replaced.
+        Err(error) if error.raw_os_error() == Some(libc::EEXIST) => {
+            // SAFETY: I6: the kernel reads the event during the call.
+            let changed =
+                unsafe { libc::epoll_ctl(epoll.as_raw_fd(), libc::EPOLL_CTL_MOD, fd, &raw mut event) };
+            socket::check(changed).map(drop)
+        }
+        other => other.map(drop),
+    }
+}

@@ -1,0 +1,136 @@
+//! Files as operations see them: how they are opened, what of them is in memory.
+
+use std::io;
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+
+/// The kernel's `open_how` (openat2(2)).
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub(crate) struct OpenHow {
+    flags: u64,
+    mode: u64,
+    resolve: u64,
+}
+
+impl OpenHow {
+    /// Read-only, never blocking on a fifo, never a terminal, never above the directory.
+    pub(crate) fn beneath() -> Self {
+        let flags = libc::O_RDONLY | libc::O_CLOEXEC | libc::O_NONBLOCK | libc::O_NOCTTY;
+        let resolve = libc::RESOLVE_BENEATH | libc::RESOLVE_NO_MAGICLINKS;
+        Self { flags: u64::from(flags.unsigned_abs()), mode: 0, resolve }
+    }
+}
+
+#[repr(C)]
+struct CachestatRange {
+    offset: u64,
+    bytes: u64,
+}
+
+#[repr(C)]
+#[derive(Default)]
+struct Cachestat {
+    cached: u64,
+    dirty: u64,
+    writeback: u64,
+    evicted: u64,
+    recently_evicted: u64,
+}
+
+const CACHESTAT: libc::c_long = 451;
+const PAGE_BYTES: u64 = 4096;
+
+/// Whether `bytes` of `file` from `offset` are in memory and read, so that sending them waits for no disk.
+///
+/// Asks `cachestat(2)` (Linux 6.5) for the range and reads the last byte with RWF_NOWAIT, because a page counts as
+/// cached while its read is still under way. Without cachestat only the ends are probed. What cannot be probed at all
+/// (a file system without RWF_NOWAIT) counts as resident: there is nothing better to do with it.
+pub(crate) fn is_resident(file: RawFd, offset: u64, bytes: u64) -> bool {
+    if bytes == 0 {
+        return true;
+    }
+    let range = CachestatRange { offset, bytes };
+    let mut found = Cachestat::default();
+    // SAFETY: I6: the kernel reads the range and writes the counts during the call.
+    let result = unsafe { libc::syscall(CACHESTAT, file, &raw const range, &raw mut found, 0) };
+    if result == 0 {
+        let pages = (offset + bytes).div_ceil(PAGE_BYTES) - offset / PAGE_BYTES;
+        // A file that shrank has fewer pages than asked for: sending finds out, without waiting for a disk.
+        if found.cached < pages && !is_past_end(file, offset + bytes) {
+            return false;
+        }
+    } else if !is_byte_resident(file, offset) {
+        return false;
+    }
+    is_byte_resident(file, offset + bytes - 1)
+}
+
+/// Opens as `how` says. Blocks as long as the disk does.
+pub(crate) fn open_at(directory: RawFd, path: &std::ffi::CStr, how: &OpenHow) -> io::Result<OwnedFd> {
+    let size = size_of::<OpenHow>();
+    // SAFETY: I6: path and how are valid for the duration of the call.
+    let fd = unsafe { libc::syscall(libc::SYS_openat2, directory, path.as_ptr(), how, size) };
+    let fd = RawFd::try_from(fd).map_err(io::Error::other)?;
+    let fd = crate::socket::check(fd)?;
+    // SAFETY: I5: a descriptor the kernel just made for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Reads as much as is there, up to the buffer's length. Blocks as long as the disk does.
+pub(crate) fn read_at(file: RawFd, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    let offset = libc::off_t::try_from(offset).unwrap_or(libc::off_t::MAX);
+    // SAFETY: I6: the kernel writes at most `len` bytes into `buffer` during the call.
+    crate::socket::checked(unsafe { libc::pread(file, buffer.as_mut_ptr().cast(), buffer.len(), offset) })
+}
+
+/// The mask of statx fields we ask for.
+pub(crate) const STATX_MASK: u32 = libc::STATX_BASIC_STATS;
+
+/// Reads metadata of an open file. Blocks as long as the file system does.
+pub(crate) fn stat(file: RawFd, stat: &mut libc::statx) -> io::Result<()> {
+    // SAFETY: I6: an empty path names the descriptor itself; the kernel fills `stat` during the call.
+    let result = unsafe { libc::statx(file, c"".as_ptr(), libc::AT_EMPTY_PATH, STATX_MASK, stat) };
+    crate::socket::check(result).map(drop)
+}
+
+fn is_past_end(file: RawFd, end: u64) -> bool {
+    // SAFETY: I6: all-zero is a valid stat buffer.
+    let mut found: libc::stat = unsafe { std::mem::zeroed() };
+    // SAFETY: I6: the kernel fills `found` during the call.
+    let result = unsafe { libc::fstat(file, &raw mut found) };
+    result == 0 && u64::try_from(found.st_size).unwrap_or(0) < end
+}
+
+fn is_byte_resident(file: RawFd, offset: u64) -> bool {
+    let mut byte = 0u8;
+    let vector = libc::iovec { iov_base: (&raw mut byte).cast(), iov_len: 1 };
+    let offset = libc::off_t::try_from(offset).unwrap_or(libc::off_t::MAX);
+    // SAFETY: I6: the kernel writes at most one byte during the call.
+    let result = unsafe { libc::preadv2(file, &raw const vector, 1, offset, libc::RWF_NOWAIT) };
+    result >= 0 || io::Error::last_os_error().raw_os_error() != Some(libc::EAGAIN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+    use std::os::fd::AsRawFd;
+
+    #[test]
+    fn fresh_files_are_resident_and_beyond_the_end_is_not_an_obstacle() {
+        let path = std::env::temp_dir().join(format!("ringway-resident-{}", std::process::id()));
+        let mut file = std::fs::File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .open(&path)
+            .expect("a temporary file");
+        std::fs::remove_file(&path).expect("ours");
+        file.write_all(&[7; 100_000]).expect("room");
+        assert!(is_resident(file.as_raw_fd(), 0, 100_000));
+        assert!(is_resident(file.as_raw_fd(), 99_999, 1));
+        assert!(is_resident(file.as_raw_fd(), 0, 200_000), "a shrunken file must not loop as cold for ever");
+        assert!(is_resident(file.as_raw_fd(), 500, 0));
+    }
+}

@@ -1,0 +1,96 @@
+//! Operations on files: open, stat, read. They never run on the worker's own time where the disk could be slow.
+
+use crate::handle::Handle;
+use crate::slice::SliceMut;
+use std::ffi::CString;
+use std::fmt;
+use std::io;
+use std::os::fd::OwnedFd;
+
+/// Opens `path` below `directory`, read-only.
+#[derive(Debug)]
+pub struct OpenFile {
+    pub(crate) directory: Handle,
+    pub(crate) path: CString,
+    pub(crate) how: crate::file::OpenHow,
+    /// The opened file, set when the operation succeeded.
+    pub opened: Option<OwnedFd>,
+}
+
+impl OpenFile {
+    /// Opens below `directory` without leaving it: no `..` above it, no symbolic link out of it.
+    ///
+    /// # Errors
+    /// `InvalidInput` when `path` holds a NUL byte.
+    pub fn beneath(directory: Handle, path: &[u8]) -> io::Result<Box<Self>> {
+        let path =
+            CString::new(path).map_err(|source| io::Error::new(io::ErrorKind::InvalidInput, source))?;
+        Ok(Box::new(Self { directory, path, how: crate::file::OpenHow::beneath(), opened: None }))
+    }
+}
+
+/// Reads the metadata of an open file.
+pub struct StatFile {
+    pub(crate) file: Handle,
+    pub(crate) stat: libc::statx,
+}
+
+impl StatFile {
+    /// Stats `file`.
+    #[must_use]
+    pub fn new(file: Handle) -> Box<Self> {
+        // SAFETY: I6: all-zero is a valid statx buffer; the kernel fills it.
+        let stat = unsafe { std::mem::zeroed() };
+        Box::new(Self { file, stat })
+    }
+
+    /// The file's length in bytes, as of the completion.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        self.stat.stx_size
+    }
+
+    /// Whether the file is empty.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The time of the last change to the contents: seconds and nanoseconds since 1970.
+    #[must_use]
+    pub fn modified(&self) -> (i64, u32) {
+        (self.stat.stx_mtime.tv_sec, self.stat.stx_mtime.tv_nsec)
+    }
+
+    /// The file type and permission bits, as in `st_mode`.
+    #[must_use]
+    pub fn mode(&self) -> u16 {
+        self.stat.stx_mode
+    }
+}
+
+impl fmt::Debug for StatFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "StatFile({:?})", self.file)
+    }
+}
+
+/// Reads from `offset` into `buffer`, at most its capacity; short at the end of the file.
+#[derive(Debug)]
+pub struct ReadFile {
+    pub(crate) file: Handle,
+    /// The target; its first `result` bytes are the file's.
+    pub buffer: SliceMut,
+    /// Bytes wanted, at most the buffer's capacity.
+    pub want: u32,
+    pub(crate) offset: u64,
+}
+
+impl ReadFile {
+    /// Reads up to `want` bytes (cut to the buffer's capacity) from `offset`.
+    #[must_use]
+    pub fn new(file: Handle, buffer: SliceMut, offset: u64, want: u32) -> Box<Self> {
+        let capacity = u32::try_from(buffer.len()).unwrap_or(u32::MAX);
+        Box::new(Self { file, buffer, want: want.min(capacity), offset })
+    }
+}

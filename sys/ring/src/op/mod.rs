@@ -1,0 +1,120 @@
+//! Operations: each owns its buffers and descriptors until its last completion.
+
+mod file;
+mod send;
+mod socket;
+mod transmit;
+
+pub use file::{OpenFile, ReadFile, StatFile};
+pub use send::Gather;
+pub use socket::{Connect, Interest};
+pub(crate) use transmit::{COLD_BYTES, Stage};
+pub use transmit::{Progress, Transmit};
+
+use crate::handle::Handle;
+use crate::slice::{Slice, SliceMut};
+
+/// What a ring is asked to do. The ring keeps the value, and with it every buffer and descriptor the kernel may use,
+/// until the operation's last completion, whether or not anyone still waits for it.
+#[derive(Debug)]
+pub enum Op {
+    /// Accepts connections until cancelled or failed: one completion each.
+    Accept {
+        /// The listening socket.
+        listener: Handle,
+    },
+    /// Receives into the ring's own buffers until cancelled, end of stream (result 0) or failure.
+    Stream {
+        /// A connected socket.
+        socket: Handle,
+    },
+    /// Receives exactly `want` bytes into `buffer` from `filled` on; fewer only at the end of the stream, at an
+    /// error, or when cancelled. The result counts `filled` too.
+    Exact {
+        /// A connected socket.
+        socket: Handle,
+        /// The target; handed back with the completion.
+        buffer: SliceMut,
+        /// Bytes already in place.
+        filled: u32,
+        /// Bytes that shall be in place at the end, at most the buffer's capacity.
+        want: u32,
+    },
+    /// Sends all of `bytes`; fewer only at an error or when cancelled.
+    Send {
+        /// A connected socket.
+        socket: Handle,
+        /// What to send.
+        bytes: Slice,
+        /// Bytes already sent; the result counts them too.
+        sent: u32,
+    },
+    /// Sends a chain of slices in one go.
+    Gather(Box<Gather>),
+    /// Sends without copying where the kernel can; completes when the kernel has let go of the buffer.
+    SendZeroCopy {
+        /// A connected socket.
+        socket: Handle,
+        /// What to send; from 16–32 KiB on it may pay, never on loopback.
+        bytes: Slice,
+        /// Bytes already sent.
+        sent: u32,
+        /// Set by the driver: the kernel copied after all.
+        copied: bool,
+    },
+    /// Sends head, file range and tail.
+    Transmit(Box<Transmit>),
+    /// Waits until the socket is readable or writable.
+    Ready {
+        /// Any pollable descriptor.
+        socket: Handle,
+        /// What to wait for.
+        interest: Interest,
+    },
+    /// Connects a socket.
+    Connect(Box<Connect>),
+    /// Opens a file below a directory.
+    Open(Box<OpenFile>),
+    /// Reads a file's metadata.
+    Stat(Box<StatFile>),
+    /// Reads a range of a file into a buffer.
+    Read(Box<ReadFile>),
+}
+
+impl Op {
+    /// Whether one submission may complete more than once.
+    #[must_use]
+    pub fn is_multishot(&self) -> bool {
+        matches!(self, Self::Accept { .. } | Self::Stream { .. })
+    }
+
+    /// The operation's name in counters and messages.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Accept { .. } => "accept",
+            Self::Stream { .. } => "stream",
+            Self::Exact { .. } => "exact",
+            Self::Send { .. } => "send",
+            Self::Gather(_) => "gather",
+            Self::SendZeroCopy { .. } => "send-zero-copy",
+            Self::Transmit(_) => "transmit",
+            Self::Ready { .. } => "ready",
+            Self::Connect(_) => "connect",
+            Self::Open(_) => "open",
+            Self::Stat(_) => "stat",
+            Self::Read(_) => "read",
+        }
+    }
+
+    /// Bytes that this operation has moved before its final result, for results that count from the beginning.
+    #[must_use]
+    pub fn moved(&self) -> u32 {
+        match self {
+            Self::Exact { filled, .. } => *filled,
+            Self::Send { sent, .. } | Self::SendZeroCopy { sent, .. } => *sent,
+            Self::Gather(gather) => gather.sent(),
+            _ => 0,
+        }
+    }
+}

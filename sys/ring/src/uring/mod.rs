@@ -1,0 +1,345 @@
+//! The io_uring driver.
+
+mod buffers;
+mod probe;
+
+pub use probe::{Features, probe};
+
+use crate::RingOptions;
+use crate::driver::{Arrival, Driver, Event, Wait};
+use crate::handle::Handle;
+use crate::op::{Interest, Op};
+use crate::slice::Pool;
+use crate::slots::{OpId, Slots};
+use crate::wake::Waker;
+use buffers::Buffers;
+use io_uring::squeue::Entry;
+use io_uring::types::{Fd, SubmitArgs, Timespec};
+use io_uring::{IoUring, cqueue, opcode, squeue};
+use std::collections::VecDeque;
+use std::io;
+use std::net::Shutdown;
+use std::os::fd::{FromRawFd, OwnedFd};
+use std::time::Duration;
+
+/// Completions that belong to no operation carry generation 0, which no [`OpId`] has.
+const WAKE: u64 = 1;
+const CANCEL: u64 = 2;
+
+/// The buffer group of stream receives.
+const STREAM_GROUP: u16 = 0;
+
+/// Set in a zero-copy notification's result when the kernel copied (io_uring's IORING_NOTIF_USAGE_ZC_COPIED).
+const ZERO_COPY_COPIED: u32 = 1 << 31;
+/// Asks for that report (IORING_SEND_ZC_REPORT_USAGE).
+const ZERO_COPY_REPORT: u16 = 1 << 3;
+
+/// An io_uring with its provided buffers.
+pub(crate) struct Uring {
+    ring: IoUring,
+    buffers: Buffers,
+    waker: Waker,
+    woken: bool,
+    wake_armed: bool,
+    /// Entries that found the submission queue full while the kernel would not take more.
+    backlog: VecDeque<Entry>,
+    /// Operations to cancel: every operation is here at most once, so it cannot overflow.
+    cancels: VecDeque<OpId>,
+    /// Set when everything in flight has completed and memory may be unmapped.
+    quiet: bool,
+}
+
+impl Uring {
+    /// Sets a ring up with the strongest flags the kernel takes.
+    pub(crate) fn new(options: &RingOptions, pool: Pool, waker: Waker) -> io::Result<Self> {
+        let ring = probe::build(options)?;
+        let buffers = Buffers::register(&ring, pool, options.stream_buffers, options.stream_buffer_bytes)?;
+        Ok(Self {
+            ring,
+            buffers,
+            waker,
+            woken: false,
+            wake_armed: false,
+            backlog: VecDeque::new(),
+            cancels: VecDeque::new(),
+            quiet: false,
+        })
+    }
+
+    fn push(&mut self, entry: Entry) {
+        if !self.backlog.is_empty() || !self.try_push(&entry) {
+            self.backlog.push_back(entry);
+        }
+    }
+
+    /// Puts an entry into the submission queue, submitting what is there when it is full.
+    fn try_push(&mut self, entry: &Entry) -> bool {
+        for _attempt in 0..2 {
+            // SAFETY: I4: what the entry points to belongs to an operation in a slot, kept until its last completion.
+            if unsafe { self.ring.submission().push(entry) }.is_ok() {
+                return true;
+            }
+            // EBUSY or EAGAIN: completions must be reaped first; the entry waits in the backlog.
+            if self.ring.submit().is_err() {
+                return false;
+            }
+        }
+        false
+    }
+
+    /// Moves backlog, cancels and the wake-up poll into the submission queue as far as it has room.
+    fn fill_submission(&mut self) {
+        while let Some(entry) = self.backlog.pop_front() {
+            if !self.try_push(&entry) {
+                self.backlog.push_front(entry);
+                return;
+            }
+        }
+        while let Some(id) = self.cancels.pop_front() {
+            if !self.try_push(&opcode::AsyncCancel::new(id.bits()).build().user_data(CANCEL)) {
+                self.cancels.push_front(id);
+                return;
+            }
+        }
+        if !self.wake_armed {
+            let poll = opcode::PollAdd::new(Fd(self.waker.raw()), poll_mask(Interest::Readable));
+            self.wake_armed = self.try_push(&poll.multi(true).build().user_data(WAKE));
+        }
+    }
+
+    fn enter(&self, wait: Wait) -> io::Result<()> {
+        let result = match wait {
+            Wait::Poll => self.ring.submit(),
+            Wait::Forever => self.ring.submit_and_wait(1),
+            Wait::AtMost(time) => {
+                let time = Timespec::from(time);
+                self.ring.submitter().submit_with_args(1, &SubmitArgs::new().timespec(&time))
+            }
+        };
+        match result.map_err(|error| (error.raw_os_error(), error)) {
+            Ok(_) => Ok(()),
+            // ETIME: the wait's time is up. EINTR: a signal. EBUSY, EAGAIN: completions must be reaped first.
+            Err((Some(libc::ETIME | libc::EINTR | libc::EBUSY | libc::EAGAIN), _)) => Ok(()),
+            Err((_, error)) => Err(error),
+        }
+    }
+
+    fn reap(&mut self, slots: &mut Slots, events: &mut Vec<Event>) {
+        let Self { ring, buffers, waker, woken, wake_armed, .. } = self;
+        for entry in ring.completion() {
+            match entry.user_data() {
+                WAKE => {
+                    *woken |= waker.take();
+                    *wake_armed = cqueue::more(entry.flags());
+                }
+                CANCEL => {}
+                bits => {
+                    let id = OpId::from_bits(bits);
+                    events.extend(id.and_then(|id| translate(id, &entry, buffers, slots)));
+                }
+            }
+        }
+        buffers.replenish();
+    }
+}
+
+impl Driver for Uring {
+    fn name(&self) -> &'static str {
+        "uring"
+    }
+
+    fn submit(&mut self, id: OpId, op: &mut Op) {
+        let entry = prepare(op).user_data(id.bits());
+        self.push(entry);
+    }
+
+    fn cancel(&mut self, id: OpId) {
+        self.cancels.push_back(id);
+    }
+
+    fn poll(&mut self, wait: Wait, slots: &mut Slots, events: &mut Vec<Event>) -> io::Result<()> {
+        self.buffers.replenish();
+        self.fill_submission();
+        let before = events.len();
+        // Work that could not be submitted must not be slept on.
+        let stuck = !self.backlog.is_empty() || !self.cancels.is_empty();
+        let ready = !self.ring.completion().is_empty();
+        self.enter(if stuck || ready { Wait::Poll } else { wait })?;
+        self.reap(slots, events);
+        if events.len() == before && stuck {
+            self.enter(Wait::AtMost(Duration::from_millis(1)))?;
+            self.reap(slots, events);
+        }
+        Ok(())
+    }
+
+    fn prefers_direct_send(&self) -> bool {
+        false
+    }
+
+    fn try_recv(&mut self, socket: &Handle, buffer: &mut [u8]) -> io::Result<usize> {
+        crate::socket::recv(socket.raw(), buffer)
+    }
+
+    fn try_send(&mut self, socket: &Handle, bytes: &[u8], more: bool) -> io::Result<usize> {
+        crate::socket::send(socket.raw(), bytes, more)
+    }
+
+    fn try_sendfile(
+        &mut self,
+        socket: &Handle,
+        file: &Handle,
+        offset: u64,
+        bytes: usize,
+    ) -> io::Result<usize> {
+        crate::socket::send_file(socket.raw(), file.raw(), offset, bytes)
+    }
+
+    fn is_resident(&mut self, file: &Handle, offset: u64, bytes: u64) -> bool {
+        crate::file::is_resident(file.raw(), offset, bytes)
+    }
+
+    fn shutdown(&mut self, socket: &Handle, how: Shutdown) -> io::Result<()> {
+        crate::socket::shutdown(socket.raw(), how)
+    }
+
+    fn take_woken(&mut self) -> bool {
+        std::mem::take(&mut self.woken)
+    }
+
+    fn settled(&mut self) {
+        self.quiet = true;
+    }
+}
+
+impl Drop for Uring {
+    fn drop(&mut self) {
+        if !self.quiet {
+            // Something may still be in flight: what the kernel could write to stays mapped (I7).
+            self.buffers.leak();
+            return;
+        }
+        let unregistered = self.ring.submitter().unregister_buf_ring(STREAM_GROUP).is_ok();
+        if unregistered {
+            // SAFETY: I7: nothing is in flight and the kernel has let go of the buffer ring.
+            unsafe { self.buffers.unmap() };
+        }
+    }
+}
+
+/// The submission entry of an operation, without its id.
+fn prepare(op: &mut Op) -> Entry {
+    let send_flags = libc::MSG_NOSIGNAL | libc::MSG_WAITALL;
+    match op {
+        Op::Accept { listener } => opcode::AcceptMulti::new(Fd(listener.raw()))
+            .flags(libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC)
+            .build(),
+        Op::Stream { socket } => opcode::RecvMulti::new(Fd(socket.raw()), STREAM_GROUP).build(),
+        Op::Exact { socket, buffer, filled, want } => {
+            let target = buffer.get_mut(*filled as usize..*want as usize).unwrap_or_default();
+            let bytes = u32::try_from(target.len()).unwrap_or(0);
+            opcode::Recv::new(Fd(socket.raw()), target.as_mut_ptr(), bytes).flags(libc::MSG_WAITALL).build()
+        }
+        Op::Send { socket, bytes, .. } => {
+            let len = u32::try_from(bytes.len()).unwrap_or(0);
+            opcode::Send::new(Fd(socket.raw()), bytes.as_ptr(), len).flags(send_flags).build()
+        }
+        Op::SendZeroCopy { socket, bytes, .. } => {
+            let len = u32::try_from(bytes.len()).unwrap_or(0);
+            opcode::SendZc::new(Fd(socket.raw()), bytes.as_ptr(), len)
+                .flags(send_flags)
+                .zc_flags(ZERO_COPY_REPORT)
+                .build()
+        }
+        Op::Gather(gather) => {
+            let socket = Fd(gather.socket.raw());
+            opcode::SendMsg::new(socket, gather.prepare()).flags(send_flags.unsigned_abs()).build()
+        }
+        Op::Transmit(transmit) => ready(&transmit.socket, Interest::Writable),
+        Op::Ready { socket, interest } => ready(socket, *interest),
+        Op::Connect(connect) => {
+            let socket = Fd(connect.socket.raw());
+            connect.address.with(|pointer, len| opcode::Connect::new(socket, pointer, len).build())
+        }
+        Op::Open(open) => {
+            let how = (&raw const open.how).cast();
+            opcode::OpenAt2::new(Fd(open.directory.raw()), open.path.as_ptr(), how).build()
+        }
+        Op::Stat(stat) => {
+            let target = (&raw mut stat.stat).cast();
+            opcode::Statx::new(Fd(stat.file.raw()), c"".as_ptr(), target)
+                .flags(libc::AT_EMPTY_PATH)
+                .mask(crate::file::STATX_MASK)
+                .build()
+        }
+        Op::Read(read) => opcode::Read::new(Fd(read.file.raw()), read.buffer.as_mut_ptr(), read.want)
+            .offset(read.offset)
+            .build(),
+    }
+}
+
+fn ready(socket: &Handle, interest: Interest) -> Entry {
+    opcode::PollAdd::new(Fd(socket.raw()), poll_mask(interest)).build().flags(squeue::Flags::empty())
+}
+
+fn poll_mask(interest: Interest) -> u32 {
+    let mask = match interest {
+        Interest::Readable => libc::POLLIN,
+        Interest::Writable => libc::POLLOUT,
+    };
+    u32::from(mask.unsigned_abs())
+}
+
+/// Turns a completion of the kernel into ours; `None` while a zero-copy send waits for its notification.
+fn translate(id: OpId, entry: &cqueue::Entry, buffers: &mut Buffers, slots: &mut Slots) -> Option<Event> {
+    let result = entry.result();
+    let flags = entry.flags();
+    let more = cqueue::more(flags);
+    // The buffer is taken even if the operation is unknown: it must return to the pool.
+    let bytes = usize::try_from(result).unwrap_or(0);
+    let arrived = cqueue::buffer_select(flags).and_then(|buffer| buffers.take(buffer, bytes));
+    let op = slots.get_mut(id)?;
+    let mut event = Event { id, result, more, arrival: Arrival::None };
+    match op {
+        Op::Accept { .. } if result >= 0 => {
+            // SAFETY: I5: an accept's result is a descriptor the kernel just made for us.
+            event.arrival = Arrival::Connection(unsafe { OwnedFd::from_raw_fd(result) });
+        }
+        Op::Open(open) if result >= 0 => {
+            // SAFETY: I5: an open's result is a descriptor the kernel just made for us.
+            open.opened = Some(unsafe { OwnedFd::from_raw_fd(result) });
+        }
+        Op::Stream { .. } => {
+            if let Some(slice) = arrived.filter(|slice| !slice.is_empty()) {
+                event.arrival = Arrival::Bytes(slice);
+            }
+        }
+        Op::Exact { filled, .. } => {
+            *filled += u32::try_from(result).unwrap_or(0);
+            event.result = partial(*filled, result);
+        }
+        Op::Send { sent, .. } => {
+            *sent += u32::try_from(result).unwrap_or(0);
+        }
+        Op::SendZeroCopy { sent, copied, .. } => {
+            if cqueue::notif(flags) {
+                // The result of the send came before; the notification only says how it was done.
+                *copied = result.cast_unsigned() & ZERO_COPY_COPIED != 0;
+                event.result = i32::try_from(*sent).unwrap_or(i32::MAX);
+                event.more = false;
+            } else {
+                *sent += u32::try_from(result).unwrap_or(0);
+                if more {
+                    return None;
+                }
+            }
+        }
+        _ => {}
+    }
+    Some(event)
+}
+
+/// What moved before an error counts as the result: it must be served first.
+fn partial(moved: u32, result: i32) -> i32 {
+    if result < 0 && moved == 0 { result } else { i32::try_from(moved).unwrap_or(i32::MAX) }
+}
