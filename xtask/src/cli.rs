@@ -11,7 +11,7 @@ Usage: cargo xtask <command> [options]
 
 Commands:
   test      check format and lints, run every test, build the documentation
-  asan      run the unit tests of the unsafe rooms under AddressSanitizer
+  asan      run the tests of the unsafe rooms under AddressSanitizer
   fuzz      run every fuzz target for a while
   embedded  build the smallest binary and check that it is small
 
@@ -32,7 +32,7 @@ Options:
 ";
 
 const HELP_ASAN: &str = "\
-Runs the unit tests of `ringway-ring`, where the unsafe code is, under AddressSanitizer.
+Runs the tests of `ringway-ring`, where the unsafe code is, under AddressSanitizer.
 
 Usage: cargo xtask asan
 ";

@@ -17,9 +17,9 @@ const ASAN_TARGET: &str =
 /// The promise of the embedded profile, in bytes.
 const EMBEDDED_SIZE_MAX: u64 = 1 << 20;
 
-/// Runs the unit tests of the unsafe rooms under AddressSanitizer.
+/// Runs the tests of the unsafe rooms, all but the documentation's, under AddressSanitizer.
 pub(crate) fn asan() -> Result<(), Failure> {
-    let mut command = cargo(&["test", "-p", "ringway-ring", "--lib", "--target", ASAN_TARGET]);
+    let mut command = cargo(&["test", "-p", "ringway-ring", "--tests", "--target", ASAN_TARGET]);
     // The sanitizer is a nightly flag of the compiler; this variable lets the stable one take it.
     command.env("RUSTC_BOOTSTRAP", "1").env("RUSTFLAGS", "-Zsanitizer=address");
     step::run("address sanitizer", &mut command)
