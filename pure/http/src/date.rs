@@ -1,0 +1,78 @@
+//! HTTP dates (RFC 9110 section 5.6.7) from and to Unix seconds; the time is always an argument.
+
+use std::time::UNIX_EPOCH;
+
+/// The last second that has an HTTP date: the end of the year 9999.
+pub const SECOND_MAX: u64 = 253_402_300_799;
+
+/// The date of a second as IMF-fixdate, `Sun, 06 Nov 1994 08:49:37 GMT`. Seconds beyond [`SECOND_MAX`] are taken
+/// for it.
+pub fn format(unix_s: u64) -> [u8; 29] {
+    let unix_s = unix_s.min(SECOND_MAX);
+    let (day, second) = (unix_s / 86_400, unix_s % 86_400);
+    let (year, month, day_of_month) = civil(day);
+    let mut text = *b"Thu, 01 Jan 1970 00:00:00 GMT";
+    text[..3].copy_from_slice(pick(b"ThuFriSatSunMonTueWed", day % 7));
+    text[5..7].copy_from_slice(&two_digits(day_of_month));
+    text[8..11].copy_from_slice(pick(b"JanFebMarAprMayJunJulAugSepOctNovDec", month - 1));
+    text[12..14].copy_from_slice(&two_digits(year / 100));
+    text[14..16].copy_from_slice(&two_digits(year % 100));
+    text[17..19].copy_from_slice(&two_digits(second / 3600));
+    text[20..22].copy_from_slice(&two_digits(second / 60 % 60));
+    text[23..25].copy_from_slice(&two_digits(second % 60));
+    text
+}
+
+/// The second that a date names, in any of the three formats of RFC 9110; `None` for anything else, a wrong day of
+/// the week and years before 1970 included.
+pub fn parse(text: &[u8]) -> Option<u64> {
+    let time = httpdate::parse_http_date(str::from_utf8(text).ok()?).ok()?;
+    Some(time.duration_since(UNIX_EPOCH).ok()?.as_secs())
+}
+
+/// The date of the current second, formatted once for it.
+#[derive(Clone, Debug)]
+pub struct DateCache {
+    unix_s: u64,
+    text: [u8; 29],
+}
+
+impl DateCache {
+    /// A cache that holds the date of `unix_s`.
+    pub fn new(unix_s: u64) -> Self {
+        Self { unix_s, text: format(unix_s) }
+    }
+
+    /// The date of `unix_s`, formatted anew only when the second has changed.
+    pub fn at(&mut self, unix_s: u64) -> &[u8; 29] {
+        if unix_s != self.unix_s {
+            *self = Self::new(unix_s);
+        }
+        &self.text
+    }
+}
+
+/// Year, month (1 to 12) and day (1 to 31) of a day since 1970, by counting from a first of March, so that the leap
+/// day is the last of its year.
+const fn civil(day: u64) -> (u64, u64, u64) {
+    // 719468 days lie between 0000-03-01 and 1970-01-01; an era is 400 years.
+    let day = day + 719_468;
+    let (era, of_era) = (day / 146_097, day % 146_097);
+    let year = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year + year / 4 - year / 100);
+    let march_month = (5 * of_year + 2) / 153;
+    let day_of_month = of_year - (153 * march_month + 2) / 5 + 1;
+    let month = if march_month < 10 { march_month + 3 } else { march_month - 9 };
+    (era * 400 + year + (month <= 2) as u64, month, day_of_month)
+}
+
+/// The three-letter name of that index.
+fn pick(names: &[u8], index: u64) -> &[u8] {
+    let at = usize::try_from(index).unwrap_or(0) * 3;
+    &names[at..at + 3]
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "every part of a date that is passed is below 100")]
+const fn two_digits(value: u64) -> [u8; 2] {
+    [b'0' + (value / 10) as u8, b'0' + (value % 10) as u8]
+}

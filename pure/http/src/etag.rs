@@ -1,0 +1,172 @@
+//! Entity tags (RFC 9110 section 8.8.3): made for files, read from requests, compared strongly and weakly.
+
+use crate::negotiate::Coding;
+
+/// Tags of one field that are looked at; what comes behind them matches nothing, which only ever costs the peer a
+/// full answer or a 412.
+pub const LIST_TAGS_MAX: usize = 64;
+
+/// Bytes of the longest tag that is made for a file.
+pub const FILE_TAG_BYTES_MAX: usize = 56;
+
+/// How old a file's last change has to be before a second change must show in its mtime, in nanoseconds; until
+/// then its tag is weak.
+pub const SETTLE_NS: i128 = 2_000_000_000;
+
+/// A tag as it stands in a field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EntityTag<'a> {
+    /// `W/`: equal for the reader, not byte for byte.
+    pub weak: bool,
+    /// What stands between the quotes.
+    pub opaque: &'a [u8],
+}
+
+impl<'a> EntityTag<'a> {
+    /// Reads one tag and nothing else.
+    pub fn parse(value: &'a [u8]) -> Option<Self> {
+        match Self::split_first(value) {
+            Some((tag, [])) => Some(tag),
+            _ => None,
+        }
+    }
+
+    /// The same to the byte: both strong and equal.
+    pub fn strong_eq(&self, other: &EntityTag<'_>) -> bool {
+        !self.weak && !other.weak && self.opaque == other.opaque
+    }
+
+    /// The same for the reader: equal, whether weak or strong.
+    pub fn weak_eq(&self, other: &EntityTag<'_>) -> bool {
+        self.opaque == other.opaque
+    }
+
+    /// The tag at the front and what follows it.
+    fn split_first(value: &'a [u8]) -> Option<(Self, &'a [u8])> {
+        let (weak, quoted) = match value.strip_prefix(b"W/") {
+            Some(quoted) => (true, quoted),
+            None => (false, value),
+        };
+        let text = quoted.strip_prefix(b"\"")?;
+        let end = text.iter().position(|byte| !is_opaque(*byte))?;
+        let rest = text[end..].strip_prefix(b"\"")?;
+        Some((Self { weak, opaque: &text[..end] }, rest))
+    }
+}
+
+/// Whether a list of tags (`If-Match`, `If-None-Match`; its fields as they were sent) holds one that `matches`.
+/// `*` counts as a match by itself. A malformed list ends where it stops making sense.
+pub fn list_matches<'v>(
+    values: impl Iterator<Item = &'v [u8]>,
+    matches: impl Fn(&EntityTag<'v>) -> bool,
+) -> bool {
+    let mut tags_left = LIST_TAGS_MAX;
+    for mut rest in values {
+        if rest == b"*" {
+            return true;
+        }
+        while tags_left > 0 {
+            rest = skip_separators(rest);
+            let Some((tag, behind)) = EntityTag::split_first(rest) else { break };
+            if !matches!(behind, [] | [b',' | b' ' | b'\t', ..]) {
+                break;
+            }
+            if matches(&tag) {
+                return true;
+            }
+            tags_left -= 1;
+            rest = behind;
+        }
+    }
+    false
+}
+
+/// The tag of a file as text, made from what changes with its content.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct FileTag {
+    /// `W/"` and the rest; the strong form begins at the quote.
+    text: [u8; FILE_TAG_BYTES_MAX],
+    len: u8,
+    weak: bool,
+}
+
+impl FileTag {
+    /// The tag of a file last changed at `mtime_ns` (nanoseconds since 1970), `size` bytes long, sent in `coding`,
+    /// as seen at `now_ns`. It is weak until the change is [`SETTLE_NS`] old, because a file written twice within
+    /// the clock's step keeps its mtime; an mtime in the future never settles.
+    pub fn new(mtime_ns: i128, size: u64, coding: Coding, now_ns: i128) -> Self {
+        let mut tag = Self { text: [0; FILE_TAG_BYTES_MAX], len: 0, weak: !is_settled(mtime_ns, now_ns) };
+        tag.push(b"W/\"");
+        // An mtime whose nanoseconds exceed 64 bits lies centuries off; wrapping it keeps it distinct enough.
+        tag.push_hex(u64::from_le_bytes(low_half(mtime_ns)));
+        tag.push(b"-");
+        tag.push_hex(size);
+        if coding != Coding::Identity {
+            tag.push(b"-");
+            tag.push(coding.as_str().as_bytes());
+        }
+        tag.push(b"\"");
+        tag
+    }
+
+    /// The value of the `ETag` field.
+    pub fn as_bytes(&self) -> &[u8] {
+        let start = if self.weak { 0 } else { 2 };
+        &self.text[start..usize::from(self.len)]
+    }
+
+    /// For comparisons.
+    pub fn as_tag(&self) -> EntityTag<'_> {
+        EntityTag { weak: self.weak, opaque: &self.text[3..usize::from(self.len) - 1] }
+    }
+
+    /// Whether it is still weak; make it anew later.
+    pub const fn is_weak(&self) -> bool {
+        self.weak
+    }
+
+    fn push(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.text[usize::from(self.len)] = *byte;
+            self.len += 1;
+        }
+    }
+
+    fn push_hex(&mut self, value: u64) {
+        let digits = (64 - value.leading_zeros()).div_ceil(4).max(1);
+        let mut shift = digits * 4;
+        while shift > 0 {
+            shift -= 4;
+            let nibble = value >> shift & 15;
+            let digit = b"0123456789abcdef"[usize::try_from(nibble).unwrap_or(0)];
+            self.push(&[digit]);
+        }
+    }
+}
+
+impl std::fmt::Debug for FileTag {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "FileTag({})", self.as_bytes().escape_ascii())
+    }
+}
+
+/// Whether a change at `mtime_ns` is [`SETTLE_NS`] old at `now_ns`.
+pub const fn is_settled(mtime_ns: i128, now_ns: i128) -> bool {
+    now_ns.saturating_sub(mtime_ns) >= SETTLE_NS
+}
+
+fn low_half(value: i128) -> [u8; 8] {
+    let [a, b, c, d, e, f, g, h, ..] = value.to_le_bytes();
+    [a, b, c, d, e, f, g, h]
+}
+
+const fn is_opaque(byte: u8) -> bool {
+    byte > b' ' && byte != b'"' && byte != 0x7f
+}
+
+fn skip_separators(mut value: &[u8]) -> &[u8] {
+    while let [b',' | b' ' | b'\t', rest @ ..] = value {
+        value = rest;
+    }
+    value
+}

@@ -1,0 +1,28 @@
+//! HTTP/1.1 (RFC 9110, 9112) as pure machines: bytes and time in, decisions out; no I/O, no clock, no threads.
+//!
+//! A connection runs a request through these rooms in this order:
+//!
+//! 1. [`head::HeadScan`] finds the end of the head as bytes arrive, [`head::Request::parse`] reads it.
+//! 2. [`target::normalise`] turns the raw path into the one form that rules and files are matched against.
+//! 3. [`body::BodyDecoder`] walks the body that follows and hands out its data in place.
+//! 4. [`conditional`], [`range`] and [`negotiate`] decide what a known representation answers.
+//! 5. [`response::HeadWriter`] writes the head of the answer into memory of the caller.
+//!
+//! Whatever a peer sends either has exactly one reading or is refused with a [`refusal::Refusal`]; after one,
+//! the connection answers once and closes. Nothing in this crate allocates.
+#![forbid(unsafe_code)]
+
+pub mod body;
+pub mod conditional;
+pub mod date;
+pub mod etag;
+pub mod head;
+mod list;
+pub mod method;
+pub mod negotiate;
+mod octets;
+pub mod range;
+pub mod refusal;
+pub mod response;
+pub mod status;
+pub mod target;
