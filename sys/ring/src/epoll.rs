@@ -4,7 +4,7 @@ use crate::RingOptions;
 use crate::driver::{Arrival, Driver, Event, Wait};
 use crate::handle::Handle;
 use crate::lane::Lane;
-use crate::op::{Connect, Gather, Interest, Op};
+use crate::op::{Connect, Gather, Interest, Op, ZeroCopy};
 use crate::slice::Pool;
 use crate::slots::{OpId, Slots};
 use crate::socket;
@@ -54,6 +54,8 @@ struct State {
     is_hung_up: bool,
     /// The connection is broken: writing gets an error at once.
     is_broken: bool,
+    /// Urgent data came: a receive stops at its mark, so a short one says nothing about what is left.
+    is_urgent: bool,
     input: Option<OpId>,
     output: Option<OpId>,
 }
@@ -115,8 +117,8 @@ impl Epoll {
         if let Some(started) = self.lane.start(id, op) {
             return started;
         }
-        let (handle, interest) = target(op);
-        let handle = handle.clone();
+        let Some((handle, interest)) = op.target() else { return Err(io::ErrorKind::Unsupported.into()) };
+        let (handle, is_complete) = (handle.clone(), op.is_complete());
         let attempts_first = !matches!(op, Op::Stream { .. });
         let state = self.state(&handle);
         let place = match interest {
@@ -133,7 +135,7 @@ impl Epoll {
             let data = u64::from(state.serial) << 32 | u64::from(handle.raw().unsigned_abs());
             // Registering reports what is ready already, so a stream needs no attempt of its own.
             state.is_readable = attempts_first;
-            let events = libc::EPOLLIN | libc::EPOLLOUT | libc::EPOLLRDHUP | libc::EPOLLET;
+            let events = libc::EPOLLIN | libc::EPOLLPRI | libc::EPOLLOUT | libc::EPOLLRDHUP | libc::EPOLLET;
             if let Err(error) = control(&self.epoll, handle.raw(), events, data) {
                 *self.state(&handle) = State::default();
                 return Err(error);
@@ -144,7 +146,8 @@ impl Epoll {
             Interest::Readable => state.is_readable || state.is_hung_up,
             Interest::Writable => state.is_writable || state.is_broken,
         };
-        if is_ready {
+        // A transfer of no bytes must not wait for the peer.
+        if is_ready || is_complete {
             self.ready.push_back(id);
         }
         Ok(())
@@ -190,6 +193,7 @@ impl Epoll {
         let is_hung_up = has(libc::EPOLLRDHUP | libc::EPOLLHUP | libc::EPOLLERR);
         state.is_hung_up |= is_hung_up;
         state.is_broken |= has(libc::EPOLLHUP | libc::EPOLLERR);
+        state.is_urgent |= has(libc::EPOLLPRI);
         if has(libc::EPOLLIN) || is_hung_up {
             state.is_readable = true;
             self.ready.extend(state.input);
@@ -202,7 +206,7 @@ impl Epoll {
 
     fn attempt(&mut self, id: OpId, slots: &mut Slots, events: &mut Vec<Event>) {
         let Some(op) = slots.get_mut(id) else { return };
-        let handle = target(op).0.clone();
+        let Some(handle) = op.target().map(|(handle, _)| handle.clone()) else { return };
         // Queued twice, or ended while it was queued.
         if !self.state(&handle).waits(id) {
             return;
@@ -212,10 +216,7 @@ impl Epoll {
             Op::Stream { .. } => self.stream(id, &handle, events),
             Op::Exact { buffer, filled, want, .. } => self.exact(&handle, buffer, filled, *want),
             Op::Send { bytes, sent, .. } => self.send(&handle, bytes, sent),
-            Op::SendZeroCopy { bytes, sent, copied, .. } => {
-                *copied = true;
-                self.send(&handle, bytes, sent)
-            }
+            Op::SendZeroCopy(send) => self.send_copied(&handle, send),
             Op::Gather(gather) => self.gather(&handle, gather),
             Op::Connect(connect) => self.connect(&handle, connect),
             Op::Transmit(_) => self.readiness(&handle, Interest::Writable),
@@ -268,7 +269,7 @@ impl Epoll {
                     events.push(Event { id, result: i32::try_from(bytes).unwrap_or(0), more: true, arrival });
                     let state = self.state(socket);
                     // A short read emptied the socket: the next byte is a new edge. After a hang-up there is none.
-                    if !is_full && !state.is_hung_up {
+                    if !is_full && !state.is_hung_up && !state.is_urgent {
                         state.is_readable = false;
                         return Attempt::Waits;
                     }
@@ -301,6 +302,15 @@ impl Epoll {
         Attempt::Ended(i32::try_from(*sent).unwrap_or(i32::MAX), Arrival::None)
     }
 
+    /// A zero-copy send without its point: epoll has none.
+    fn send_copied(&mut self, socket: &Handle, send: &mut ZeroCopy) -> Attempt {
+        send.set_copied();
+        let mut sent = send.sent();
+        let attempt = self.send(socket, send.bytes(), &mut sent);
+        send.advance(sent - send.sent());
+        attempt
+    }
+
     fn gather(&mut self, socket: &Handle, gather: &mut Gather) -> Attempt {
         while !gather.left().is_empty() {
             match socket::send_message(socket.raw(), gather.prepare()) {
@@ -319,14 +329,19 @@ impl Epoll {
     }
 
     fn connect(&mut self, socket: &Handle, connect: &mut Connect) -> Attempt {
-        let result = if std::mem::replace(&mut connect.started, true) {
-            socket::take_error(socket.raw())
+        let was_started = std::mem::replace(&mut connect.started, true);
+        let result = if was_started {
+            socket::connect_result(socket.raw())
         } else {
             socket::connect(socket.raw(), &connect.address)
         };
         match result {
-            Ok(()) => Attempt::Ended(0, Arrival::None),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+            Ok(true) => Attempt::Ended(0, Arrival::None),
+            // Hung up since it was started, and the error is gone: this will not become a connection any more.
+            Ok(false) if was_started && self.state(socket).is_broken => {
+                Attempt::Ended(-libc::ENOTCONN, Arrival::None)
+            }
+            Ok(false) => {
                 let state = self.state(socket);
                 // An unconnected socket reports a hang-up; what counts comes after this.
                 (state.is_writable, state.is_hung_up, state.is_broken) = (false, false, false);
@@ -347,12 +362,9 @@ impl Epoll {
 
     fn end_cancelled(&mut self, id: OpId, slots: &mut Slots, events: &mut Vec<Event>) {
         let Some(op) = slots.get_mut(id) else { return };
-        if matches!(op, Op::Open(_) | Op::Stat(_) | Op::Read(_)) {
-            // The lane cannot stop half-way; the operation completes as it would have.
-            return;
-        }
         let moved = i32::try_from(op.moved()).unwrap_or(i32::MAX);
-        let handle = target(op).0.clone();
+        // The lane cannot stop half-way: an operation on a file completes as it would have.
+        let Some(handle) = op.target().map(|(handle, _)| handle.clone()) else { return };
         if !self.state(&handle).waits(id) {
             return;
         }
@@ -461,22 +473,6 @@ impl Driver for Epoll {
 
     fn take_woken(&mut self) -> bool {
         std::mem::take(&mut self.woken)
-    }
-}
-
-/// The descriptor and direction an operation waits for. File operations wait for none; they never get here.
-fn target(op: &Op) -> (&Handle, Interest) {
-    match op {
-        Op::Accept { listener } => (listener, Interest::Readable),
-        Op::Stream { socket } | Op::Exact { socket, .. } => (socket, Interest::Readable),
-        Op::Send { socket, .. } | Op::SendZeroCopy { socket, .. } => (socket, Interest::Writable),
-        Op::Gather(gather) => (&gather.socket, Interest::Writable),
-        Op::Transmit(transmit) => (&transmit.socket, Interest::Writable),
-        Op::Connect(connect) => (&connect.socket, Interest::Writable),
-        Op::Ready { socket, interest } => (socket, *interest),
-        Op::Open(open) => (&open.directory, Interest::Readable),
-        Op::Stat(stat) => (&stat.file, Interest::Readable),
-        Op::Read(read) => (&read.file, Interest::Readable),
     }
 }
 

@@ -40,11 +40,15 @@ struct Cachestat {
 const CACHESTAT: libc::c_long = 451;
 const PAGE_BYTES: u64 = 4096;
 
+/// Half of the kernel's usual read-ahead window: what is missing from a page cache is seldom smaller.
+const PROBE_STRIDE_BYTES: usize = 64 * 1024;
+
 /// Whether `bytes` of `file` from `offset` are in memory and read, so that sending them waits for no disk.
 ///
 /// Asks `cachestat(2)` (Linux 6.5) for the range and reads the last byte with RWF_NOWAIT, because a page counts as
-/// cached while its read is still under way. Without cachestat only the ends are probed. What cannot be probed at all
-/// (a file system without RWF_NOWAIT) counts as resident: there is nothing better to do with it.
+/// cached while its read is still under way. Where cachestat is missing or refused (it wants the owner of the file, or
+/// somebody who may write it), one byte of each read-ahead window is probed. What cannot be probed at all (a file
+/// system without RWF_NOWAIT) counts as resident: there is nothing better to do with it.
 pub(crate) fn is_resident(file: RawFd, offset: u64, bytes: u64) -> bool {
     if bytes == 0 {
         return true;
@@ -59,8 +63,11 @@ pub(crate) fn is_resident(file: RawFd, offset: u64, bytes: u64) -> bool {
         if found.cached < pages && !is_past_end(file, offset + bytes) {
             return false;
         }
-    } else if !is_byte_resident(file, offset) {
-        return false;
+    } else {
+        let mut probes = (offset..offset + bytes).step_by(PROBE_STRIDE_BYTES);
+        if !probes.all(|at| is_byte_resident(file, at)) {
+            return false;
+        }
     }
     is_byte_resident(file, offset + bytes - 1)
 }

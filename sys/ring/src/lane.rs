@@ -58,12 +58,7 @@ impl Lane {
             },
             Op::Stat(stat) => Work::Stat { file: stat.file.raw(), target: &raw mut stat.stat },
             Op::Read(read) => {
-                let want = (read.want as usize).min(read.buffer.len());
-                Work::Read {
-                    file: read.file.raw(),
-                    target: &raw mut read.buffer[..want],
-                    offset: read.offset,
-                }
+                Work::Read { file: read.file.raw(), offset: read.offset, target: &raw mut *read.target() }
             }
             _ => return None,
         };

@@ -4,7 +4,7 @@ use crate::driver::{Arrival, Driver, Event, Wait};
 use crate::epoll::Epoll;
 use crate::handle::Handle;
 use crate::op::{COLD_BYTES, Op, Progress, ReadFile, Stage, Transmit};
-use crate::slice::{Pool, Slice};
+use crate::slice::{CLASS_BYTES, Pool, SLICE_BYTES_MAX, Slice};
 use crate::slots::{OpId, Slots};
 use crate::uring::{self, Features, Uring};
 use crate::wake::Waker;
@@ -16,6 +16,9 @@ use std::time::{Duration, Instant};
 
 /// How long a ring that is dropped waits for the kernel to let go of its buffers before it leaks them.
 const DROP_WAIT: Duration = Duration::from_secs(2);
+
+/// How long a transmit of a cold file waits before it asks the exhausted pool for a buffer again.
+const STARVED_RETRY: Duration = Duration::from_millis(1);
 
 /// Which driver to use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -142,6 +145,8 @@ pub struct Ring {
     fresh: Vec<Event>,
     /// Transmits that used up their turn.
     turns: Vec<OpId>,
+    /// Transmits that found no buffer to read their file into.
+    starved: Vec<OpId>,
     operations_max: usize,
     counters: RingCounters,
 }
@@ -150,31 +155,32 @@ impl Ring {
     /// Sets a ring up.
     ///
     /// # Errors
-    /// Why the wanted driver cannot be used, or why no driver can.
+    /// Why the wanted driver cannot be used, or why no driver can; `InvalidInput` when a dimension is out of its range.
     pub fn new(options: &RingOptions) -> io::Result<Self> {
+        check_dimensions(options)?;
         let waker = Waker::new()?;
         let pool = Pool::new(options.pool_bytes_max);
         let (driver, report) = choose(options, &pool, &waker)?;
         Ok(Self::assemble(driver, report, pool, waker, options.operations_max))
     }
 
-    /// A ring on a driver of one's own, for simulation. `pool` is where it takes its buffers from.
-    ///
-    /// # Errors
-    /// When no descriptor is left for the waker.
-    pub fn with_driver(driver: Box<dyn Driver>, pool: Pool) -> io::Result<Self> {
+    /// A ring on a driver of one's own, for simulation. `pool` is where it takes its buffers from, `waker` the one that
+    /// the driver's `take_woken` looks at.
+    #[must_use]
+    pub fn with_driver(driver: Box<dyn Driver>, pool: Pool, waker: Waker, operations_max: usize) -> Self {
         let report = Report { driver: driver.name(), features: None, refusal: None };
-        Ok(Self::assemble(driver, report, pool, Waker::new()?, RingOptions::default().operations_max))
+        Self::assemble(driver, report, pool, waker, operations_max)
     }
 
     /// Starts an operation. `token` comes back with each of its completions.
     ///
     /// # Errors
     /// The operation itself when `operations_max` are in flight.
-    pub fn submit(&mut self, op: Op, token: u64) -> Result<OpId, Op> {
+    pub fn submit(&mut self, mut op: Op, token: u64) -> Result<OpId, Op> {
         if self.slots.live() >= self.operations_max {
             return Err(op);
         }
+        op.normalise();
         self.counters.submitted += 1;
         let id = self.slots.insert(op, token);
         match self.slots.get_mut(id) {
@@ -199,13 +205,19 @@ impl Ring {
 
     /// Asks for an operation's end; its last completion comes all the same, with what it had moved.
     pub fn cancel(&mut self, id: OpId) {
+        if !self.slots.cancel(id) {
+            return;
+        }
         let stage = match self.slots.get_mut(id) {
             Some(Op::Transmit(transmit)) => {
                 transmit.is_cancelled = true;
                 Some(transmit.stage)
             }
-            Some(_) => None,
-            None => return,
+            Some(Op::Gather(gather)) => {
+                gather.is_cancelled = true;
+                None
+            }
+            _ => None,
         };
         match stage {
             None | Some(Stage::Writable) => self.driver.cancel(id),
@@ -230,7 +242,13 @@ impl Ring {
     /// Only what no retry can mend.
     pub fn poll(&mut self, wait: Wait) -> io::Result<()> {
         self.counters.polls += 1;
-        let wait = if self.events.is_empty() && self.turns.is_empty() { wait } else { Wait::Poll };
+        let wait = match wait {
+            _ if !self.events.is_empty() || !self.turns.is_empty() => Wait::Poll,
+            Wait::Forever if !self.starved.is_empty() => Wait::AtMost(STARVED_RETRY),
+            Wait::AtMost(time) if !self.starved.is_empty() => Wait::AtMost(time.min(STARVED_RETRY)),
+            wait => wait,
+        };
+        self.turns.append(&mut self.starved);
         self.driver.poll(wait, &mut self.slots, &mut self.fresh)?;
         self.events.extend(self.fresh.drain(..));
         for id in std::mem::take(&mut self.turns) {
@@ -337,6 +355,7 @@ impl Ring {
             events: VecDeque::new(),
             fresh: Vec::new(),
             turns: Vec::new(),
+            starved: Vec::new(),
             operations_max,
             counters: RingCounters::default(),
         }
@@ -426,9 +445,10 @@ impl Ring {
         let Some(Op::Transmit(transmit)) = self.slots.get(parent) else { return };
         let (file, offset) = (transmit.file.clone(), transmit.offset());
         let bytes = u32::try_from(transmit.left().min(u64::from(COLD_BYTES))).unwrap_or(COLD_BYTES);
-        let Some(buffer) = self.pool.get(bytes as usize) else {
-            // No memory for reading ahead: try again next turn, others give theirs back meanwhile.
-            self.turns.push(parent);
+        let sizes = CLASS_BYTES.iter().rev().map(|&capacity| capacity.min(bytes as usize));
+        let Some(buffer) = sizes.filter_map(|size| self.pool.get(size)).next() else {
+            // No memory for reading ahead, not even a little: others give theirs back meanwhile.
+            self.starved.push(parent);
             return;
         };
         let read = self.slots.insert(Op::Read(ReadFile::new(file, buffer, offset, bytes)), parent.bits());
@@ -489,6 +509,17 @@ impl fmt::Debug for Ring {
             .field("pool", &self.pool)
             .finish_non_exhaustive()
     }
+}
+
+fn check_dimensions(options: &RingOptions) -> io::Result<()> {
+    let refused = |reason: &str| Err(io::Error::new(io::ErrorKind::InvalidInput, reason));
+    if !options.stream_buffers.is_power_of_two() || options.stream_buffers > 1 << 15 {
+        return refused("the number of stream buffers is a power of two up to 32768");
+    }
+    if !(1..=SLICE_BYTES_MAX).contains(&options.stream_buffer_bytes) {
+        return refused("a stream buffer has 1 to 65536 bytes");
+    }
+    Ok(())
 }
 
 fn choose(options: &RingOptions, pool: &Pool, waker: &Waker) -> io::Result<(Box<dyn Driver>, Report)> {

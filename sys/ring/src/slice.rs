@@ -64,7 +64,7 @@ struct Descriptor {
 }
 
 impl Pool {
-    /// Makes a pool that maps at most `limit_bytes` of slabs (rounded up to one block per class in use).
+    /// Makes a pool that maps at most `limit_bytes` of slabs (and at least one block of 128 KiB).
     #[must_use]
     pub fn new(limit_bytes: usize) -> Self {
         let inner = PoolInner {
@@ -166,8 +166,15 @@ impl PoolInner {
     }
 
     fn grow(self: &Rc<Self>, state: &mut Class, class: usize) -> Option<()> {
+        let limit_bytes = self.limit_bytes.max(BLOCK_BYTES);
+        if self.mapped_bytes.get() + BLOCK_BYTES > limit_bytes {
+            // What the other classes keep for their next burst is worth less than this request.
+            for other in (0..CLASS_BYTES.len()).filter(|&other| other != class) {
+                self.release_empty(other, 0);
+            }
+        }
         let mapped = self.mapped_bytes.get() + BLOCK_BYTES;
-        if mapped > self.limit_bytes.max(BLOCK_BYTES) {
+        if mapped > limit_bytes {
             return None;
         }
         let memory = crate::memory::map(BLOCK_BYTES).ok()?;
@@ -534,6 +541,18 @@ mod tests {
         held.clear();
         assert_eq!(pool.mapped_bytes(), RESERVE_BLOCKS * BLOCK_BYTES);
         assert!(pool.get(256).is_some(), "room for another class");
+    }
+
+    #[test]
+    fn at_the_limit_a_class_gets_what_another_keeps_in_reserve() {
+        let pool = Pool::new(BLOCK_BYTES);
+        for bytes in [2048, 256, 65536, 2048] {
+            let first = pool.get(bytes).expect("the whole limit is free");
+            assert_eq!(pool.mapped_bytes(), BLOCK_BYTES);
+            assert!(pool.get(if bytes == 256 { 2048 } else { 256 }).is_none(), "the limit holds");
+            drop(first);
+        }
+        assert!(!pool.flush());
     }
 
     #[test]

@@ -49,6 +49,7 @@ struct Entry {
     generation: u32,
     state: State,
     token: u64,
+    is_cancelled: bool,
     op: Option<Op>,
 }
 
@@ -64,13 +65,20 @@ impl Slots {
     /// Puts an operation in. `token` comes back with each completion.
     pub(crate) fn insert(&mut self, op: Op, token: u64) -> OpId {
         let index = self.free.pop().unwrap_or_else(|| {
-            self.entries.push(Entry { generation: 1, state: State::Free, token: 0, op: None });
+            self.entries.push(Entry {
+                generation: 1,
+                state: State::Free,
+                token: 0,
+                is_cancelled: false,
+                op: None,
+            });
             u32::try_from(self.entries.len() - 1).expect("fewer than 2^32 operations in flight")
         });
         let entry = &mut self.entries[index as usize];
         debug_assert_eq!(entry.state, State::Free);
         entry.state = State::Live;
         entry.token = token;
+        entry.is_cancelled = false;
         entry.op = Some(op);
         self.live += 1;
         OpId::new(entry.generation, index)
@@ -116,6 +124,11 @@ impl Slots {
         }
         self.orphans += 1;
         true
+    }
+
+    /// Notes that an operation's end is asked for; false when it is gone or was asked for before.
+    pub(crate) fn cancel(&mut self, id: OpId) -> bool {
+        self.entry_mut(id).is_some_and(|entry| !std::mem::replace(&mut entry.is_cancelled, true))
     }
 
     /// Takes an operation out after its last completion; later completions with this id are strangers.

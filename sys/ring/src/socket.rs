@@ -203,29 +203,40 @@ pub(crate) fn shutdown(fd: RawFd, how: Shutdown) -> io::Result<()> {
     check(unsafe { libc::shutdown(fd, how) }).map(drop)
 }
 
-/// Starts a connect; `WouldBlock` when it goes on in the background.
-pub(crate) fn connect(fd: RawFd, address: &RawAddress) -> io::Result<()> {
+/// Starts a connect; false when it goes on in the background.
+pub(crate) fn connect(fd: RawFd, address: &RawAddress) -> io::Result<bool> {
     let result = address.with(|pointer, len| {
         // SAFETY: I6: pointer and length describe the address for the duration of the call.
         check(unsafe { libc::connect(fd, pointer, len) })
     });
     match result {
-        Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => {
-            Err(io::ErrorKind::WouldBlock.into())
-        }
-        other => other.map(drop),
+        // EAGAIN is another thing: a Unix listener's queue is full, and nothing goes on.
+        Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => Ok(false),
+        other => other.map(|_zero| true),
     }
 }
 
-/// The result of a connect that went on in the background.
-pub(crate) fn take_error(fd: RawFd) -> io::Result<()> {
+/// The result of a connect that went on in the background; false when it still does.
+pub(crate) fn connect_result(fd: RawFd) -> io::Result<bool> {
     let mut errno: libc::c_int = 0;
     let mut len = socklen::<libc::c_int>();
     // SAFETY: I6: the kernel writes one integer during the call.
     check(unsafe {
         libc::getsockopt(fd, libc::SOL_SOCKET, libc::SO_ERROR, (&raw mut errno).cast(), &raw mut len)
     })?;
-    if errno == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(errno)) }
+    if errno != 0 {
+        return Err(io::Error::from_raw_os_error(errno));
+    }
+    // Readiness alone is not believed: an event from before the connect may have been on its way.
+    let mut storage = MaybeUninit::<libc::sockaddr_storage>::uninit();
+    let mut len = socklen::<libc::sockaddr_storage>();
+    // SAFETY: I6: the kernel writes at most `len` bytes into the storage during the call.
+    match check(unsafe { libc::getpeername(fd, storage.as_mut_ptr().cast(), &raw mut len) }) {
+        // ENOTCONN: still on its way.
+        Err(error) if error.raw_os_error() == Some(libc::ENOTCONN) => Ok(false),
+        // EINVAL: connected and broken since; the next operation says so.
+        _ => Ok(true),
+    }
 }
 
 impl RawAddress {
@@ -238,6 +249,27 @@ impl RawAddress {
             Address::Tcp(SocketAddr::V4(v4)) => Ok(Self::from_v4(v4)),
             Address::Tcp(SocketAddr::V6(v6)) => Ok(Self::from_v6(v6)),
             Address::Unix(path) => Self::from_path(path),
+        }
+    }
+
+    /// The address; `None` for Unix sockets.
+    #[must_use]
+    pub fn socket_address(&self) -> Option<SocketAddr> {
+        match i32::from(self.storage.ss_family) {
+            libc::AF_INET => {
+                // SAFETY: I6: the family says that the storage holds an IPv4 address.
+                let raw = unsafe { (&raw const self.storage).cast::<libc::sockaddr_in>().read() };
+                let ip = Ipv4Addr::from(raw.sin_addr.s_addr.to_ne_bytes());
+                Some(SocketAddr::new(IpAddr::V4(ip), u16::from_be(raw.sin_port)))
+            }
+            libc::AF_INET6 => {
+                // SAFETY: I6: the family says that the storage holds an IPv6 address.
+                let raw = unsafe { (&raw const self.storage).cast::<libc::sockaddr_in6>().read() };
+                let ip = Ipv6Addr::from(raw.sin6_addr.s6_addr);
+                let port = u16::from_be(raw.sin6_port);
+                Some(SocketAddr::V6(SocketAddrV6::new(ip, port, raw.sin6_flowinfo, raw.sin6_scope_id)))
+            }
+            _ => None,
         }
     }
 
@@ -291,30 +323,11 @@ impl RawAddress {
         unsafe { std::ptr::copy_nonoverlapping(raw, (&raw mut storage).cast::<T>(), 1) };
         Self { storage, len: socklen::<T>() }
     }
-
-    fn to_socket_address(self) -> Option<SocketAddr> {
-        match i32::from(self.storage.ss_family) {
-            libc::AF_INET => {
-                // SAFETY: I6: the family says that the storage holds an IPv4 address.
-                let raw = unsafe { (&raw const self.storage).cast::<libc::sockaddr_in>().read() };
-                let ip = Ipv4Addr::from(raw.sin_addr.s_addr.to_ne_bytes());
-                Some(SocketAddr::new(IpAddr::V4(ip), u16::from_be(raw.sin_port)))
-            }
-            libc::AF_INET6 => {
-                // SAFETY: I6: the family says that the storage holds an IPv6 address.
-                let raw = unsafe { (&raw const self.storage).cast::<libc::sockaddr_in6>().read() };
-                let ip = Ipv6Addr::from(raw.sin6_addr.s6_addr);
-                let port = u16::from_be(raw.sin6_port);
-                Some(SocketAddr::V6(SocketAddrV6::new(ip, port, raw.sin6_flowinfo, raw.sin6_scope_id)))
-            }
-            _ => None,
-        }
-    }
 }
 
 impl fmt::Debug for RawAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.to_socket_address() {
+        match self.socket_address() {
             Some(address) => write!(f, "{address}"),
             None => write!(f, "address of family {}", self.storage.ss_family),
         }
@@ -329,7 +342,7 @@ fn named(fd: BorrowedFd<'_>, call: NameCall) -> Option<SocketAddr> {
     let mut raw = RawAddress { storage, len: socklen::<libc::sockaddr_storage>() };
     // SAFETY: I6: the kernel writes at most `len` bytes into the storage during the call.
     check(unsafe { call(fd.as_raw_fd(), (&raw mut raw.storage).cast(), &raw mut raw.len) }).ok()?;
-    raw.to_socket_address()
+    raw.socket_address()
 }
 
 fn set_tcp_options(fd: &OwnedFd, options: &ListenOptions) -> io::Result<()> {

@@ -17,7 +17,11 @@ struct State {
 }
 
 impl Waker {
-    pub(crate) fn new() -> io::Result<Self> {
+    /// Makes a waker; a ring makes its own, a simulated driver is given one.
+    ///
+    /// # Errors
+    /// When no descriptor is left.
+    pub fn new() -> io::Result<Self> {
         // SAFETY: I6: no memory is passed.
         let fd = crate::socket::check(unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) })?;
         // SAFETY: I5: a descriptor the kernel just made for us.
@@ -39,8 +43,10 @@ impl Waker {
         self.0.event.as_raw_fd()
     }
 
-    /// Empties the event and says whether somebody woke us. Whoever wakes after this writes again.
-    pub(crate) fn take(&self) -> bool {
+    /// Empties the event and says whether somebody woke us. Whoever wakes after this writes again. Only the thread that
+    /// is woken calls it, and of a ring only its driver.
+    #[must_use]
+    pub fn take(&self) -> bool {
         let mut count = 0u64;
         // SAFETY: I6: the kernel writes eight bytes during the call; an empty counter (EAGAIN) is fine.
         unsafe { libc::read(self.raw(), (&raw mut count).cast(), 8) };

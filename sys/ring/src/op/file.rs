@@ -2,7 +2,7 @@
 
 use crate::handle::Handle;
 use crate::slice::SliceMut;
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -18,6 +18,18 @@ pub struct OpenFile {
 }
 
 impl OpenFile {
+    /// The directory the path starts from.
+    #[must_use]
+    pub fn directory(&self) -> &Handle {
+        &self.directory
+    }
+
+    /// The path below the directory.
+    #[must_use]
+    pub fn path(&self) -> &CStr {
+        &self.path
+    }
+
     /// Opens below `directory` without leaving it: no `..` above it, no symbolic link out of it.
     ///
     /// # Errors
@@ -42,6 +54,22 @@ impl StatFile {
         // SAFETY: I6: all-zero is a valid statx buffer; the kernel fills it.
         let stat = unsafe { std::mem::zeroed() };
         Box::new(Self { file, stat })
+    }
+
+    /// The file.
+    #[must_use]
+    pub fn file(&self) -> &Handle {
+        &self.file
+    }
+
+    /// Fills length, time and mode in, for drivers that do not ask the kernel themselves.
+    pub fn fill(&mut self, metadata: &std::fs::Metadata) {
+        use std::os::unix::fs::MetadataExt;
+        self.stat.stx_size = metadata.size();
+        self.stat.stx_mtime.tv_sec = metadata.mtime();
+        self.stat.stx_mtime.tv_nsec = u32::try_from(metadata.mtime_nsec()).unwrap_or(0);
+        // The upper half of `st_mode` is always zero.
+        self.stat.stx_mode = u16::try_from(metadata.mode() & 0xffff).unwrap_or(0);
     }
 
     /// The file's length in bytes, as of the completion.
@@ -92,5 +120,24 @@ impl ReadFile {
     pub fn new(file: Handle, buffer: SliceMut, offset: u64, want: u32) -> Box<Self> {
         let capacity = u32::try_from(buffer.len()).unwrap_or(u32::MAX);
         Box::new(Self { file, buffer, want: want.min(capacity), offset })
+    }
+
+    /// The file.
+    #[must_use]
+    pub fn file(&self) -> &Handle {
+        &self.file
+    }
+
+    /// Where in the file the read begins, in bytes.
+    #[must_use]
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// The part of the buffer that a driver may fill: `want` bytes, however both were changed since `new`.
+    #[must_use]
+    pub fn target(&mut self) -> &mut [u8] {
+        let want = (self.want as usize).min(self.buffer.len());
+        &mut self.buffer[..want]
     }
 }

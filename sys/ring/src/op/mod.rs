@@ -6,7 +6,7 @@ mod socket;
 mod transmit;
 
 pub use file::{OpenFile, ReadFile, StatFile};
-pub use send::Gather;
+pub use send::{Gather, ZeroCopy};
 pub use socket::{Connect, Interest};
 pub(crate) use transmit::{COLD_BYTES, Stage};
 pub use transmit::{Progress, Transmit};
@@ -52,16 +52,8 @@ pub enum Op {
     /// Sends a chain of slices in one go.
     Gather(Box<Gather>),
     /// Sends without copying where the kernel can; completes when the kernel has let go of the buffer.
-    SendZeroCopy {
-        /// A connected socket.
-        socket: Handle,
-        /// What to send; from 16–32 KiB on it may pay, never on loopback.
-        bytes: Slice,
-        /// Bytes already sent.
-        sent: u32,
-        /// Set by the driver: the kernel copied after all.
-        copied: bool,
-    },
+    /// From 16–32 KiB on it may pay, never on loopback.
+    SendZeroCopy(Box<ZeroCopy>),
     /// Sends head, file range and tail.
     Transmit(Box<Transmit>),
     /// Waits until the socket is readable or writable.
@@ -112,9 +104,57 @@ impl Op {
     pub fn moved(&self) -> u32 {
         match self {
             Self::Exact { filled, .. } => *filled,
-            Self::Send { sent, .. } | Self::SendZeroCopy { sent, .. } => *sent,
+            Self::Send { sent, .. } => *sent,
+            Self::SendZeroCopy(send) => send.sent(),
             Self::Gather(gather) => gather.sent(),
             _ => 0,
         }
     }
+
+    /// The socket the operation works on and the direction it needs; `None` for operations on files.
+    #[must_use]
+    pub fn target(&self) -> Option<(&Handle, Interest)> {
+        match self {
+            Self::Accept { listener } => Some((listener, Interest::Readable)),
+            Self::Stream { socket } | Self::Exact { socket, .. } => Some((socket, Interest::Readable)),
+            Self::Send { socket, .. } => Some((socket, Interest::Writable)),
+            Self::SendZeroCopy(send) => Some((&send.socket, Interest::Writable)),
+            Self::Gather(gather) => Some((&gather.socket, Interest::Writable)),
+            Self::Transmit(transmit) => Some((&transmit.socket, Interest::Writable)),
+            Self::Connect(connect) => Some((&connect.socket, Interest::Writable)),
+            Self::Ready { socket, interest } => Some((socket, *interest)),
+            Self::Open(_) | Self::Stat(_) | Self::Read(_) => None,
+        }
+    }
+
+    /// Whether a transfer has nothing (left) to move: it ends at once, whatever the socket is up to.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        match self {
+            Self::Exact { filled, want, .. } => filled >= want,
+            Self::Send { bytes, sent, .. } => *sent as usize >= bytes.len(),
+            Self::SendZeroCopy(send) => send.sent() as usize >= send.bytes().len(),
+            Self::Gather(gather) => gather.left().is_empty(),
+            _ => false,
+        }
+    }
+
+    /// Cuts what the caller wants to what its buffers hold, so that no driver needs to doubt it.
+    pub(crate) fn normalise(&mut self) {
+        match self {
+            Self::Exact { buffer, filled, want, .. } => {
+                *want = (*want).min(u32::try_from(buffer.len()).unwrap_or(u32::MAX));
+                *filled = (*filled).min(*want);
+            }
+            Self::Send { bytes, sent, .. } => {
+                *sent = (*sent).min(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// What moved before an error counts as the result: it must be served first.
+pub(crate) fn partial(moved: u32, result: i32) -> i32 {
+    if result < 0 && moved == 0 { result } else { i32::try_from(moved).unwrap_or(i32::MAX) }
 }

@@ -1,7 +1,7 @@
 //! Gather sends: a chain of slices leaves in one operation.
 
 use crate::handle::Handle;
-use crate::slice::Chain;
+use crate::slice::{Chain, Slice};
 use std::fmt;
 
 /// Sends a chain; the kernel reads the vector and the message header from this box, which does not move (I4).
@@ -9,6 +9,8 @@ pub struct Gather {
     pub(crate) socket: Handle,
     chain: Chain,
     sent: u32,
+    /// Set when the end is asked for: what is left after this message stays.
+    pub(crate) is_cancelled: bool,
     vectors: Vec<libc::iovec>,
     header: libc::msghdr,
 }
@@ -19,7 +21,7 @@ impl Gather {
     pub fn new(socket: Handle, chain: Chain) -> Box<Self> {
         // SAFETY: I6: an all-zero message header is valid: no name, no vectors, no control data.
         let header = unsafe { std::mem::zeroed() };
-        Box::new(Self { socket, chain, sent: 0, vectors: Vec::new(), header })
+        Box::new(Self { socket, chain, sent: 0, is_cancelled: false, vectors: Vec::new(), header })
     }
 
     /// What is still to be sent.
@@ -41,6 +43,11 @@ impl Gather {
         self.chain.is_empty()
     }
 
+    /// Bytes of the message that was prepared last.
+    pub(crate) fn prepared_bytes(&self) -> usize {
+        self.vectors.iter().map(|vector| vector.iov_len).sum()
+    }
+
     /// Fills vector and header from what is left; they stay valid until the next call or the drop.
     pub(crate) fn prepare(&mut self) -> &libc::msghdr {
         self.vectors.clear();
@@ -53,6 +60,64 @@ impl Gather {
         self.header.msg_iov = self.vectors.as_mut_ptr();
         self.header.msg_iovlen = self.vectors.len() as _;
         &self.header
+    }
+}
+
+/// Sends a slice without copying it where the kernel can.
+#[derive(Debug)]
+pub struct ZeroCopy {
+    pub(crate) socket: Handle,
+    pub(crate) bytes: Slice,
+    sent: u32,
+    copied: bool,
+    /// What the send failed with, kept until the kernel has let go of the buffer.
+    error: i32,
+}
+
+impl ZeroCopy {
+    /// A zero-copy send of `bytes` on `socket`.
+    #[must_use]
+    pub fn new(socket: Handle, bytes: Slice) -> Box<Self> {
+        Box::new(Self { socket, bytes, sent: 0, copied: false, error: 0 })
+    }
+
+    /// What was to be sent.
+    #[must_use]
+    pub fn bytes(&self) -> &Slice {
+        &self.bytes
+    }
+
+    /// Bytes sent so far.
+    #[must_use]
+    pub fn sent(&self) -> u32 {
+        self.sent
+    }
+
+    /// Whether the kernel copied after all.
+    #[must_use]
+    pub fn is_copied(&self) -> bool {
+        self.copied
+    }
+
+    /// Counts what a driver has sent.
+    pub fn advance(&mut self, bytes: u32) {
+        self.sent += bytes;
+    }
+
+    /// Records that the bytes were copied.
+    pub fn set_copied(&mut self) {
+        self.copied = true;
+    }
+
+    /// Records the send's own result, before the kernel has let go of the buffer.
+    pub(crate) fn settle(&mut self, result: i32) {
+        self.sent += u32::try_from(result).unwrap_or(0);
+        self.error = result.min(0);
+    }
+
+    /// What the operation comes to: what was sent, or else the error.
+    pub(crate) fn outcome(&self) -> i32 {
+        super::partial(self.sent, self.error)
     }
 }
 

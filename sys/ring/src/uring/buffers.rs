@@ -33,9 +33,14 @@ impl Buffers {
         let missing = (0..count).rev().collect();
         let mut buffers = Self { pool, buffer_bytes, entries, count, tail: 0, held, missing };
         // SAFETY: I7: the mapping is page-aligned, large enough, and outlives the ring (see `Drop for Uring`).
-        unsafe {
+        let registered = unsafe {
             let address = entries.as_ptr() as u64;
-            ring.submitter().register_buf_ring_with_flags(address, count, 0, 0)?;
+            ring.submitter().register_buf_ring_with_flags(address, count, 0, 0)
+        };
+        if let Err(error) = registered {
+            // SAFETY: I7: the kernel refused the mapping, so nothing uses it.
+            unsafe { buffers.unmap() };
+            return Err(error);
         }
         buffers.replenish();
         Ok(buffers)

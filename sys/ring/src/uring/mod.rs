@@ -8,7 +8,7 @@ pub use probe::{Features, probe};
 use crate::RingOptions;
 use crate::driver::{Arrival, Driver, Event, Wait};
 use crate::handle::Handle;
-use crate::op::{Interest, Op};
+use crate::op::{Gather, Interest, Op, partial};
 use crate::slice::Pool;
 use crate::slots::{OpId, Slots};
 use crate::wake::Waker;
@@ -45,6 +45,8 @@ pub(crate) struct Uring {
     backlog: VecDeque<Entry>,
     /// Operations to cancel: every operation is here at most once, so it cannot overflow.
     cancels: VecDeque<OpId>,
+    /// Gathers whose first slices are sent and that have more.
+    unfinished: Vec<OpId>,
     /// Set when everything in flight has completed and memory may be unmapped.
     quiet: bool,
 }
@@ -62,6 +64,7 @@ impl Uring {
             wake_armed: false,
             backlog: VecDeque::new(),
             cancels: VecDeque::new(),
+            unfinished: Vec::new(),
             quiet: false,
         })
     }
@@ -125,7 +128,7 @@ impl Uring {
     }
 
     fn reap(&mut self, slots: &mut Slots, events: &mut Vec<Event>) {
-        let Self { ring, buffers, waker, woken, wake_armed, .. } = self;
+        let Self { ring, buffers, waker, woken, wake_armed, unfinished, .. } = self;
         for entry in ring.completion() {
             match entry.user_data() {
                 WAKE => {
@@ -134,12 +137,21 @@ impl Uring {
                 }
                 CANCEL => {}
                 bits => {
-                    let id = OpId::from_bits(bits);
-                    events.extend(id.and_then(|id| translate(id, &entry, buffers, slots)));
+                    let Some(id) = OpId::from_bits(bits) else { continue };
+                    match translate(id, &entry, buffers, slots) {
+                        Outcome::Event(event) => events.push(event),
+                        Outcome::Unfinished => unfinished.push(id),
+                        Outcome::Later => {}
+                    }
                 }
             }
         }
         buffers.replenish();
+        while let Some(id) = self.unfinished.pop() {
+            if let Some(op) = slots.get_mut(id) {
+                self.submit(id, op);
+            }
+        }
     }
 }
 
@@ -229,6 +241,10 @@ impl Drop for Uring {
 
 /// The submission entry of an operation, without its id.
 fn prepare(op: &mut Op) -> Entry {
+    if op.is_complete() {
+        // A transfer of no bytes must not wait for the peer.
+        return opcode::Nop::new().build();
+    }
     let send_flags = libc::MSG_NOSIGNAL | libc::MSG_WAITALL;
     match op {
         Op::Accept { listener } => opcode::AcceptMulti::new(Fd(listener.raw()))
@@ -240,13 +256,14 @@ fn prepare(op: &mut Op) -> Entry {
             let bytes = u32::try_from(target.len()).unwrap_or(0);
             opcode::Recv::new(Fd(socket.raw()), target.as_mut_ptr(), bytes).flags(libc::MSG_WAITALL).build()
         }
-        Op::Send { socket, bytes, .. } => {
-            let len = u32::try_from(bytes.len()).unwrap_or(0);
-            opcode::Send::new(Fd(socket.raw()), bytes.as_ptr(), len).flags(send_flags).build()
+        Op::Send { socket, bytes, sent } => {
+            let left = bytes.get(*sent as usize..).unwrap_or_default();
+            let len = u32::try_from(left.len()).unwrap_or(0);
+            opcode::Send::new(Fd(socket.raw()), left.as_ptr(), len).flags(send_flags).build()
         }
-        Op::SendZeroCopy { socket, bytes, .. } => {
-            let len = u32::try_from(bytes.len()).unwrap_or(0);
-            opcode::SendZc::new(Fd(socket.raw()), bytes.as_ptr(), len)
+        Op::SendZeroCopy(send) => {
+            let len = u32::try_from(send.bytes.len()).unwrap_or(0);
+            opcode::SendZc::new(Fd(send.socket.raw()), send.bytes.as_ptr(), len)
                 .flags(send_flags)
                 .zc_flags(ZERO_COPY_REPORT)
                 .build()
@@ -272,9 +289,11 @@ fn prepare(op: &mut Op) -> Entry {
                 .mask(crate::file::STATX_MASK)
                 .build()
         }
-        Op::Read(read) => opcode::Read::new(Fd(read.file.raw()), read.buffer.as_mut_ptr(), read.want)
-            .offset(read.offset)
-            .build(),
+        Op::Read(read) => {
+            let (file, offset, target) = (Fd(read.file.raw()), read.offset, read.target());
+            let bytes = u32::try_from(target.len()).unwrap_or(0);
+            opcode::Read::new(file, target.as_mut_ptr(), bytes).offset(offset).build()
+        }
     }
 }
 
@@ -290,24 +309,37 @@ fn poll_mask(interest: Interest) -> u32 {
     u32::from(mask.unsigned_abs())
 }
 
-/// Turns a completion of the kernel into ours; `None` while a zero-copy send waits for its notification.
-fn translate(id: OpId, entry: &cqueue::Entry, buffers: &mut Buffers, slots: &mut Slots) -> Option<Event> {
+/// What a completion of the kernel means.
+enum Outcome {
+    /// A completion of ours.
+    Event(Event),
+    /// The operation has more to do.
+    Unfinished,
+    /// The kernel still holds the buffer: its notification is the last completion.
+    Later,
+}
+
+/// Turns a completion of the kernel into ours.
+fn translate(id: OpId, entry: &cqueue::Entry, buffers: &mut Buffers, slots: &mut Slots) -> Outcome {
     let result = entry.result();
     let flags = entry.flags();
     let more = cqueue::more(flags);
     // The buffer is taken even if the operation is unknown: it must return to the pool.
     let bytes = usize::try_from(result).unwrap_or(0);
     let arrived = cqueue::buffer_select(flags).and_then(|buffer| buffers.take(buffer, bytes));
-    let op = slots.get_mut(id)?;
     let mut event = Event { id, result, more, arrival: Arrival::None };
+    // The ring counts an event of an unknown operation.
+    let Some(op) = slots.get_mut(id) else { return Outcome::Event(event) };
     match op {
         Op::Accept { .. } if result >= 0 => {
             // SAFETY: I5: an accept's result is a descriptor the kernel just made for us.
             event.arrival = Arrival::Connection(unsafe { OwnedFd::from_raw_fd(result) });
+            event.result = 0;
         }
         Op::Open(open) if result >= 0 => {
             // SAFETY: I5: an open's result is a descriptor the kernel just made for us.
             open.opened = Some(unsafe { OwnedFd::from_raw_fd(result) });
+            event.result = 0;
         }
         Op::Stream { .. } => {
             if let Some(slice) = arrived.filter(|slice| !slice.is_empty()) {
@@ -320,26 +352,40 @@ fn translate(id: OpId, entry: &cqueue::Entry, buffers: &mut Buffers, slots: &mut
         }
         Op::Send { sent, .. } => {
             *sent += u32::try_from(result).unwrap_or(0);
+            event.result = partial(*sent, result);
         }
-        Op::SendZeroCopy { sent, copied, .. } => {
+        Op::SendZeroCopy(send) => {
             if cqueue::notif(flags) {
                 // The result of the send came before; the notification only says how it was done.
-                *copied = result.cast_unsigned() & ZERO_COPY_COPIED != 0;
-                event.result = i32::try_from(*sent).unwrap_or(i32::MAX);
-                event.more = false;
+                if result.cast_unsigned() & ZERO_COPY_COPIED != 0 {
+                    send.set_copied();
+                }
             } else {
-                *sent += u32::try_from(result).unwrap_or(0);
+                send.settle(result);
                 if more {
-                    return None;
+                    return Outcome::Later;
                 }
             }
+            event.result = send.outcome();
+            event.more = false;
         }
+        Op::Gather(gather) => match sent_of_gather(gather, result) {
+            Some(total) => event.result = total,
+            None => return Outcome::Unfinished,
+        },
+        // What is ready is not told: the epoll driver does not know it either.
+        Op::Ready { .. } => event.result = result.min(0),
         _ => {}
     }
-    Some(event)
+    Outcome::Event(event)
 }
 
-/// What moved before an error counts as the result: it must be served first.
-fn partial(moved: u32, result: i32) -> i32 {
-    if result < 0 && moved == 0 { result } else { i32::try_from(moved).unwrap_or(i32::MAX) }
+/// Counts what a gather's message sent; its result when it ends with that, `None` when the next slices shall go.
+fn sent_of_gather(gather: &mut Gather, result: i32) -> Option<i32> {
+    let sent = u32::try_from(result).unwrap_or(0);
+    // A message that was cut short met an error or a cancel; only whole ones go on.
+    let is_whole = gather.prepared_bytes() == sent as usize;
+    let is_done = gather.advance(sent);
+    let goes_on = is_whole && !is_done && !gather.is_cancelled;
+    (!goes_on).then(|| partial(gather.sent(), result))
 }
