@@ -1,0 +1,87 @@
+//! How connections end: closed, lingering, reset.
+
+use crate::core::Core;
+use crate::record::{ConnId, Flags, Mode};
+use ringway_ring::socket;
+use std::net::Shutdown;
+
+/// How long a lingering connection may go on sending, in milliseconds.
+const LINGER_MS: u64 = 5_000;
+
+impl Core {
+    /// Closes once everything is sent.
+    pub(crate) fn close(&mut self, id: ConnId) {
+        self.finish_writing(id);
+        let Some(record) = self.conns.get(id) else { return };
+        record.flags.set(Flags::CLOSING);
+        if record.is_flushed() || record.flags.has(Flags::BROKEN) {
+            self.close_now(id);
+        }
+    }
+
+    /// Sends a FIN once everything is sent and discards what still arrives, for a limited time.
+    pub(crate) fn linger(&mut self, id: ConnId) {
+        self.finish_writing(id);
+        let Some(record) = self.conns.get(id) else { return };
+        record.flags.set(Flags::LINGER_NEXT);
+        if record.flags.has(Flags::ENDED) {
+            record.flags.clear(Flags::LINGER_NEXT);
+            self.close(id);
+        } else if record.is_flushed() {
+            self.begin_linger(id);
+        }
+    }
+
+    pub(crate) fn begin_linger(&mut self, id: ConnId) {
+        let deadline = self.now_ms + LINGER_MS;
+        let Some(record) = self.conns.get(id) else { return };
+        record.flags.set(Flags::LINGERING);
+        record.flags.clear(Flags::LINGER_NEXT);
+        record.inbox.clear();
+        if self.ring.shutdown(&record.socket, Shutdown::Write).is_err() {
+            self.close_now(id);
+            return;
+        }
+        self.deadlines.arm(id.index, deadline);
+        self.set_mode(id, Mode::Stream);
+        self.rearm(id);
+    }
+
+    /// Resets the connection: the peer sees that what it got is not whole.
+    pub(crate) fn abort(&mut self, id: ConnId) {
+        if let Some(record) = self.conns.get(id) {
+            if let Some(fd) = record.socket.kernel() {
+                let _gone_already = socket::set_abort_on_close(fd);
+            }
+            record.flags.set(Flags::BROKEN);
+        }
+        self.close_now(id);
+    }
+
+    /// Forgets the connection. Its operations keep descriptor and buffers until the kernel has let go of them.
+    pub(crate) fn close_now(&mut self, id: ConnId) {
+        let Some(record) = self.conns.remove(id) else { return };
+        if let Some(op) = record.receiving {
+            if !record.flags.has(Flags::ENDED) && !record.flags.has(Flags::BROKEN) {
+                // The descriptor lives until the receive is cancelled; the FIN need not wait for that.
+                let _gone_already = self.ring.shutdown(&record.socket, Shutdown::Write);
+            }
+            self.ring.orphan(op);
+        }
+        let reading = record.extra.as_ref().and_then(|extra| extra.reading);
+        for op in [record.sending, reading].into_iter().flatten() {
+            self.ring.orphan(op);
+        }
+        if record.flags.has(Flags::COUNTED) {
+            self.discount_address(record.address_key);
+        }
+        self.deadlines.disarm(id.index);
+        self.counters.closed.add(1);
+        self.counters.open.set(self.conns.len() as u64);
+        self.ended.push((record.endpoint, record.context));
+        if let Some(task) = record.task {
+            // The task may be the one running: the worker removes it after this.
+            self.orphaned_tasks.push(task);
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! A connection as its protocol sees it during a turn.
+
+use crate::core::Core;
+use crate::filter::Filter;
+use crate::protocol::Events;
+use crate::record::{ConnId, Flags, Mode, Outgoing};
+use crate::sending::QUEUE_PIECES_MAX;
+use crate::stream::Stream;
+use crate::worker::Local;
+use ringway_ring::{Handle, Pool, Slice, socket};
+use std::fmt;
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+/// A connection, lent to its protocol for one turn. Everything here is immediate: nothing blocks, nothing waits.
+pub struct Conn<'a> {
+    pub(crate) core: &'a mut Core,
+    pub(crate) local: &'a Rc<Local>,
+    pub(crate) id: ConnId,
+}
+
+impl Conn<'_> {
+    /// Everything unread in one piece (see [`crate::Inbox::next_joined`]). Give back what is not used with
+    /// [`Conn::unread`].
+    pub fn take_joined(&mut self) -> Option<Slice> {
+        let pool = self.core.ring.pool().clone();
+        self.core.conns.get(self.id)?.inbox.next_joined(&pool)
+    }
+
+    /// The next unread slice as it arrived.
+    pub fn take(&mut self) -> Option<Slice> {
+        self.core.conns.get(self.id)?.inbox.take_first()
+    }
+
+    /// Puts back what was taken and not used.
+    pub fn unread(&mut self, rest: Slice) {
+        if let Some(record) = self.core.conns.get(self.id) {
+            record.inbox.unread(rest);
+        }
+    }
+
+    /// Whether bytes are unread.
+    #[must_use]
+    pub fn has_input(&mut self) -> bool {
+        self.core.conns.get(self.id).is_some_and(|record| !record.inbox.is_empty())
+    }
+
+    /// Whether the peer has finished sending. Unread bytes may still be there.
+    #[must_use]
+    pub fn is_ended(&mut self) -> bool {
+        self.has_flag(Flags::ENDED)
+    }
+
+    /// Whether reading or writing failed: nothing can be delivered any more.
+    #[must_use]
+    pub fn is_broken(&mut self) -> bool {
+        self.has_flag(Flags::BROKEN)
+    }
+
+    /// Whether the server drains: this answer should be the connection's last.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.core.is_draining
+    }
+
+    /// Sends `bytes` behind what was sent before.
+    pub fn send(&mut self, bytes: Slice) {
+        if !bytes.is_empty() {
+            self.core.send(self.id, Outgoing::Bytes(bytes));
+        }
+    }
+
+    /// Sends `head` and then `bytes` of `file` from `offset`. `is_warm` says that the caller knows the range to be in
+    /// memory. A file that turns out shorter resets the connection.
+    pub fn send_file(&mut self, head: Option<Slice>, file: Handle, offset: u64, bytes: u64, is_warm: bool) {
+        self.core.send(self.id, Outgoing::File { head, file, offset, bytes, is_warm });
+    }
+
+    /// Whether everything sent so far is with the kernel. If not, [`Events::SENT`] will tell.
+    #[must_use]
+    pub fn is_flushed(&mut self) -> bool {
+        self.core.conns.get(self.id).is_none_or(|record| record.is_flushed())
+    }
+
+    /// Whether the connection takes more to send without exceeding its queue.
+    #[must_use]
+    pub fn can_send(&mut self) -> bool {
+        let takes = |record: &mut crate::record::Record| {
+            record.queued() < QUEUE_PIECES_MAX && !record.flags.has(Flags::BROKEN)
+        };
+        self.core.conns.get(self.id).is_some_and(takes)
+    }
+
+    /// Asks for [`Events::TIMEOUT`] when the worker's clock reaches `at_ms`; replaces an earlier deadline. O(1).
+    pub fn set_deadline(&mut self, at_ms: u64) {
+        self.core.deadlines.arm(self.id.index, at_ms);
+    }
+
+    /// Drops the deadline.
+    pub fn clear_deadline(&mut self) {
+        self.core.deadlines.disarm(self.id.index);
+    }
+
+    /// The worker's clock in milliseconds, as of this turn's beginning.
+    #[must_use]
+    pub fn now_ms(&self) -> u64 {
+        self.core.now_ms
+    }
+
+    /// Two words of the protocol's own, kept with the connection; zero at first.
+    pub fn context(&mut self) -> [u64; 2] {
+        self.core.conns.get(self.id).map_or([0; 2], |record| record.context)
+    }
+
+    /// Keeps two words with the connection.
+    pub fn set_context(&mut self, context: [u64; 2]) {
+        if let Some(record) = self.core.conns.get(self.id) {
+            record.context = context;
+        }
+    }
+
+    /// Where this worker's slices come from.
+    #[must_use]
+    pub fn pool(&self) -> Pool {
+        self.core.pool()
+    }
+
+    /// The peer's address; `None` for Unix sockets. Asked of the kernel once, when first wanted.
+    pub fn peer(&mut self) -> Option<SocketAddr> {
+        let record = self.core.conns.get(self.id)?;
+        if let Some(peer) = record.extra.as_ref().and_then(|extra| extra.peer) {
+            return Some(peer);
+        }
+        let peer = socket::peer_address(record.socket.kernel()?)?;
+        record.extra().peer = Some(peer);
+        Some(peer)
+    }
+
+    /// Puts a filter between transport and protocol. Bytes that arrived before go through it.
+    pub fn set_filter(&mut self, filter: Box<dyn Filter>) {
+        let Some(record) = self.core.conns.get(self.id) else { return };
+        let early = std::mem::take(&mut record.inbox);
+        let extra = record.extra();
+        extra.filter = Some(filter);
+        extra.wire = early;
+        self.core.decode(self.id);
+    }
+
+    /// A handle for a task that is to hold this connection; to be moved into [`crate::Turn::Task`].
+    #[must_use]
+    pub fn detach(&mut self) -> Stream {
+        Stream::new(Rc::clone(self.local), self.id)
+    }
+
+    /// The worker this connection lives on.
+    #[must_use]
+    pub fn worker(&self) -> crate::WorkerHandle {
+        crate::WorkerHandle::new(Rc::clone(self.local))
+    }
+
+    /// Stops or resumes receiving, for protocols that want no more input for now.
+    pub fn pause(&mut self, is_paused: bool) {
+        let mode = if is_paused { Mode::Paused } else { Mode::Stream };
+        self.core.set_mode(self.id, mode);
+    }
+
+    pub(crate) fn take_events(&mut self) -> Events {
+        self.core.conns.get(self.id).map_or_else(Events::default, |record| std::mem::take(&mut record.events))
+    }
+
+    fn has_flag(&mut self, flag: Flags) -> bool {
+        self.core.conns.get(self.id).is_none_or(|record| record.flags.has(flag))
+    }
+}
+
+impl fmt::Debug for Conn<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Conn({})", self.id.index)
+    }
+}

@@ -1,0 +1,149 @@
+//! The worker's state: ring, connections, deadlines, and how a completion finds its owner.
+
+use crate::counters::Counters;
+use crate::endpoint::EndpointLimits;
+use crate::protocol::Events;
+use crate::record::{ConnId, Flags, Record, Records};
+use crate::task::TaskId;
+use crate::token::Token;
+use ringway_pace::Wheel;
+use ringway_ring::{Completion, Handle, OpId, Pool, Ring, socket};
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::task::Waker;
+use std::time::Instant;
+
+/// A task's own operation, or the place where its result waits.
+pub(crate) struct Waiter {
+    pub(crate) id: Option<OpId>,
+    pub(crate) result: Option<Completion>,
+    pub(crate) waker: Option<Waker>,
+}
+
+pub(crate) struct Core {
+    pub(crate) ring: Ring,
+    pub(crate) conns: Records,
+    pub(crate) deadlines: Wheel,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) now_ms: u64,
+    pub(crate) is_draining: bool,
+    pub(crate) limits: Vec<EndpointLimits>,
+    /// Connections that shall have a turn.
+    pub(crate) ready: Vec<ConnId>,
+    /// Connections whose stream found no buffer.
+    pub(crate) starved: VecDeque<ConnId>,
+    per_address: HashMap<u32, u32>,
+    pub(crate) waiters: Vec<Waiter>,
+    pub(crate) free_waiters: Vec<u32>,
+    /// What ended since the last look: endpoint and context words, for the protocol.
+    pub(crate) ended: Vec<(u16, [u64; 2])>,
+    epoch: Instant,
+    pub(crate) prefers_direct_send: bool,
+    /// Tasks whose connection is gone.
+    pub(crate) orphaned_tasks: Vec<TaskId>,
+}
+
+impl Core {
+    pub(crate) fn new(ring: Ring, limits: Vec<EndpointLimits>, counters: Arc<Counters>) -> Self {
+        let prefers_direct_send = ring.prefers_direct_send();
+        Self {
+            ring,
+            conns: Records::default(),
+            deadlines: Wheel::new(0),
+            counters,
+            now_ms: 0,
+            is_draining: false,
+            limits,
+            ready: Vec::new(),
+            starved: VecDeque::new(),
+            per_address: HashMap::new(),
+            waiters: Vec::new(),
+            free_waiters: Vec::new(),
+            ended: Vec::new(),
+            epoch: Instant::now(),
+            prefers_direct_send,
+            orphaned_tasks: Vec::new(),
+        }
+    }
+
+    pub(crate) fn update_clock(&mut self) {
+        self.now_ms = u64::try_from(self.epoch.elapsed().as_millis()).unwrap_or(u64::MAX);
+    }
+
+    pub(crate) fn pool(&self) -> Pool {
+        self.ring.pool().clone()
+    }
+
+    /// Takes a new connection in, or refuses it at a limit.
+    pub(crate) fn open(&mut self, endpoint: u16, socket: Handle) {
+        self.counters.accepted.add(1);
+        let limits = self.limits[usize::from(endpoint)];
+        let mut record = Record::new(socket, endpoint);
+        if self.conns.len() >= limits.connections_max || !self.count_address(&mut record, &limits) {
+            self.counters.refused.add(1);
+            return;
+        }
+        let id = self.conns.insert(record);
+        self.counters.open.set(self.conns.len() as u64);
+        self.notify(id, Events::OPENED);
+    }
+
+    /// Counts a connection against its address; false when the address has its share.
+    fn count_address(&mut self, record: &mut Record, limits: &EndpointLimits) -> bool {
+        if limits.connections_per_address_max == 0 {
+            return true;
+        }
+        let peer = record.socket.kernel().and_then(socket::peer_address);
+        let Some(key) = peer.map(|peer| crate::endpoint::address_key(&peer.ip())) else { return true };
+        let count = self.per_address.entry(key).or_insert(0);
+        if *count >= limits.connections_per_address_max {
+            return false;
+        }
+        *count += 1;
+        record.address_key = key;
+        record.flags.set(Flags::COUNTED);
+        true
+    }
+
+    pub(crate) fn discount_address(&mut self, key: u32) {
+        if let Some(count) = self.per_address.get_mut(&key) {
+            *count -= 1;
+            if *count == 0 {
+                self.per_address.remove(&key);
+            }
+        }
+    }
+
+    /// Hands a completion to its owner. Accepts are the worker's and come back.
+    pub(crate) fn complete(&mut self, completion: Completion) -> Option<(u32, Completion)> {
+        match Token::from_bits(completion.token) {
+            Token::Accept(listener) => return Some((listener, completion)),
+            Token::Receive(id) => self.received(id, completion),
+            Token::Send(id) => self.sent(id, completion),
+            Token::Pump(id) => self.pumped(id, completion),
+            Token::Waiter(place) => self.wake_waiter(place, completion),
+        }
+        None
+    }
+
+    /// Records that something happened; the connection gets a turn.
+    pub(crate) fn notify(&mut self, id: ConnId, events: Events) {
+        let Some(record) = self.conns.get(id) else { return };
+        record.events.add(events);
+        if let Some(task) = record.task {
+            crate::task::schedule(task);
+        } else if !record.flags.has(Flags::QUEUED) {
+            record.flags.set(Flags::QUEUED);
+            self.ready.push(id);
+        }
+    }
+
+    fn wake_waiter(&mut self, place: u32, completion: Completion) {
+        if let Some(waiter) = self.waiters.get_mut(place as usize) {
+            waiter.result = Some(completion);
+            if let Some(waker) = waiter.waker.take() {
+                waker.wake();
+            }
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! Counters of one worker: written by its thread alone, with plain stores; readers add the workers up.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
+        /// One worker's counters. Only the owning worker writes; anybody may read, slightly stale.
+        #[derive(Debug, Default)]
+        pub struct Counters { $($(#[$doc])* pub $name: Counter),* }
+
+        /// Counters of all workers added up at one moment.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub struct Totals { $($(#[$doc])* pub $name: u64),* }
+
+        impl Totals {
+            /// Adds one worker's counters.
+            pub fn add(&mut self, counters: &Counters) {
+                $(self.$name += counters.$name.get();)*
+            }
+
+            /// Names and values, for machine-readable faces.
+            pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
+                [$((stringify!($name), self.$name)),*].into_iter()
+            }
+        }
+    };
+}
+
+counters! {
+    /// Connections accepted.
+    accepted,
+    /// Connections open now.
+    open,
+    /// Connections refused at a limit.
+    refused,
+    /// Connections closed.
+    closed,
+    /// Accepts that failed for want of descriptors or memory.
+    accept_failures,
+    /// Turns of protocols.
+    turns,
+    /// Tasks started.
+    tasks,
+    /// Turns and tasks that panicked.
+    panics,
+    /// Deadlines that passed.
+    timeouts,
+    /// Bytes received.
+    bytes_received,
+    /// Bytes handed to the kernel for sending.
+    bytes_sent,
+    /// Streams that had to wait for a free buffer.
+    starved,
+    /// Times the accept queue was seen nearly full.
+    backlog_alarms,
+    /// Connections in the fullest accept queue seen.
+    backlog_high,
+    /// Operations in flight now.
+    operations,
+    /// I/O memory mapped now, in bytes.
+    memory_bytes,
+    /// Longest turn of the loop, in microseconds.
+    longest_turn_us,
+}
+
+/// A number with one writer.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// The value, as of a moment ago.
+    #[must_use]
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Sets the value. By the owning worker only.
+    pub fn set(&self, value: u64) {
+        self.0.store(value, Ordering::Relaxed);
+    }
+
+    /// Adds without a read-modify-write instruction. By the owning worker only.
+    pub fn add(&self, more: u64) {
+        self.set(self.get().wrapping_add(more));
+    }
+
+    /// Raises to `value` if that is more. By the owning worker only.
+    pub fn raise(&self, value: u64) {
+        if value > self.get() {
+            self.set(value);
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! Endpoints: listening addresses with their rules.
+
+use crate::protocol::Protocol;
+use ringway_ring::socket::{self, Address, ListenOptions};
+use std::fmt;
+use std::hash::{BuildHasher, RandomState};
+use std::io;
+use std::net::IpAddr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::rc::Rc;
+use std::sync::{Arc, OnceLock};
+
+/// How new connections find their worker.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Balance {
+    /// Every worker listens on the port and the kernel spreads connections by a hash.
+    #[default]
+    ReusePort,
+    /// One worker accepts and hands each connection to the worker with the fewest.
+    LeastLoaded,
+}
+
+/// Limits of one endpoint on one worker.
+#[derive(Clone, Copy, Debug)]
+pub struct EndpointLimits {
+    /// Most connections open at once on a worker; further ones are closed unanswered.
+    pub connections_max: usize,
+    /// Most connections of one address on a worker; 0: no limit. IPv6 addresses count by /64.
+    pub connections_per_address_max: u32,
+}
+
+impl Default for EndpointLimits {
+    fn default() -> Self {
+        Self { connections_max: 100_000, connections_per_address_max: 0 }
+    }
+}
+
+/// Makes a worker's protocol value, on that worker's thread.
+pub type ProtocolFactory = Arc<dyn Fn() -> Rc<dyn Protocol> + Send + Sync>;
+
+/// A listening address with its rules and its protocol.
+#[derive(Clone)]
+pub struct Endpoint {
+    /// Where to listen.
+    pub address: Address,
+    /// How connections are spread over workers. Unix sockets are always shared by all.
+    pub balance: Balance,
+    /// The listening socket's options.
+    pub listen: ListenOptions,
+    /// Its limits.
+    pub limits: EndpointLimits,
+    /// What speaks there.
+    pub protocol: ProtocolFactory,
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Endpoint")
+            .field("address", &self.address)
+            .field("balance", &self.balance)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A bound endpoint: its address with the real port, and a listening socket for each worker.
+#[derive(Debug)]
+pub(crate) struct Bound {
+    pub(crate) address: Address,
+    /// By worker; `None` where another worker accepts for it.
+    pub(crate) listeners: Vec<Option<OwnedFd>>,
+}
+
+impl Endpoint {
+    /// Binds once per worker that listens.
+    pub(crate) fn bind(&self, workers: usize) -> io::Result<Bound> {
+        let is_tcp = matches!(self.address, Address::Tcp(_));
+        let is_spread = self.balance == Balance::ReusePort && is_tcp && workers > 1;
+        let options = ListenOptions { reuse_port: is_spread, ..self.listen };
+        let first = socket::listen(&self.address, &options)?;
+        // Port 0 became a real one: the other workers must listen on the same.
+        let address = match socket::local_address(first.as_fd()) {
+            Some(tcp) if is_tcp => Address::Tcp(tcp),
+            _ => self.address.clone(),
+        };
+        let mut listeners = vec![Some(first)];
+        for _ in 1..workers {
+            let next = match (&listeners[0], is_spread, self.balance) {
+                (_, true, _) => Some(socket::listen(&address, &options)?),
+                (Some(first), false, Balance::ReusePort) => Some(first.try_clone()?),
+                _ => None,
+            };
+            listeners.push(next);
+        }
+        Ok(Bound { address, listeners })
+    }
+}
+
+/// A short name for an address, hard to collide with on purpose; IPv6 by /64, because a host has all of that.
+pub(crate) fn address_key(ip: &IpAddr) -> u32 {
+    static HASHER: OnceLock<RandomState> = OnceLock::new();
+    let hasher = HASHER.get_or_init(RandomState::new);
+    let hash = match ip.to_canonical() {
+        IpAddr::V4(v4) => hasher.hash_one(v4.octets()),
+        IpAddr::V6(v6) => hasher.hash_one(&v6.octets()[..8]),
+    };
+    u32::try_from(hash & 0xffff_ffff).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ipv6_addresses_of_one_network_count_together() {
+        let key = |text: &str| address_key(&text.parse().expect("an address"));
+        assert_eq!(key("2001:db8::1"), key("2001:db8::2"));
+        assert_ne!(key("2001:db8::1"), key("2001:db8:0:1::1"));
+        assert_eq!(key("192.0.2.1"), key("::ffff:192.0.2.1"));
+        assert_ne!(key("192.0.2.1"), key("192.0.2.2"));
+    }
+}

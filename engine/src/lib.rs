@@ -1,0 +1,40 @@
+//! The engine: workers, connections, tasks and deadlines on a ring; what carries every door of Ringway.
+
+mod closing;
+mod connection;
+mod core;
+mod counters;
+mod endpoint;
+mod filter;
+mod inbox;
+mod mailbox;
+mod operation;
+mod pool;
+mod protocol;
+mod receiving;
+mod record;
+mod sending;
+mod server;
+mod stream;
+mod task;
+mod timer;
+mod token;
+mod wait;
+mod worker;
+
+pub use connection::Conn;
+pub use counters::{Counter, Counters, Totals};
+pub use endpoint::{Balance, Endpoint, EndpointLimits, ProtocolFactory};
+pub use filter::Filter;
+pub use inbox::Inbox;
+pub use operation::Operation;
+pub use pool::{PoolError, Pooled, ThreadPool};
+pub use protocol::{ConnTask, Events, Protocol, Turn};
+pub use receiving::INBOX_BYTES_MAX;
+pub use ringway_ring as ring;
+pub use sending::QUEUE_PIECES_MAX;
+pub use server::{Drainer, Server, ServerEvent, ServerOptions, StartError, WorkerStart};
+pub use stream::Stream;
+pub use timer::Sleep;
+pub use wait::WaitMode;
+pub use worker::WorkerHandle;

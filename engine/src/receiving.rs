@@ -1,0 +1,270 @@
+//! How connections receive: three modes, one inbox, nothing lost when a reader goes away.
+
+use crate::core::Core;
+use crate::protocol::Events;
+use crate::record::{ConnId, Extra, Flags, Mode, Outgoing};
+use crate::token::Token;
+use ringway_ring::{Completion, Op, Payload, Slice};
+use std::io;
+
+/// Unread memory a connection may pin before it is paused. What is on its way when the pause is asked for still arrives:
+/// at most the provided buffers of one completion batch.
+pub const INBOX_BYTES_MAX: usize = 64 * 1024;
+
+/// Unread bytes below which a paused connection receives again.
+const INBOX_BYTES_RESUME: usize = 16 * 1024;
+
+/// What a lingering connection may still send before it is cut.
+const LINGER_BYTES_MAX: u64 = 4 * 1024 * 1024;
+
+/// Connections that wait for a buffer and are armed again in one turn.
+const STARVED_BATCH: usize = 64;
+
+/// Our own cancel, on Linux.
+const ECANCELED: i32 = 125;
+/// No provided buffer was free, on Linux.
+const ENOBUFS: i32 = 105;
+
+impl Core {
+    pub(crate) fn received(&mut self, id: ConnId, completion: Completion) {
+        let Completion { result, more, payload, .. } = completion;
+        let Some(record) = self.conns.get(id) else { return };
+        // A receive that was asked to end comes back short; that is not the end of the stream. Were it, the next
+        // receive would say so again.
+        let was_switching = record.flags.has(Flags::SWITCHING);
+        if !more {
+            record.receiving = None;
+            record.flags.clear(Flags::SWITCHING);
+        }
+        match (payload, result) {
+            (Payload::Bytes(slice), _) => self.arrived(id, slice),
+            (Payload::Finished(Op::Exact { buffer, filled, want, .. }), result) => {
+                self.arrived(id, buffer.freeze(filled as usize));
+                match result {
+                    Err(error) => self.receive_failed(id, &error),
+                    Ok(_) if filled == want => self.exact_is_done(id),
+                    Ok(_) if !was_switching => self.peer_ended(id),
+                    Ok(_) => {}
+                }
+            }
+            (_, Ok(0)) if !more => self.peer_ended(id),
+            (_, Err(error)) => self.receive_failed(id, &error),
+            _ => {}
+        }
+        if !more {
+            self.rearm(id);
+        }
+    }
+
+    /// The next receive is for whoever takes these bytes to ask for.
+    fn exact_is_done(&mut self, id: ConnId) {
+        if let Some(record) = self.conns.get(id)
+            && matches!(record.mode, Mode::Exact(_))
+        {
+            record.mode = Mode::Paused;
+        }
+    }
+
+    fn arrived(&mut self, id: ConnId, slice: Slice) {
+        self.counters.bytes_received.add(slice.len() as u64);
+        let Some(record) = self.conns.get(id) else { return };
+        if record.flags.has(Flags::LINGERING) {
+            let discarded = &mut record.extra().discarded;
+            *discarded += slice.len() as u64;
+            if *discarded > LINGER_BYTES_MAX {
+                self.close_now(id);
+            }
+            return;
+        }
+        if slice.is_empty() {
+            return;
+        }
+        if record.has_filter() {
+            record.extra().wire.push(slice);
+            self.decode(id);
+        } else {
+            record.inbox.push(slice);
+            self.notify(id, Events::DATA);
+        }
+        self.limit_inbox(id);
+    }
+
+    /// Pauses a connection that is read too slowly.
+    fn limit_inbox(&mut self, id: ConnId) {
+        let Some(record) = self.conns.get(id) else { return };
+        if record.mode == Mode::Stream && record.inbox.capacity() > INBOX_BYTES_MAX {
+            self.set_mode(id, Mode::Paused);
+        }
+    }
+
+    fn peer_ended(&mut self, id: ConnId) {
+        let Some(record) = self.conns.get(id) else { return };
+        record.flags.set(Flags::ENDED);
+        if record.flags.has(Flags::LINGERING) {
+            self.close_now(id);
+        } else {
+            self.notify(id, Events::END);
+        }
+    }
+
+    fn receive_failed(&mut self, id: ConnId, error: &io::Error) {
+        match error.raw_os_error() {
+            // Our own cancel: the connection changes its mode.
+            Some(ECANCELED) => {}
+            // No buffer was free: the connection waits for its turn.
+            Some(ENOBUFS) => {
+                self.counters.starved.add(1);
+                self.starve(id);
+            }
+            // ECONNRESET, ETIMEDOUT, EPIPE …: the peer is gone.
+            _ => self.broke(id),
+        }
+    }
+
+    pub(crate) fn broke(&mut self, id: ConnId) {
+        let Some(record) = self.conns.get(id) else { return };
+        record.flags.set(Flags::BROKEN);
+        record.flags.set(Flags::ENDED);
+        // What is queued can never be delivered.
+        if let Some(extra) = &mut record.extra {
+            extra.queue.clear();
+            extra.plain.clear();
+        }
+        if record.flags.has(Flags::LINGERING) || record.flags.has(Flags::CLOSING) {
+            self.close_now(id);
+        } else {
+            self.notify(id, Events::END);
+        }
+    }
+
+    /// Changes how a connection receives. The change is complete when the operation under way has ended.
+    pub(crate) fn set_mode(&mut self, id: ConnId, mode: Mode) {
+        let Some(record) = self.conns.get(id) else { return };
+        // A filter's records have lengths of their own: above it, "exactly" is the reader's business.
+        let mode = if record.has_filter() && mode != Mode::Paused { Mode::Stream } else { mode };
+        if record.mode == mode {
+            return;
+        }
+        record.mode = mode;
+        match record.receiving {
+            Some(op) if !record.flags.has(Flags::SWITCHING) => {
+                record.flags.set(Flags::SWITCHING);
+                self.ring.cancel(op);
+            }
+            Some(_) => {}
+            None => self.rearm(id),
+        }
+    }
+
+    /// Starts the receive operation that the mode asks for, if none is under way.
+    pub(crate) fn rearm(&mut self, id: ConnId) {
+        let Some(record) = self.conns.get(id) else { return };
+        if record.receiving.is_some() || record.flags.has(Flags::ENDED) || record.flags.has(Flags::STARVED) {
+            return;
+        }
+        let socket = record.socket.clone();
+        let op = match record.mode {
+            Mode::Paused => return,
+            Mode::Stream => Op::Stream { socket },
+            Mode::Exact(want) => {
+                let Some(mut buffer) = self.ring.pool().get(want as usize) else {
+                    self.starve(id);
+                    return;
+                };
+                let filled = record.inbox.copy_to(&mut buffer[..want as usize]);
+                let filled = u32::try_from(filled).unwrap_or(0);
+                if filled == want {
+                    record.mode = Mode::Paused;
+                    record.inbox.unread(buffer.freeze(filled as usize));
+                    self.notify(id, Events::DATA);
+                    return;
+                }
+                Op::Exact { socket, buffer, filled, want }
+            }
+        };
+        match self.ring.submit(op, Token::Receive(id).bits()) {
+            Ok(op) => {
+                if let Some(record) = self.conns.get(id) {
+                    record.receiving = Some(op);
+                }
+            }
+            // At the ring's limit of operations: wait like for a buffer. What an exact receive had is kept.
+            Err(op) => {
+                if let (Op::Exact { buffer, filled, .. }, Some(record)) = (op, self.conns.get(id)) {
+                    record.inbox.unread(buffer.freeze(filled as usize));
+                }
+                self.starve(id);
+            }
+        }
+    }
+
+    fn starve(&mut self, id: ConnId) {
+        if let Some(record) = self.conns.get(id)
+            && !record.flags.has(Flags::STARVED)
+        {
+            record.flags.set(Flags::STARVED);
+            self.starved.push_back(id);
+        }
+    }
+
+    /// Gives connections that found no buffer another try, oldest first.
+    pub(crate) fn feed_starved(&mut self) {
+        for _ in 0..self.starved.len().min(STARVED_BATCH) {
+            let Some(id) = self.starved.pop_front() else { break };
+            if let Some(record) = self.conns.get(id) {
+                record.flags.clear(Flags::STARVED);
+            }
+            self.rearm(id);
+        }
+    }
+
+    pub(crate) fn has_starved(&self) -> bool {
+        !self.starved.is_empty()
+    }
+
+    /// The first receive of a new connection, without an operation: its request is often there already.
+    pub(crate) fn receive_at_once(&mut self, id: ConnId, bytes: usize) {
+        let Some(record) = self.conns.get(id) else { return };
+        let Some(mut buffer) = self.ring.pool().get(bytes) else { return };
+        match self.ring.try_recv(&record.socket, &mut buffer) {
+            Ok(0) => self.peer_ended(id),
+            Ok(count) => self.arrived(id, buffer.freeze(count)),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(_reset) => self.broke(id),
+        }
+    }
+
+    /// After a turn: short rests are copied out of large buffers, and receiving goes on.
+    pub(crate) fn settle(&mut self, id: ConnId) {
+        let pool = self.ring.pool().clone();
+        let Some(record) = self.conns.get(id) else { return };
+        if !record.inbox.is_empty() {
+            record.inbox.compact(&pool);
+        }
+        if record.mode == Mode::Paused && record.inbox.len() <= INBOX_BYTES_RESUME && record.task.is_none() {
+            self.set_mode(id, Mode::Stream);
+        } else {
+            self.rearm(id);
+        }
+    }
+
+    pub(crate) fn decode(&mut self, id: ConnId) {
+        let pool = self.pool();
+        let Some(record) = self.conns.get(id) else { return };
+        let Some(extra) = &mut record.extra else { return };
+        let Extra { filter: Some(filter), wire, .. } = &mut **extra else { return };
+        let before = record.inbox.len();
+        let mut replies = Vec::new();
+        let result = filter.receive(wire, &mut record.inbox, &mut |slice| replies.push(slice), &pool);
+        let has_news = record.inbox.len() > before;
+        for reply in replies {
+            self.send_wire(id, Outgoing::Bytes(reply));
+        }
+        if has_news {
+            self.notify(id, Events::DATA);
+        }
+        if result.is_err() {
+            self.broke(id);
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! A connection as a task sees it: an asynchronous, consume-n, back-pressured stream.
+
+use crate::core::Core;
+use crate::protocol::Events;
+use crate::receiving::INBOX_BYTES_MAX;
+use crate::record::{ConnId, Flags, Mode, Outgoing, Record};
+use crate::sending::QUEUE_PIECES_MAX;
+use crate::worker::Local;
+use ringway_ring::{Handle, SLICE_BYTES_MAX, Slice};
+use std::fmt;
+use std::future::poll_fn;
+use std::io;
+use std::rc::Rc;
+use std::task::Poll;
+
+/// The connection of a running task. The engine owns every receive: dropping one of these futures loses no byte.
+pub struct Stream {
+    local: Rc<Local>,
+    id: ConnId,
+}
+
+impl Stream {
+    pub(crate) fn new(local: Rc<Local>, id: ConnId) -> Self {
+        Self { local, id }
+    }
+
+    /// Waits for the next bytes; `None` at the end of the stream. What is not used goes back with [`Stream::unread`].
+    ///
+    /// # Errors
+    /// `ConnectionReset` when the connection broke.
+    ///
+    /// # Cancellation
+    /// Dropping the future loses nothing: what arrives stays on the connection.
+    pub async fn read(&mut self) -> io::Result<Option<Slice>> {
+        poll_fn(|_context| self.with(poll_read)).await
+    }
+
+    /// Waits until at least `bytes` (up to [`SLICE_BYTES_MAX`]) are there and returns exactly so many in one piece.
+    ///
+    /// # Errors
+    /// `UnexpectedEof` when the stream ends first (what arrived can still be read), `ConnectionReset` when the connection
+    /// broke, `InvalidInput` when `bytes` is too large.
+    ///
+    /// # Cancellation
+    /// Dropping the future loses nothing: what arrives stays on the connection, in order.
+    pub async fn read_exact(&mut self, bytes: usize) -> io::Result<Slice> {
+        if bytes > SLICE_BYTES_MAX || bytes == 0 {
+            let reason = format!("an exact read takes 1 to {SLICE_BYTES_MAX} bytes");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, reason));
+        }
+        poll_fn(|_context| self.with(|core, id| poll_read_exact(core, id, bytes))).await
+    }
+
+    /// Puts back what was read and not used: it is read again first.
+    pub fn unread(&mut self, rest: Slice) {
+        self.with(|core, id| {
+            if let Some(record) = core.conns.get(id) {
+                record.inbox.unread(rest);
+            }
+        });
+    }
+
+    /// Sends bytes; waits only while the connection's queue is full.
+    ///
+    /// # Errors
+    /// `ConnectionReset` when the connection broke.
+    ///
+    /// # Cancellation
+    /// A dropped future has sent nothing, or everything.
+    pub async fn write(&mut self, bytes: Slice) -> io::Result<()> {
+        self.room().await?;
+        self.with(|core, id| core.send(id, Outgoing::Bytes(bytes)));
+        Ok(())
+    }
+
+    /// Sends `head` and a range of `file`; waits only while the connection's queue is full.
+    ///
+    /// # Errors
+    /// `ConnectionReset` when the connection broke.
+    pub async fn write_file(
+        &mut self,
+        head: Option<Slice>,
+        file: Handle,
+        offset: u64,
+        bytes: u64,
+    ) -> io::Result<()> {
+        self.room().await?;
+        let piece = Outgoing::File { head, file, offset, bytes, is_warm: false };
+        self.with(|core, id| core.send(id, piece));
+        Ok(())
+    }
+
+    /// Waits until everything sent is with the kernel.
+    ///
+    /// # Errors
+    /// `ConnectionReset` when the connection broke.
+    pub async fn flush(&mut self) -> io::Result<()> {
+        let is_flushed = |record: &mut Record| record.is_flushed();
+        poll_fn(|_context| self.with(|core, id| poll_record(core, id, is_flushed))).await
+    }
+
+    /// Copies bytes into a slice of this worker's pool.
+    ///
+    /// # Errors
+    /// `OutOfMemory` at the pool's limit, or above [`SLICE_BYTES_MAX`].
+    pub fn slice_of(&self, bytes: &[u8]) -> io::Result<Slice> {
+        let slice = self.with(|core, _| core.ring.pool().copy_of(bytes));
+        slice.ok_or_else(|| io::ErrorKind::OutOfMemory.into())
+    }
+
+    /// Asks for the connection to be given up when the worker's clock reaches `at_ms`: waits then end with `TimedOut`.
+    pub fn set_deadline(&mut self, at_ms: u64) {
+        self.with(|core, id| {
+            if let Some(record) = core.conns.get(id) {
+                record.events.remove(Events::TIMEOUT);
+            }
+            core.deadlines.arm(id.index, at_ms);
+        });
+    }
+
+    /// Drops the deadline.
+    pub fn clear_deadline(&mut self) {
+        self.with(|core, id| {
+            core.deadlines.disarm(id.index);
+        });
+    }
+
+    /// The worker's clock in milliseconds.
+    #[must_use]
+    pub fn now_ms(&self) -> u64 {
+        self.with(|core, _| core.now_ms)
+    }
+
+    async fn room(&self) -> io::Result<()> {
+        let has_room = |record: &mut Record| record.queued() < QUEUE_PIECES_MAX;
+        poll_fn(|_context| self.with(|core, id| poll_record(core, id, has_room))).await
+    }
+
+    /// The engine wakes the connection's task at every event, so none of the waits registers a waker.
+    fn with<T>(&self, act: impl FnOnce(&mut Core, ConnId) -> T) -> T {
+        act(&mut self.local.core.borrow_mut(), self.id)
+    }
+}
+
+impl fmt::Debug for Stream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Stream({})", self.id.index)
+    }
+}
+
+fn poll_read(core: &mut Core, id: ConnId) -> Poll<io::Result<Option<Slice>>> {
+    let Some(record) = core.conns.get(id) else { return Poll::Ready(Err(gone())) };
+    if let Some(slice) = record.inbox.take_first() {
+        let is_low = record.inbox.capacity() * 4 <= INBOX_BYTES_MAX;
+        if record.mode == Mode::Paused && is_low {
+            core.set_mode(id, Mode::Stream);
+        }
+        return Poll::Ready(Ok(Some(slice)));
+    }
+    if let Some(error) = failure(record) {
+        return Poll::Ready(Err(error));
+    }
+    if record.flags.has(Flags::ENDED) {
+        return Poll::Ready(Ok(None));
+    }
+    core.set_mode(id, Mode::Stream);
+    core.rearm(id);
+    Poll::Pending
+}
+
+fn poll_read_exact(core: &mut Core, id: ConnId, bytes: usize) -> Poll<io::Result<Slice>> {
+    let pool = core.pool();
+    let Some(record) = core.conns.get(id) else { return Poll::Ready(Err(gone())) };
+    if record.inbox.len() >= bytes {
+        return Poll::Ready(take_exact(record, &pool, bytes));
+    }
+    if let Some(error) = failure(record) {
+        return Poll::Ready(Err(error));
+    }
+    if record.flags.has(Flags::ENDED) {
+        return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+    }
+    let want = u32::try_from(bytes).unwrap_or(u32::MAX);
+    core.set_mode(id, Mode::Exact(want));
+    core.rearm(id);
+    // The receive may have found everything in the inbox.
+    match core.conns.get(id) {
+        Some(record) if record.inbox.len() >= bytes => Poll::Ready(take_exact(record, &pool, bytes)),
+        _ => Poll::Pending,
+    }
+}
+
+/// Takes exactly `bytes`, which are there.
+fn take_exact(record: &mut Record, pool: &ringway_ring::Pool, bytes: usize) -> io::Result<Slice> {
+    let mut first = record.inbox.take_first().ok_or_else(gone)?;
+    if first.len() < bytes {
+        let Some(mut whole) = pool.get(bytes) else {
+            record.inbox.unread(first);
+            return Err(io::ErrorKind::OutOfMemory.into());
+        };
+        whole[..first.len()].copy_from_slice(&first);
+        record.inbox.copy_to(&mut whole[first.len()..bytes]);
+        return Ok(whole.freeze(bytes));
+    }
+    let exact = first.split_to(bytes);
+    record.inbox.unread(first);
+    Ok(exact)
+}
+
+fn poll_record(core: &mut Core, id: ConnId, is_done: impl Fn(&mut Record) -> bool) -> Poll<io::Result<()>> {
+    let Some(record) = core.conns.get(id) else { return Poll::Ready(Err(gone())) };
+    if let Some(error) = failure(record) {
+        return Poll::Ready(Err(error));
+    }
+    if is_done(record) { Poll::Ready(Ok(())) } else { Poll::Pending }
+}
+
+fn failure(record: &Record) -> Option<io::Error> {
+    if record.flags.has(Flags::BROKEN) {
+        return Some(gone());
+    }
+    record.events.has(Events::TIMEOUT).then(|| io::ErrorKind::TimedOut.into())
+}
+
+fn gone() -> io::Error {
+    io::ErrorKind::ConnectionReset.into()
+}

@@ -1,0 +1,214 @@
+//! Tasks: `!Send` futures of one worker, with wakers that any thread may use.
+
+use crate::mailbox::{Mailbox, Message};
+use crate::protocol::Turn;
+use crate::record::ConnId;
+use std::cell::RefCell;
+use std::fmt;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::ThreadId;
+
+/// Names one task of a worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TaskId {
+    index: u32,
+    generation: u32,
+}
+
+impl TaskId {
+    pub(crate) fn bits(self) -> u64 {
+        u64::from(self.generation) << 32 | u64::from(self.index)
+    }
+
+    pub(crate) fn from_bits(bits: u64) -> Self {
+        let half = |bits: u64| u32::try_from(bits & 0xffff_ffff).unwrap_or(0);
+        Self { index: half(bits), generation: half(bits >> 32) }
+    }
+}
+
+/// What a task works for, and what its end means.
+pub(crate) enum Work {
+    /// A connection; the output is its next turn.
+    Connection(ConnId, Pin<Box<dyn Future<Output = Turn>>>),
+    /// Itself.
+    Free(Pin<Box<dyn Future<Output = ()>>>),
+}
+
+/// How a poll of a task ended.
+pub(crate) enum Polled {
+    Pending,
+    Done,
+    /// A connection's task is done.
+    Turn(ConnId, Turn),
+    /// The task panicked; its connection, if it had one, must close.
+    Panicked(Option<ConnId>),
+}
+
+/// The tasks of a worker.
+pub(crate) struct Tasks {
+    entries: RefCell<Vec<Entry>>,
+    free: RefCell<Vec<u32>>,
+    mailbox: Mailbox,
+    thread: ThreadId,
+}
+
+struct Entry {
+    generation: u32,
+    work: Option<Work>,
+    waker: Waker,
+}
+
+thread_local! {
+    /// Tasks of this thread's worker to poll next.
+    static RUN_QUEUE: RefCell<Vec<TaskId>> = const { RefCell::new(Vec::new()) };
+}
+
+impl Tasks {
+    pub(crate) fn new(mailbox: Mailbox) -> Self {
+        let thread = std::thread::current().id();
+        Self { entries: RefCell::default(), free: RefCell::default(), mailbox, thread }
+    }
+
+    /// Adds a task and schedules its first poll.
+    pub(crate) fn spawn(&self, work: Work) -> TaskId {
+        let mut entries = self.entries.borrow_mut();
+        let index = self.free.borrow_mut().pop().unwrap_or_else(|| {
+            entries.push(Entry { generation: 1, work: None, waker: Waker::noop().clone() });
+            u32::try_from(entries.len() - 1).expect("fewer tasks than 2^32")
+        });
+        let entry = &mut entries[index as usize];
+        let id = TaskId { index, generation: entry.generation };
+        let shared = TaskWaker { id, thread: self.thread, mailbox: self.mailbox.clone() };
+        entry.waker = Waker::from(Arc::new(shared));
+        entry.work = Some(work);
+        schedule(id);
+        id
+    }
+
+    /// Polls a task once; a stale id is nothing.
+    pub(crate) fn poll(&self, id: TaskId) -> Polled {
+        // The task is outside the table while it runs, so that it may spawn others.
+        let taken = {
+            let mut entries = self.entries.borrow_mut();
+            let entry = entries.get_mut(id.index as usize).filter(|entry| entry.generation == id.generation);
+            entry.and_then(|entry| entry.work.take().map(|work| (work, entry.waker.clone())))
+        };
+        let Some((mut work, waker)) = taken else { return Polled::Done };
+        let mut context = Context::from_waker(&waker);
+        let polled = catch_unwind(AssertUnwindSafe(|| match &mut work {
+            Work::Connection(conn, future) => {
+                future.as_mut().poll(&mut context).map(|turn| Polled::Turn(*conn, turn))
+            }
+            Work::Free(future) => future.as_mut().poll(&mut context).map(|()| Polled::Done),
+        }));
+        match polled {
+            Ok(Poll::Pending) => {
+                let mut entries = self.entries.borrow_mut();
+                // Removed while it ran: its connection is gone.
+                if let Some(entry) = entries.get_mut(id.index as usize)
+                    && entry.generation == id.generation
+                {
+                    entry.work = Some(work);
+                    return Polled::Pending;
+                }
+                drop(entries);
+                Polled::Done
+            }
+            Ok(Poll::Ready(outcome)) => {
+                self.remove(id);
+                outcome
+            }
+            Err(_panic) => {
+                self.remove(id);
+                match work {
+                    Work::Connection(conn, _) => Polled::Panicked(Some(conn)),
+                    Work::Free(_) => Polled::Panicked(None),
+                }
+            }
+        }
+    }
+
+    /// Drops a task, wherever it waits; its operations are orphaned.
+    pub(crate) fn remove(&self, id: TaskId) {
+        let work = {
+            let mut entries = self.entries.borrow_mut();
+            let Some(entry) = entries.get_mut(id.index as usize) else { return };
+            if entry.generation != id.generation {
+                return;
+            }
+            entry.generation = entry.generation.wrapping_add(1).max(1);
+            entry.waker = Waker::noop().clone();
+            self.free.borrow_mut().push(id.index);
+            entry.work.take()
+        };
+        // Dropped with the table released: a future's drop may reach it again. A drop that panics is contained.
+        let _panicked = catch_unwind(AssertUnwindSafe(|| drop(work)));
+    }
+
+    /// Tasks that are not done.
+    pub(crate) fn len(&self) -> usize {
+        self.entries.borrow().len() - self.free.borrow().len()
+    }
+
+    /// Drops all tasks.
+    pub(crate) fn clear(&self) {
+        let ids: Vec<TaskId> = {
+            let entries = self.entries.borrow();
+            let id = |(index, entry): (usize, &Entry)| {
+                let index = u32::try_from(index).unwrap_or(0);
+                entry.work.as_ref().map(|_| TaskId { index, generation: entry.generation })
+            };
+            entries.iter().enumerate().filter_map(id).collect()
+        };
+        ids.into_iter().for_each(|id| self.remove(id));
+    }
+}
+
+impl fmt::Debug for Tasks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Tasks({})", self.len())
+    }
+}
+
+/// Puts a task of this thread's worker into the queue.
+pub(crate) fn schedule(id: TaskId) {
+    RUN_QUEUE.with_borrow_mut(|queue| {
+        if queue.last() != Some(&id) {
+            queue.push(id);
+        }
+    });
+}
+
+/// Takes the queue, swapping `empty` in.
+pub(crate) fn take_scheduled(empty: &mut Vec<TaskId>) {
+    RUN_QUEUE.with_borrow_mut(|queue| std::mem::swap(queue, empty));
+}
+
+/// Whether any task is to be polled.
+pub(crate) fn any_scheduled() -> bool {
+    RUN_QUEUE.with_borrow(|queue| !queue.is_empty())
+}
+
+struct TaskWaker {
+    id: TaskId,
+    thread: ThreadId,
+    mailbox: Mailbox,
+}
+
+impl Wake for TaskWaker {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if std::thread::current().id() == self.thread {
+            schedule(self.id);
+        } else {
+            self.mailbox.send(Message::Wake(self.id.bits()));
+        }
+    }
+}
