@@ -76,3 +76,73 @@ fn pick(names: &[u8], index: u64) -> &[u8] {
 const fn two_digits(value: u64) -> [u8; 2] {
     [b'0' + (value / 10) as u8, b'0' + (value % 10) as u8]
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, SystemTime};
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn text(unix_s: u64) -> String {
+        String::from_utf8(format(unix_s).to_vec()).unwrap()
+    }
+
+    #[test]
+    fn known_seconds_have_their_dates() {
+        assert_eq!(text(0), "Thu, 01 Jan 1970 00:00:00 GMT");
+        assert_eq!(text(784_111_777), "Sun, 06 Nov 1994 08:49:37 GMT");
+        assert_eq!(text(951_782_399), "Mon, 28 Feb 2000 23:59:59 GMT");
+        assert_eq!(text(951_782_400), "Tue, 29 Feb 2000 00:00:00 GMT");
+        assert_eq!(text(4_107_542_399), "Sun, 28 Feb 2100 23:59:59 GMT");
+        assert_eq!(text(4_107_542_400), "Mon, 01 Mar 2100 00:00:00 GMT");
+        assert_eq!(text(SECOND_MAX), "Fri, 31 Dec 9999 23:59:59 GMT");
+        assert_eq!(text(u64::MAX), text(SECOND_MAX));
+    }
+
+    #[test]
+    fn all_three_formats_are_read() {
+        for date in
+            ["Sun, 06 Nov 1994 08:49:37 GMT", "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994"]
+        {
+            assert_eq!(parse(date.as_bytes()), Some(784_111_777), "{date}");
+        }
+    }
+
+    #[test]
+    fn anything_else_is_no_date() {
+        let bad = [
+            "",
+            "0",
+            "Mon, 06 Nov 1994 08:49:37 GMT",
+            "Sun, 06 Nov 1994 08:49:37",
+            "Sun, 06 Nov 1994 08:49:37 CET",
+            "Sun, 31 Feb 1994 08:49:37 GMT",
+            "Sun, 06 Nov 1994 24:49:37 GMT",
+            "Wed, 31 Dec 1969 23:59:59 GMT",
+            "\u{661}",
+        ];
+        for date in bad {
+            assert_eq!(parse(date.as_bytes()), None, "{date}");
+        }
+        assert_eq!(parse(b"Sun, 06 Nov 1994 08:49:37 \xff"), None);
+    }
+
+    #[test]
+    fn the_cache_follows_the_second_it_is_given() {
+        let mut cache = DateCache::new(1);
+        assert_eq!(cache.at(1), &format(1));
+        assert_eq!(cache.at(2), &format(2));
+        assert_eq!(cache.at(1), &format(1), "a clock may step back");
+    }
+
+    proptest! {
+        #[test]
+        fn dates_round_trip(unix_s in 0..=SECOND_MAX) {
+            prop_assert_eq!(parse(&format(unix_s)), Some(unix_s));
+            let theirs = httpdate::fmt_http_date(SystemTime::UNIX_EPOCH + Duration::from_secs(unix_s));
+            prop_assert_eq!(text(unix_s), theirs);
+        }
+    }
+}

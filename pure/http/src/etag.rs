@@ -170,3 +170,109 @@ fn skip_separators(mut value: &[u8]) -> &[u8] {
     }
     value
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn tag(text: &str) -> Option<EntityTag<'_>> {
+        EntityTag::parse(text.as_bytes())
+    }
+
+    #[test]
+    fn tags_are_read_exactly() {
+        assert_eq!(tag("\"a\""), Some(EntityTag { weak: false, opaque: b"a" }));
+        assert_eq!(tag("W/\"\""), Some(EntityTag { weak: true, opaque: b"" }));
+        assert_eq!(tag("\"a,b\u{e9}\"").map(|tag| tag.opaque), Some("a,b\u{e9}".as_bytes()));
+        for bad in ["", "a", "\"a", "a\"", "w/\"a\"", "W/a", "\"a\"x", "\"a b\"", "\"a\x7f\"", " \"a\"", "*"]
+        {
+            assert_eq!(tag(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn comparisons_follow_the_table_of_rfc_9110() {
+        let cases = [
+            ("W/\"1\"", "W/\"1\"", false, true),
+            ("W/\"1\"", "W/\"2\"", false, false),
+            ("W/\"1\"", "\"1\"", false, true),
+            ("\"1\"", "\"1\"", true, true),
+        ];
+        for (a, b, strong, weak) in cases {
+            let (a, b) = (tag(a).unwrap(), tag(b).unwrap());
+            assert_eq!((a.strong_eq(&b), b.strong_eq(&a)), (strong, strong));
+            assert_eq!((a.weak_eq(&b), b.weak_eq(&a)), (weak, weak));
+        }
+    }
+
+    fn lists(values: &[&str], wanted: &str) -> bool {
+        list_matches(values.iter().map(|value| value.as_bytes()), |tag| tag.opaque == wanted.as_bytes())
+    }
+
+    #[test]
+    fn lists_are_searched_over_all_their_fields() {
+        assert!(lists(&["\"a\", W/\"b\" ,\t\"c\""], "c"));
+        assert!(lists(&["\"a\"", ", \"b\""], "b"));
+        assert!(lists(&["\"x,y\", \"b\""], "b"));
+        assert!(lists(&["*"], "anything"));
+        assert!(!lists(&["\"a\""], "b"));
+        assert!(!lists(&["a, \"b\""], "b"), "what is malformed ends the list");
+        assert!(!lists(&["\"a\"\"b\""], "b"));
+        assert!(!lists(&["\"*\""], "x"));
+        assert!(!lists(&["*, \"a\""], "a"), "the star stands alone");
+        assert!(!lists(&[], "a"));
+    }
+
+    #[test]
+    fn lists_are_searched_up_to_their_bound() {
+        let many = "\"a\",".repeat(LIST_TAGS_MAX - 1);
+        assert!(lists(&[&format!("{many}\"b\"")], "b"));
+        assert!(!lists(&[&format!("{many}\"a\",\"b\"")], "b"));
+        assert!(!lists(&[&format!("{many}\"a\""), "\"b\""], "b"));
+    }
+
+    const SECOND: i128 = 1_000_000_000;
+
+    #[test]
+    fn file_tags_tell_states_apart() {
+        let new = |mtime, size, coding| FileTag::new(mtime, size, coding, mtime + 10 * SECOND);
+        let base = new(0x1234, 0xabc, Coding::Identity);
+        assert_eq!(base.as_bytes(), b"\"1234-abc\"");
+        assert_eq!(new(0, 0, Coding::Identity).as_bytes(), b"\"0-0\"");
+        assert_eq!(new(0x1234, 0xabc, Coding::Zstd).as_bytes(), b"\"1234-abc-zstd\"");
+        assert_eq!(new(-1, u64::MAX, Coding::Gzip).as_bytes(), b"\"ffffffffffffffff-ffffffffffffffff-gzip\"");
+        assert_ne!(base, new(0x1235, 0xabc, Coding::Identity));
+        assert_ne!(base, new(0x1234, 0xabd, Coding::Identity));
+    }
+
+    #[test]
+    fn file_tags_are_weak_until_the_change_has_settled() {
+        let at = |age| FileTag::new(50 * SECOND, 1, Coding::Identity, 50 * SECOND + age);
+        assert!(at(0).is_weak() && at(2 * SECOND - 1).is_weak() && at(-3 * SECOND).is_weak());
+        assert!(!at(2 * SECOND).is_weak());
+        assert_eq!(at(0).as_bytes(), b"W/\"ba43b7400-1\"");
+        assert!(at(0).as_tag().weak_eq(&at(9 * SECOND).as_tag()));
+        assert!(!at(0).as_tag().strong_eq(&at(9 * SECOND).as_tag()));
+    }
+
+    proptest! {
+        #[test]
+        fn file_tags_fit_and_read_back(mtime in any::<i64>(), size in any::<u64>(), age in 0..4_i64, coding in 0..4_usize) {
+            let coding = [Coding::Identity, Coding::Brotli, Coding::Zstd, Coding::Gzip][coding];
+            let tag = FileTag::new(i128::from(mtime), size, coding, i128::from(mtime) + i128::from(age) * SECOND);
+            prop_assert_eq!(EntityTag::parse(tag.as_bytes()), Some(tag.as_tag()));
+            let mut expected = format!("{mtime:x}-{size:x}");
+            if coding != Coding::Identity {
+                expected = format!("{expected}-{}", coding.as_str());
+            }
+            prop_assert_eq!(tag.as_tag().opaque, expected.as_bytes());
+        }
+
+        #[test]
+        fn any_list_is_survived(value in proptest::collection::vec(any::<u8>(), 0..60)) {
+            let _ = list_matches([value.as_slice()].into_iter(), |_| false);
+        }
+    }
+}

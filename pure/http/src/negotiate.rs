@@ -139,3 +139,96 @@ fn thousandths(number: &[u8]) -> Option<u16> {
     }
     (value <= 1000).then_some(value)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const ALL: [Coding; 3] = [Coding::Brotli, Coding::Zstd, Coding::Gzip];
+
+    fn accepted(values: &[&str]) -> Accepted {
+        Accepted::parse(values.iter().map(|value| value.as_bytes()))
+    }
+
+    fn chosen(value: &str, at_hand: &[Coding]) -> Coding {
+        accepted(&[value]).choose(at_hand)
+    }
+
+    #[test]
+    fn the_most_wanted_coding_at_hand_is_chosen() {
+        assert_eq!(chosen("gzip, deflate, br, zstd", &ALL), Coding::Brotli);
+        assert_eq!(chosen("gzip, deflate, br, zstd", &[Coding::Gzip, Coding::Zstd]), Coding::Gzip);
+        assert_eq!(chosen("gzip;q=1.0, br;q=0.9", &ALL), Coding::Gzip);
+        assert_eq!(chosen("GZIP", &ALL), Coding::Gzip);
+        assert_eq!(chosen("x-gzip", &ALL), Coding::Gzip);
+        assert_eq!(chosen("deflate", &ALL), Coding::Identity);
+        assert_eq!(chosen("br", &[Coding::Gzip]), Coding::Identity);
+        assert_eq!(chosen("br", &[]), Coding::Identity);
+        assert_eq!(chosen("br;q=0.001", &ALL), Coding::Brotli);
+        assert_eq!(accepted(&["gzip", "br"]).choose(&ALL), Coding::Brotli);
+    }
+
+    #[test]
+    fn zero_the_star_and_identity_have_their_meaning() {
+        assert_eq!(chosen("", &ALL), Coding::Identity);
+        assert_eq!(accepted(&[]).choose(&ALL), Coding::Identity);
+        assert_eq!(chosen("br;q=0, gzip", &ALL), Coding::Gzip);
+        assert_eq!(chosen("*", &ALL), Coding::Brotli);
+        assert_eq!(chosen("*;q=0, gzip", &ALL), Coding::Gzip);
+        assert_eq!(chosen("br;q=0, *", &ALL), Coding::Zstd);
+        assert_eq!(chosen("identity, gzip;q=0.5", &ALL), Coding::Identity);
+        assert_eq!(chosen("identity, gzip", &ALL), Coding::Gzip, "smaller at equal weight");
+        assert_eq!(chosen("identity;q=0", &ALL), Coding::Identity, "better than nothing");
+        assert_eq!(accepted(&["identity;q=0"]).weight(Coding::Identity), 0);
+        assert_eq!(accepted(&["*;q=0"]).weight(Coding::Identity), 0);
+        assert_eq!(accepted(&["gzip"]).weight(Coding::Identity), 1);
+    }
+
+    #[test]
+    fn weights_are_read_exactly_and_bad_elements_are_nothing() {
+        let weight = |text: &str| accepted(&[&format!("br{text}")]).weight(Coding::Brotli);
+        for (text, expected) in [
+            ("", 1000),
+            (";q=1", 1000),
+            ("; Q=0.5", 500),
+            (" ;q=0.", 0),
+            (";q=0.123", 123),
+            (";q=1.000", 1000),
+        ] {
+            assert_eq!(weight(text), expected, "{text}");
+        }
+        for bad in
+            [";q=2", ";q=1.001", ";q=0.1234", ";q=.5", ";q=", ";q", ";x=1", ";q=-1", ";q=0,5", ";q=0.5;x"]
+        {
+            assert_eq!(weight(bad), 0, "{bad}");
+        }
+    }
+
+    #[test]
+    fn long_lists_are_read_up_to_their_bound() {
+        let many = "a,".repeat(ELEMENTS_MAX - 1);
+        assert_eq!(chosen(&format!("{many}br"), &ALL), Coding::Brotli);
+        assert_eq!(chosen(&format!("{many}a,br"), &ALL), Coding::Identity);
+    }
+
+    #[test]
+    fn names_and_suffixes_belong_together() {
+        for coding in ALL {
+            assert_eq!(Coding::from_name(coding.as_str().as_bytes()), Some(coding));
+            assert!(coding.suffix().starts_with('.'));
+        }
+        assert_eq!(Coding::Identity.suffix(), "");
+    }
+
+    proptest! {
+        #[test]
+        fn a_coding_is_only_sent_when_it_is_wanted(value in "[a-z0-9,;=.* -]{0,60}|(br|gzip|zstd|[*]|identity)(;q=[01](.[0-9]{1,3})?)?(, (br|gzip|[*]))?") {
+            let accepted = accepted(&[&value]);
+            let coding = accepted.choose(&ALL);
+            prop_assert!(coding == Coding::Identity || accepted.weight(coding) > 0);
+            prop_assert!(ALL.iter().all(|other| accepted.weight(*other) <= accepted.weight(coding)));
+        }
+    }
+}

@@ -252,3 +252,193 @@ fn position(digits: &[u8]) -> Option<u64> {
             .fold(0, |value: u64, digit| value.saturating_mul(10).saturating_add(u64::from(digit - b'0'))),
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// `start-end` of each range, ends exclusive; what else a selection is in words.
+    fn selected(value: &str, len: u64) -> String {
+        let show = |ranges: &[ByteRange]| {
+            ranges.iter().map(|range| format!("{}-{}", range.start, range.end)).collect::<Vec<_>>().join(" ")
+        };
+        match select(value.as_bytes(), len) {
+            Selection::Whole => "whole".into(),
+            Selection::Unsatisfiable => "unsatisfiable".into(),
+            Selection::Single(range) => show(&[range]),
+            Selection::Several(set) => format!("[{}]", show(set.as_slice())),
+        }
+    }
+
+    #[test]
+    fn single_ranges() {
+        let cases = [
+            ("bytes=0-0", "0-1"),
+            ("bytes=0-99", "0-100"),
+            ("bytes=10-19", "10-20"),
+            ("BYTES=10-", "10-100"),
+            ("bytes=-1", "99-100"),
+            ("bytes=-100", "0-100"),
+            ("bytes=-1000", "0-100"),
+            ("bytes=99-1000", "99-100"),
+            ("bytes=0-18446744073709551615", "0-100"),
+            ("bytes=0-99999999999999999999999", "0-100"),
+            ("bytes= 5-6 ", "5-7"),
+            ("bytes=,5-6,,", "5-7"),
+            ("bytes=100-", "unsatisfiable"),
+            ("bytes=100-200,300-", "unsatisfiable"),
+            ("bytes=99999999999999999999999-", "unsatisfiable"),
+            ("bytes=-0", "unsatisfiable"),
+            ("bytes=200-300,5-6", "5-7"),
+        ];
+        for (value, expected) in cases {
+            assert_eq!(selected(value, 100), expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_ignored() {
+        let bad = [
+            "",
+            "bytes",
+            "bytes=",
+            "bytes=,",
+            "bytes=-",
+            "bytes=5",
+            "bytes=a-",
+            "bytes=6-5",
+            "bytes=0-0,6-5",
+            "bytes=1-2-3",
+            "bytes=+1-2",
+            "bytes=1 -2",
+            "items=0-1",
+            "bytes =0-1",
+            "bytes=0-1;",
+            "bytes=--1",
+            "0-1",
+        ];
+        for value in bad {
+            assert_eq!(selected(value, 100), "whole", "{value}");
+        }
+    }
+
+    #[test]
+    fn nothing_has_no_range_but_its_whole() {
+        assert_eq!(selected("bytes=0-", 0), "unsatisfiable");
+        assert_eq!(selected("bytes=-5", 0), "whole");
+        assert_eq!(selected("bytes=-0", 0), "unsatisfiable");
+    }
+
+    #[test]
+    fn near_ranges_become_one_and_others_keep_their_order() {
+        assert_eq!(selected("bytes=0-9,1000-1009", 5000), "[0-10 1000-1010]");
+        assert_eq!(selected("bytes=1000-1009,0-9", 5000), "[1000-1010 0-10]");
+        assert_eq!(selected("bytes=0-9,5-20", 5000), "0-21");
+        assert_eq!(selected("bytes=0-9,10-20", 5000), "0-21");
+        assert_eq!(selected("bytes=0-9,89-99", 5000), "0-100");
+        assert_eq!(selected("bytes=0-9,90-99", 5000), "[0-10 90-100]");
+        assert_eq!(selected("bytes=0-9,1000-1009,2000-2009,5-1500", 5000), "[0-1501 2000-2010]");
+        assert_eq!(selected("bytes=3000-3009,0-9,1000-1009,0-1000,-1", 5000), "[3000-3010 0-1010 4999-5000]");
+        assert_eq!(selected("bytes=0-,0-,0-,0-", 5000), "0-5000");
+    }
+
+    #[test]
+    fn more_ranges_than_the_bound_are_ignored() {
+        let list = |count: u64| {
+            let specs: Vec<String> = (0..count).map(|i| format!("{0}-{0}", i * 1000)).collect();
+            format!("bytes={}", specs.join(","))
+        };
+        let Selection::Several(set) = select(list(RANGES_MAX as u64).as_bytes(), 1 << 20) else { panic!() };
+        assert_eq!(set.as_slice().len(), RANGES_MAX);
+        assert_eq!(selected(&list(RANGES_MAX as u64 + 1), 1 << 20), "whole");
+        assert_eq!(selected(&format!("bytes={}", "0-,".repeat(1000)), 100), "whole");
+    }
+
+    #[test]
+    fn content_ranges_are_written() {
+        let mut memory = [0; CONTENT_RANGE_BYTES_MAX];
+        assert_eq!(content_range(Some(ByteRange { start: 0, end: 10 }), 100, &mut memory), b"bytes 0-9/100");
+        assert_eq!(content_range(None, 100, &mut memory), b"bytes */100");
+        let widest = ByteRange { start: u64::MAX - 1, end: u64::MAX };
+        assert_eq!(content_range(Some(widest), u64::MAX, &mut memory).len(), 6 + 20 + 1 + 20 + 1 + 20);
+    }
+
+    #[test]
+    fn a_multipart_body_is_as_long_as_it_says() {
+        let ranges = [ByteRange { start: 0, end: 3 }, ByteRange { start: 1000, end: 1002 }];
+        for content_type in [&b"text/plain"[..], b""] {
+            let multipart = Multipart { boundary: Boundary::new(0xab), content_type, len: 5000 };
+            let mut body = Vec::new();
+            for range in ranges {
+                let mut memory = [0; 200];
+                let len = multipart.part_head(range, &mut memory).unwrap();
+                body.extend_from_slice(&memory[..len]);
+                body.extend(std::iter::repeat_n(b'x', usize::try_from(range.len()).unwrap()));
+            }
+            body.extend_from_slice(&multipart.end());
+            assert_eq!(body.len() as u64, multipart.body_len(&ranges));
+            let text = String::from_utf8(body).unwrap();
+            let mark = "000000000000000000000000000000ab";
+            assert!(text.starts_with(&format!("\r\n--{mark}\r\n")));
+            assert!(text.contains("Content-Range: bytes 1000-1001/5000\r\n\r\nxx\r\n--"));
+            assert!(text.ends_with(&format!("\r\n--{mark}--\r\n")));
+            assert_eq!(text.contains("Content-Type: text/plain\r\n"), !content_type.is_empty());
+        }
+        let content_type = Boundary::new(u128::MAX).content_type();
+        assert_eq!(content_type, *b"multipart/byteranges; boundary=ffffffffffffffffffffffffffffffff");
+    }
+
+    #[test]
+    fn part_heads_do_not_overrun_and_do_not_split() {
+        let range = ByteRange { start: 0, end: 1 };
+        let multipart = Multipart { boundary: Boundary::new(1), content_type: b"a\r\nb", len: 1 };
+        assert_eq!(multipart.part_head(range, &mut [0; 200]), Err(EncodeError::FieldValue));
+        let multipart = Multipart { content_type: b"a/b", ..multipart };
+        assert_eq!(multipart.part_head(range, &mut [0; 60]), Err(EncodeError::Full));
+    }
+
+    proptest! {
+        #[test]
+        fn selections_stay_in_bounds_and_apart(value in "bytes=([0-9]{0,5}-[0-9]{0,5}[, ]{0,2}){1,18}", len in 0..70_000_u64) {
+            let single;
+            let set;
+            let ranges: &[ByteRange] = match select(value.as_bytes(), len) {
+                Selection::Single(range) => { single = [range]; &single }
+                Selection::Several(ranges) => { set = ranges; set.as_slice() }
+                _ => &[],
+            };
+            prop_assert!(ranges.len() <= RANGES_MAX);
+            prop_assert!(ranges.iter().all(|range| range.start < range.end && range.end <= len));
+            for (i, a) in ranges.iter().enumerate() {
+                for b in &ranges[i + 1..] {
+                    prop_assert!(a.end + GAP_BYTES_MIN <= b.start || b.end + GAP_BYTES_MIN <= a.start);
+                }
+            }
+            prop_assert!(ranges.iter().map(ByteRange::len).sum::<u64>() <= len);
+        }
+
+        #[test]
+        fn every_byte_asked_for_is_sent(specs in proptest::collection::vec((0..5000_u64, 0..500_u64), 1..RANGES_MAX)) {
+            let len = 4000;
+            let list: Vec<String> = specs.iter().map(|(start, more)| format!("{start}-{}", start + more)).collect();
+            let ranges = match select(format!("bytes={}", list.join(",")).as_bytes(), len) {
+                Selection::Single(range) => vec![range],
+                Selection::Several(set) => set.as_slice().to_vec(),
+                Selection::Unsatisfiable => vec![],
+                Selection::Whole => return Err(TestCaseError::fail("a well-formed list is not ignored")),
+            };
+            for (start, more) in specs.iter().filter(|(start, _)| *start < len) {
+                let end = (start + more + 1).min(len);
+                prop_assert!(ranges.iter().any(|range| range.start <= *start && end <= range.end));
+            }
+        }
+
+        #[test]
+        fn any_value_is_survived(value in proptest::collection::vec(any::<u8>(), 0..60), len in any::<u64>()) {
+            let _ = select(&value, len);
+            let _ = select(&[b"bytes=", value.as_slice()].concat(), len);
+        }
+    }
+}

@@ -208,3 +208,110 @@ pub fn chunk_head(mut size: u64, memory: &mut [u8; CHUNK_HEAD_BYTES_MAX]) -> &[u
 const fn digit(value: u64) -> u8 {
     b'0' + value as u8
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::date;
+
+    #[test]
+    fn a_head_is_written_line_by_line() {
+        let mut memory = [0; 200];
+        let mut head = HeadWriter::new(&mut memory);
+        assert!(head.is_empty());
+        head.status(Status::PARTIAL_CONTENT).unwrap();
+        head.date(&date::format(0)).unwrap();
+        head.raw(b"Server: s\r\n").unwrap();
+        head.field(b"A", b"").unwrap();
+        head.number_field(b"Age", 0).unwrap();
+        head.content_length(u64::MAX).unwrap();
+        let before = head.len();
+        let len = head.finish().unwrap();
+        assert_eq!(len, before + 2);
+        let text = "HTTP/1.1 206 Partial Content\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\nServer: s\r\nA: \r\n\
+            Age: 0\r\nContent-Length: 18446744073709551615\r\n\r\n";
+        assert_eq!(memory[..len].escape_ascii().to_string(), text.as_bytes().escape_ascii().to_string());
+    }
+
+    #[test]
+    fn a_status_without_a_name_is_written_without_a_reason() {
+        let mut memory = [0; 20];
+        let mut head = HeadWriter::new(&mut memory);
+        head.status(Status::new(599).unwrap()).unwrap();
+        let len = head.len();
+        assert_eq!(&memory[..len], b"HTTP/1.1 599 \r\n");
+    }
+
+    #[test]
+    fn fields_that_would_split_the_head_are_errors_and_leave_nothing() {
+        let mut memory = [0; 64];
+        let mut head = HeadWriter::new(&mut memory);
+        for value in [&b"a\r\nb"[..], b"\n", b"\r", b"a\0", b"\x7f", b"\x1b"] {
+            assert_eq!(head.field(b"A", value), Err(EncodeError::FieldValue));
+        }
+        for name in [&b""[..], b"a b", b"a:", b"a\r", b"\xe9"] {
+            assert_eq!(head.field(name, b"v"), Err(EncodeError::FieldName));
+        }
+        assert!(head.is_empty());
+        assert_eq!(head.field(b"A", b"\tx \xe9"), Ok(()));
+    }
+
+    #[test]
+    fn full_memory_is_an_error_at_every_length() {
+        let write = |memory: &mut [u8]| -> Result<usize, EncodeError> {
+            let mut head = HeadWriter::new(memory);
+            head.status(Status::OK)?;
+            head.date(&date::format(784_111_777))?;
+            head.field(b"Name", b"value")?;
+            head.content_length(12)?;
+            head.finish()
+        };
+        let needed = write(&mut [0; 200]).unwrap();
+        for len in 0..needed {
+            assert_eq!(write(&mut vec![0; len]), Err(EncodeError::Full), "{len}");
+        }
+        assert_eq!(write(&mut vec![0; needed]), Ok(needed));
+    }
+
+    #[test]
+    fn chunk_heads_are_plain_hexadecimal() {
+        let mut memory = [0; CHUNK_HEAD_BYTES_MAX];
+        assert_eq!(chunk_head(1, &mut memory), b"1\r\n");
+        assert_eq!(chunk_head(0xabcdef, &mut memory), b"abcdef\r\n");
+        assert_eq!(chunk_head(u64::MAX, &mut memory), b"ffffffffffffffff\r\n");
+    }
+
+    proptest! {
+        #[test]
+        fn numbers_are_written_as_the_standard_library_writes_them(value in any::<u64>()) {
+            let text = value.to_string();
+            prop_assert_eq!(decimal(value, &mut [0; DECIMAL_BYTES_MAX]).to_vec(), text.as_bytes());
+            let text = format!("{value:x}\r\n");
+            prop_assert_eq!(chunk_head(value, &mut [0; CHUNK_HEAD_BYTES_MAX]).to_vec(), text.as_bytes());
+        }
+
+        #[test]
+        fn whatever_is_written_reads_back_as_it_was(
+            code in 100..1000_u16,
+            fields in proptest::collection::vec(("[A-Za-z!#-]{1,12}", proptest::collection::vec(any::<u8>(), 0..20)), 0..8),
+        ) {
+            let mut memory = [0; 1024];
+            let mut head = HeadWriter::new(&mut memory);
+            head.status(Status::new(code).unwrap()).unwrap();
+            let written: Vec<_> =
+                fields.iter().filter(|(name, value)| head.field(name.as_bytes(), value).is_ok()).collect();
+            let len = head.finish().unwrap();
+            let mut read = [httparse::EMPTY_HEADER; 8];
+            let mut response = httparse::Response::new(&mut read);
+            prop_assert_eq!(response.parse(&memory[..len]), Ok(httparse::Status::Complete(len)));
+            prop_assert_eq!(response.code, Some(code));
+            prop_assert_eq!(response.headers.len(), written.len());
+            for (read, (name, value)) in response.headers.iter().zip(written) {
+                prop_assert_eq!(read.name, name);
+                prop_assert_eq!(read.value, crate::octets::trim(value));
+            }
+        }
+    }
+}
