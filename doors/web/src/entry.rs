@@ -1,0 +1,362 @@
+//! What the open-file cache holds of one address: the content or where it is, and the head it is sent with.
+
+use ringway_http::date;
+use ringway_http::etag::{EntityTag, SETTLE_NS};
+
+use crate::codings::{Coding, CodingSet};
+use crate::escape;
+use crate::mime::MediaType;
+use crate::root::{FileState, Timestamp};
+
+/// How old a file's last change must be, in milliseconds, before its entity tag is strong: until then another change could
+/// leave the same time behind (RFC 9110 section 8.8.1).
+pub const SETTLE_MS: i128 = SETTLE_NS / 1_000_000;
+
+/// What an address stands for. `F` is the worker's kind of descriptor.
+#[derive(Debug)]
+pub enum Entry<F> {
+    /// A file, by its own name or as a directory's index.
+    File(FileEntry<F>),
+    /// A directory that was asked for without its slash.
+    Redirect,
+    /// A directory without index file that may be listed.
+    Listing,
+}
+
+impl<F> Entry<F> {
+    /// The file, if it is one.
+    #[must_use]
+    pub fn file(&self) -> Option<&FileEntry<F>> {
+        match self {
+            Self::File(file) => Some(file),
+            Self::Redirect | Self::Listing => None,
+        }
+    }
+
+    /// Bytes of memory the entry's content and head take.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        self.file().map_or(0, |file| file.head.len() + file.name.len() + file.memory().map_or(0, <[u8]>::len))
+    }
+
+    /// The same with the descriptor, if there is one, given to another kind of owner.
+    #[must_use]
+    pub fn adopt<G: From<F>>(self) -> Entry<G> {
+        match self {
+            Self::File(file) => Entry::File(file.adopt()),
+            Self::Redirect => Entry::Redirect,
+            Self::Listing => Entry::Listing,
+        }
+    }
+}
+
+/// Where a file's content is.
+#[derive(Debug)]
+pub enum Content<F> {
+    /// All of it, read in one go.
+    Memory(Box<[u8]>),
+    /// In the open file.
+    File(F),
+}
+
+/// One representation of a file, ready to be sent.
+#[derive(Debug)]
+pub struct FileEntry<F> {
+    pub(crate) content: Content<F>,
+    pub(crate) len: u64,
+    pub(crate) state: FileState,
+    pub(crate) name: Box<[u8]>,
+    pub(crate) coding: Coding,
+    pub(crate) siblings: CodingSet,
+    pub(crate) through_link: bool,
+    head: Box<[u8]>,
+    type_at: u16,
+    type_len: u16,
+    validators_at: u16,
+    etag_at: u16,
+    etag_len: u16,
+    settles_ms: u16,
+}
+
+impl<F> FileEntry<F> {
+    /// Where the content is.
+    #[must_use]
+    pub fn content(&self) -> &Content<F> {
+        &self.content
+    }
+
+    /// The content if it is in memory.
+    #[must_use]
+    pub fn memory(&self) -> Option<&[u8]> {
+        match &self.content {
+            Content::Memory(bytes) => Some(bytes),
+            Content::File(_) => None,
+        }
+    }
+
+    /// Length of the content in bytes.
+    #[must_use]
+    pub fn content_len(&self) -> u64 {
+        self.len
+    }
+
+    /// Last change of the file.
+    #[must_use]
+    pub fn modified(&self) -> Timestamp {
+        self.state.modified
+    }
+
+    /// The coding of this representation.
+    #[must_use]
+    pub fn coding(&self) -> Coding {
+        self.coding
+    }
+
+    /// The codings the file has siblings in.
+    #[must_use]
+    pub fn siblings(&self) -> CodingSet {
+        self.siblings
+    }
+
+    /// The file's name below the root, without the ending of a coding.
+    #[must_use]
+    pub fn name(&self) -> &[u8] {
+        &self.name
+    }
+
+    /// The entity tag with its quotes, and `W/` while it is weak.
+    #[must_use]
+    pub fn etag(&self) -> &[u8] {
+        let start = usize::from(self.etag_at);
+        &self.head[start..start + usize::from(self.etag_len)]
+    }
+
+    /// The entity tag, for comparisons.
+    #[must_use]
+    pub fn tag(&self) -> EntityTag<'_> {
+        let start = if self.is_weak() { WEAK.len() + 1 } else { 1 };
+        let etag = self.etag();
+        EntityTag { weak: self.is_weak(), opaque: &etag[start..etag.len() - 1] }
+    }
+
+    /// Whether the entity tag is weak still.
+    #[must_use]
+    pub fn is_weak(&self) -> bool {
+        self.settles_ms > 0
+    }
+
+    /// After how many milliseconds from loading the file has settled; 0 when it had.
+    #[must_use]
+    pub fn settles_ms(&self) -> u64 {
+        self.settles_ms.into()
+    }
+
+    /// Value of `Content-Type`.
+    #[must_use]
+    pub fn content_type(&self) -> &[u8] {
+        let start = usize::from(self.type_at) + CONTENT_TYPE.len();
+        &self.head[start..start + usize::from(self.type_len)]
+    }
+
+    /// All field lines of a whole answer: `Content-Length` and what follows. Each ends with CR LF.
+    #[must_use]
+    pub fn fields(&self) -> &[u8] {
+        &self.head
+    }
+
+    /// The field lines from `Content-Type` on, for an answer with a length of its own (206 with one range).
+    #[must_use]
+    pub fn fields_from_type(&self) -> &[u8] {
+        &self.head[usize::from(self.type_at)..]
+    }
+
+    /// The field lines from the validators on, for an answer with a type of its own or no content (multipart, 304).
+    #[must_use]
+    pub fn fields_from_validators(&self) -> &[u8] {
+        &self.head[usize::from(self.validators_at)..]
+    }
+
+    fn adopt<G: From<F>>(self) -> FileEntry<G> {
+        FileEntry {
+            content: match self.content {
+                Content::Memory(bytes) => Content::Memory(bytes),
+                Content::File(file) => Content::File(file.into()),
+            },
+            len: self.len,
+            state: self.state,
+            name: self.name,
+            coding: self.coding,
+            siblings: self.siblings,
+            through_link: self.through_link,
+            head: self.head,
+            type_at: self.type_at,
+            type_len: self.type_len,
+            validators_at: self.validators_at,
+            etag_at: self.etag_at,
+            etag_len: self.etag_len,
+            settles_ms: self.settles_ms,
+        }
+    }
+}
+
+const WEAK: &[u8] = b"W/";
+const CONTENT_TYPE: &[u8] = b"Content-Type: ";
+
+/// What a file entry is made of.
+#[derive(Debug)]
+pub(crate) struct Parts<F> {
+    pub(crate) content: Content<F>,
+    pub(crate) state: FileState,
+    pub(crate) name: Box<[u8]>,
+    pub(crate) media_type: MediaType,
+    pub(crate) coding: Coding,
+    pub(crate) siblings: CodingSet,
+    pub(crate) through_link: bool,
+}
+
+impl<F> Parts<F> {
+    /// Prepares the head; `now` is the wall clock's time and decides about the entity tag's strength.
+    pub(crate) fn finish(self, now: Timestamp) -> FileEntry<F> {
+        let len = match &self.content {
+            Content::Memory(bytes) => bytes.len() as u64,
+            Content::File(_) => self.state.len,
+        };
+        let settles_ms = settles_ms(self.state.modified, now);
+        let mut head = Vec::with_capacity(320);
+        head.extend_from_slice(b"Content-Length: ");
+        escape::decimal(&mut head, len);
+        head.extend_from_slice(b"\r\n");
+        let type_at = offset(&head);
+        head.extend_from_slice(CONTENT_TYPE);
+        self.media_type.write(&mut head);
+        let type_len = offset(&head) - type_at - offset(CONTENT_TYPE);
+        if self.coding != Coding::Identity {
+            head.extend_from_slice(b"\r\nContent-Encoding: ");
+            head.extend_from_slice(self.coding.as_str().as_bytes());
+        }
+        head.extend_from_slice(b"\r\n");
+        let validators_at = offset(&head);
+        head.extend_from_slice(b"Last-Modified: ");
+        // Not later than the answer's own date (RFC 9110 section 8.8.2.1).
+        head.extend_from_slice(&http_date(self.state.modified.seconds.min(now.seconds)));
+        head.extend_from_slice(b"\r\nETag: ");
+        let etag_at = offset(&head);
+        write_etag(&mut head, &self.state, len, settles_ms > 0);
+        let etag_len = offset(&head) - etag_at;
+        head.extend_from_slice(b"\r\nAccept-Ranges: bytes\r\n");
+        if !self.siblings.is_empty() {
+            head.extend_from_slice(b"Vary: Accept-Encoding\r\n");
+        }
+        FileEntry {
+            content: self.content,
+            len,
+            state: self.state,
+            name: self.name,
+            coding: self.coding,
+            siblings: self.siblings,
+            through_link: self.through_link,
+            head: head.into_boxed_slice(),
+            type_at,
+            type_len,
+            validators_at,
+            etag_at,
+            etag_len,
+            settles_ms,
+        }
+    }
+}
+
+/// The HTTP date of a Unix second; what is before 1970 counts as 1970.
+fn http_date(unix_s: i64) -> [u8; 29] {
+    date::format(u64::try_from(unix_s).unwrap_or(0))
+}
+
+/// An offset within a head, which holds a media type of bounded length and little else.
+fn offset(head: &[u8]) -> u16 {
+    u16::try_from(head.len()).unwrap_or(u16::MAX)
+}
+
+/// Milliseconds until the change is [`SETTLE_MS`] old; a change in the future counts as just made.
+fn settles_ms(modified: Timestamp, now: Timestamp) -> u16 {
+    let nanoseconds =
+        |time: Timestamp| i128::from(time.seconds) * 1_000_000_000 + i128::from(time.nanoseconds);
+    let age_ms = ((nanoseconds(now) - nanoseconds(modified)) / 1_000_000).max(0);
+    u16::try_from(SETTLE_MS - age_ms).unwrap_or(0)
+}
+
+/// Appends `"len-mtime-inode"` in hexadecimal, the mtime in nanoseconds.
+fn write_etag(out: &mut Vec<u8>, state: &FileState, len: u64, weak: bool) {
+    if weak {
+        out.extend_from_slice(WEAK);
+    }
+    let modified = state.modified;
+    let nanoseconds = modified.seconds.wrapping_mul(1_000_000_000).wrapping_add(modified.nanoseconds.into());
+    out.push(b'"');
+    escape::hex(out, len);
+    out.push(b'-');
+    escape::hex(out, nanoseconds.cast_unsigned());
+    out.push(b'-');
+    escape::hex(out, state.inode);
+    out.push(b'"');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mime::MediaTypes;
+
+    fn entry(age_ms: u64, coding: Coding, siblings: CodingSet) -> FileEntry<()> {
+        let modified = Timestamp { seconds: 1_763_730_855, nanoseconds: 1 };
+        let state = FileState { device: 1, inode: 0x2a, len: 5, modified, changed: modified };
+        let parts = Parts {
+            content: Content::Memory(b"hello"[..].into()),
+            state,
+            name: b"a.html"[..].into(),
+            media_type: MediaTypes::default().of_name(b"a.html"),
+            coding,
+            siblings,
+            through_link: false,
+        };
+        let now_ns = 855_000_000_001 + age_ms * 1_000_000;
+        parts.finish(Timestamp {
+            seconds: 1_763_730_000 + (now_ns / 1_000_000_000).cast_signed(),
+            nanoseconds: u32::try_from(now_ns % 1_000_000_000).unwrap(),
+        })
+    }
+
+    #[test]
+    fn the_head_is_whole_and_its_parts_are_where_they_are_said_to_be() {
+        let plain = entry(5000, Coding::Identity, CodingSet::NONE);
+        let text = str::from_utf8(plain.fields()).unwrap();
+        assert_eq!(
+            text,
+            "Content-Length: 5\r\nContent-Type: text/html; charset=utf-8\r\n\
+             Last-Modified: Fri, 21 Nov 2025 13:14:15 GMT\r\nETag: \"5-187a07de33abc601-2a\"\r\n\
+             Accept-Ranges: bytes\r\n"
+        );
+        assert!(plain.fields_from_type().starts_with(b"Content-Type: text/html"));
+        assert!(plain.fields_from_validators().starts_with(b"Last-Modified: "));
+        assert_eq!(plain.content_type(), b"text/html; charset=utf-8");
+        assert_eq!(plain.etag(), b"\"5-187a07de33abc601-2a\"");
+
+        let coded = entry(5000, Coding::Gzip, CodingSet::ALL);
+        let text = str::from_utf8(coded.fields()).unwrap();
+        assert!(text.contains("charset=utf-8\r\nContent-Encoding: gzip\r\nLast-Modified"), "{text}");
+        assert!(text.ends_with("Vary: Accept-Encoding\r\n"), "{text}");
+        assert_eq!(coded.content_type(), b"text/html; charset=utf-8");
+    }
+
+    #[test]
+    fn the_tag_is_weak_until_the_file_has_settled() {
+        for (age_ms, settles) in [(0, 2000), (1, 1999), (1999, 1), (2000, 0), (90_000, 0)] {
+            let entry = entry(age_ms, Coding::Identity, CodingSet::NONE);
+            assert_eq!(entry.settles_ms(), settles, "{age_ms}");
+            assert_eq!(entry.is_weak(), settles > 0);
+            assert_eq!(entry.etag().starts_with(b"W/\""), settles > 0);
+            assert_eq!(EntityTag::parse(entry.etag()), Some(entry.tag()));
+        }
+        let earlier = Timestamp { seconds: 5, nanoseconds: 0 };
+        let later = Timestamp { seconds: 99, nanoseconds: 0 };
+        assert_eq!(settles_ms(later, earlier), 2000);
+    }
+}

@@ -1,0 +1,129 @@
+//! Error pages: what a person reads when a request is not answered as hoped.
+//!
+//! Every page is a constant of the program: it needs no allocation when things go wrong, names nothing of the inside, and
+//! loads nothing else.
+
+/// An answer's body and its type.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct ErrorPage {
+    /// Value of `Content-Type`.
+    pub content_type: &'static str,
+    /// The whole body.
+    pub body: &'static [u8],
+}
+
+/// Value of `Content-Security-Policy` under which the pages (and listings) look as meant: nothing but their own style.
+pub const CONTENT_SECURITY_POLICY: &str =
+    "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'";
+
+const HTML: &str = "text/html; charset=utf-8";
+const TEXT: &str = "text/plain; charset=utf-8";
+
+/// The page for `status`, as HTML for who asked for HTML, else as one line of text. A status without a page of its own
+/// has the one of its class (400 or 500).
+#[must_use]
+pub fn error_page(status: u16, as_html: bool) -> ErrorPage {
+    let page = find(status).or_else(|| find(if status < 500 { 400 } else { 500 })).unwrap_or(&PAGES[0]);
+    match as_html {
+        true => ErrorPage { content_type: HTML, body: page.html.as_bytes() },
+        false => ErrorPage { content_type: TEXT, body: page.text.as_bytes() },
+    }
+}
+
+struct Page {
+    status: u16,
+    html: &'static str,
+    text: &'static str,
+}
+
+fn find(status: u16) -> Option<&'static Page> {
+    PAGES.binary_search_by_key(&status, |page| page.status).ok().map(|at| &PAGES[at])
+}
+
+/// Lays the pages out when the program is compiled: status, title, a sentence for people.
+macro_rules! pages {
+    ($($status:literal $title:literal $sentence:literal)*) => {
+        [$(Page {
+            status: $status,
+            html: concat!(
+                "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n",
+                "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n",
+                "<meta name=\"robots\" content=\"noindex\">\n<title>", $title, "</title>\n<style>",
+                ":root{color-scheme:light dark;--ink:#1d2733;--soft:#5b6875;--page:#f7f8fa;--line:#0b7285}",
+                "@media(prefers-color-scheme:dark){:root{--ink:#e6ebf0;--soft:#98a5b3;--page:#12171d;--line:#3bc9db}}",
+                "body{margin:0;min-height:100vh;display:grid;place-items:center;background:var(--page);",
+                "color:var(--ink);font:1.05rem/1.6 system-ui,sans-serif}",
+                "main{max-width:32rem;padding:2rem;border-left:.3rem solid var(--line)}",
+                "p{margin:0;color:var(--soft)}h1{margin:.2rem 0 .6rem;font-size:1.7rem;line-height:1.25}",
+                "</style>\n</head>\n<body>\n<main>\n<p>", $status, "</p>\n<h1>", $title, "</h1>\n<p>", $sentence,
+                "</p>\n</main>\n</body>\n</html>\n"
+            ),
+            text: concat!($status, " ", $title, ": ", $sentence, "\n"),
+        }),*]
+    };
+}
+
+static PAGES: [Page; 27] = pages! {
+    400 "Bad request" "The server could not understand what was asked for."
+    401 "Sign-in needed" "This page is only for people who have signed in."
+    403 "Not allowed" "You may not see this page."
+    404 "Not found" "There is nothing at this address. It may have moved, or the address may be mistyped."
+    405 "Method not allowed" "This address does not take requests of this kind."
+    406 "Not acceptable" "There is no version of this page that your program accepts."
+    408 "Request timed out" "The request took too long to arrive. Please try again."
+    409 "Conflict" "The request does not fit what is here now."
+    410 "Gone" "What was here has been removed for good."
+    411 "Length required" "The request has to say how long it is."
+    412 "Precondition failed" "What is here has changed since you last saw it."
+    413 "Too large" "What was sent is larger than this server takes."
+    414 "Address too long" "The address is longer than this server takes."
+    415 "Unsupported type" "This address does not take data of this type."
+    416 "Range not satisfiable" "The file does not have the part that was asked for."
+    417 "Expectation failed" "The server cannot do what the request expects of it."
+    421 "Misdirected request" "This server does not answer for the site that was asked for."
+    422 "Unprocessable content" "The server understood the request and cannot act on it."
+    426 "Upgrade required" "This address speaks another protocol."
+    429 "Too many requests" "You have asked too often in a short time. Please wait a moment."
+    431 "Request head too large" "The request carries more header data than this server takes."
+    500 "Something went wrong" "The server met a problem of its own. Please try again later."
+    501 "Not implemented" "The server cannot do what the request asks for."
+    502 "Bad gateway" "The service behind this server gave no valid answer."
+    503 "Busy" "The server cannot answer right now. Please try again in a moment."
+    504 "Gateway timed out" "The service behind this server took too long to answer."
+    505 "Version not supported" "This server does not speak this version of the protocol."
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_page_is_found_and_says_its_status() {
+        assert!(PAGES.is_sorted_by(|a, b| a.status < b.status));
+        for page in &PAGES {
+            let number = page.status.to_string();
+            let html = str::from_utf8(error_page(page.status, true).body).unwrap();
+            assert!(html.contains(&format!("<p>{number}</p>")) && html.ends_with("</html>\n"));
+            let text = str::from_utf8(error_page(page.status, false).body).unwrap();
+            assert!(text.starts_with(&number) && text.lines().count() == 1);
+        }
+    }
+
+    #[test]
+    fn pages_load_nothing_and_run_nothing() {
+        for page in &PAGES {
+            for never in ["http:", "https:", "<script", "src=", "url(", "@import"] {
+                assert!(!page.html.contains(never), "{} has {never}", page.status);
+            }
+        }
+    }
+
+    #[test]
+    fn an_unknown_status_has_the_page_of_its_class() {
+        assert_eq!(error_page(418, true), error_page(400, true));
+        assert_eq!(error_page(599, false), error_page(500, false));
+        assert_eq!(error_page(0, false), error_page(400, false));
+        assert_eq!(error_page(404, true).content_type, "text/html; charset=utf-8");
+        assert_eq!(error_page(404, false).content_type, "text/plain; charset=utf-8");
+    }
+}

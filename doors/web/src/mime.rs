@@ -1,0 +1,239 @@
+//! Media types by file name: which `Content-Type` a file is sent with.
+
+use std::borrow::Cow;
+use std::fmt;
+
+/// The type of a file whose name says nothing, unless [`MediaTypes::set_default`] names another one.
+pub const DEFAULT_TYPE: &str = "application/octet-stream";
+
+/// Where the general table is behind the registries or not what web clients expect: RFC 9239 (`text/javascript`), source
+/// maps, HLS, RFC 8878. Sorted by ending.
+const CORRECTIONS: &[(&str, &str)] = &[
+    ("br", "application/x-brotli"),
+    ("cjs", "text/javascript"),
+    ("deb", "application/vnd.debian.binary-package"),
+    ("m3u8", "application/vnd.apple.mpegurl"),
+    ("m4a", "audio/mp4"),
+    ("map", "application/json"),
+    ("mjs", "text/javascript"),
+    ("opus", "audio/ogg"),
+    ("ts", "video/mp2t"),
+    ("yaml", "application/yaml"),
+    ("yml", "application/yaml"),
+    ("zst", "application/zstd"),
+];
+
+/// Longest ending that is looked up, in bytes; a longer one has the default type.
+pub const ENDING_LEN_MAX: usize = 32;
+
+/// Longest type an operator may write, in bytes.
+pub const TYPE_LEN_MAX: usize = 255;
+
+/// A type as it goes on the wire: its name, and whether `; charset=utf-8` follows.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct MediaType {
+    essence: Cow<'static, str>,
+    utf8: bool,
+}
+
+impl MediaType {
+    /// The name without the charset Ringway adds, `text/html`. A type the operator wrote is given back as written.
+    #[must_use]
+    pub fn essence(&self) -> &str {
+        &self.essence
+    }
+
+    /// Appends the field value, `text/html; charset=utf-8`.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.essence.as_bytes());
+        if self.utf8 {
+            out.extend_from_slice(b"; charset=utf-8");
+        }
+    }
+
+    /// A type as is, with the charset where its kind wants one.
+    fn of(essence: Cow<'static, str>) -> Self {
+        let utf8 = is_text(&essence);
+        Self { essence, utf8 }
+    }
+}
+
+impl fmt::Display for MediaType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.essence)?;
+        f.write_str(if self.utf8 { "; charset=utf-8" } else { "" })
+    }
+}
+
+/// A media type that cannot be sent: empty, too long, or with bytes that have no place in a header field.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct InvalidType(String);
+
+impl fmt::Display for InvalidType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} is no media type; write it as in \"text/plain\"", self.0)
+    }
+}
+
+impl std::error::Error for InvalidType {}
+
+/// The table of types: the operator's entries first, then the built-in table.
+#[derive(Clone, Debug)]
+pub struct MediaTypes {
+    overrides: Vec<(Box<str>, MediaType)>,
+    default: MediaType,
+}
+
+impl Default for MediaTypes {
+    fn default() -> Self {
+        Self { overrides: Vec::new(), default: MediaType::of(Cow::Borrowed(DEFAULT_TYPE)) }
+    }
+}
+
+impl MediaTypes {
+    /// Has files that end in `.ending` sent as `media_type`, exactly as written when it names a parameter of its own.
+    ///
+    /// # Errors
+    /// [`InvalidType`] when the type could not be sent.
+    pub fn set(&mut self, ending: &str, media_type: &str) -> Result<(), InvalidType> {
+        let ending: Box<str> = ending.trim_start_matches('.').to_ascii_lowercase().into();
+        let media_type = parse(media_type)?;
+        match self.overrides.binary_search_by(|(have, _)| have.cmp(&ending)) {
+            Ok(at) => self.overrides[at].1 = media_type,
+            Err(at) => self.overrides.insert(at, (ending, media_type)),
+        }
+        Ok(())
+    }
+
+    /// Has files of unknown ending sent as `media_type`.
+    ///
+    /// # Errors
+    /// [`InvalidType`] when the type could not be sent.
+    pub fn set_default(&mut self, media_type: &str) -> Result<(), InvalidType> {
+        self.default = parse(media_type)?;
+        Ok(())
+    }
+
+    /// The type of the file called `name` (a whole path will do). Allocates only for a type the operator wrote.
+    #[must_use]
+    pub fn of_name(&self, name: &[u8]) -> MediaType {
+        let mut lower = [0_u8; ENDING_LEN_MAX];
+        let Some(ending) = ending_of(name, &mut lower) else {
+            return self.default.clone();
+        };
+        if let Ok(at) = self.overrides.binary_search_by(|(have, _)| have.as_ref().cmp(ending)) {
+            return self.overrides[at].1.clone();
+        }
+        if let Ok(at) = CORRECTIONS.binary_search_by(|(have, _)| (*have).cmp(ending)) {
+            return MediaType::of(Cow::Borrowed(CORRECTIONS[at].1));
+        }
+        match mime_guess::from_ext(ending).first_raw() {
+            Some(essence) => MediaType::of(Cow::Borrowed(essence)),
+            None => self.default.clone(),
+        }
+    }
+}
+
+/// The lower-case ending of the last segment of `name`, without its dot.
+fn ending_of<'a>(name: &[u8], lower: &'a mut [u8; ENDING_LEN_MAX]) -> Option<&'a str> {
+    let at = memchr::memrchr2(b'.', b'/', name)?;
+    let ending = &name[at + 1..];
+    if name[at] == b'/' || ending.is_empty() || ending.len() > lower.len() {
+        return None;
+    }
+    let lower = &mut lower[..ending.len()];
+    lower.copy_from_slice(ending);
+    lower.make_ascii_lowercase();
+    str::from_utf8(lower).ok()
+}
+
+/// Whether the type is text whose bytes are, as far as anyone can tell, UTF-8.
+fn is_text(essence: &str) -> bool {
+    if essence.contains(';') {
+        return false; // The operator named the parameters.
+    }
+    essence.starts_with("text/")
+        || essence.ends_with("+json")
+        || matches!(
+            essence,
+            "application/json" | "application/javascript" | "image/svg+xml" | "application/yaml"
+        )
+}
+
+/// A type as an operator writes it, checked.
+fn parse(media_type: &str) -> Result<MediaType, InvalidType> {
+    let valid = media_type.len() <= TYPE_LEN_MAX
+        && media_type.bytes().all(|byte| (0x20..=0x7e).contains(&byte))
+        && media_type.split_once('/').is_some_and(|(kind, sub)| !kind.is_empty() && !sub.is_empty())
+        && media_type.trim() == media_type;
+    if !valid {
+        return Err(InvalidType(media_type.to_owned()));
+    }
+    Ok(MediaType::of(Cow::Owned(media_type.to_owned())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn type_of(name: &str) -> String {
+        MediaTypes::default().of_name(name.as_bytes()).to_string()
+    }
+
+    #[test]
+    fn names_have_the_types_the_web_expects() {
+        for (name, wanted) in [
+            ("index.html", "text/html; charset=utf-8"),
+            ("A/B.HTML", "text/html; charset=utf-8"),
+            ("app.mjs", "text/javascript; charset=utf-8"),
+            ("app.js", "text/javascript; charset=utf-8"),
+            ("app.js.map", "application/json; charset=utf-8"),
+            ("x.svg", "image/svg+xml; charset=utf-8"),
+            ("x.webmanifest", "application/manifest+json; charset=utf-8"),
+            ("x.wasm", "application/wasm"),
+            ("x.woff2", "font/woff2"),
+            ("x.png", "image/png"),
+            ("seg.ts", "video/mp2t"),
+            ("a.tar.gz", "application/gzip"),
+            ("a.zst", "application/zstd"),
+            ("LICENSE", DEFAULT_TYPE),
+            ("dir.d/LICENSE", DEFAULT_TYPE),
+            ("dot.", DEFAULT_TYPE),
+            ("", DEFAULT_TYPE),
+            ("x.unheard-of", DEFAULT_TYPE),
+        ] {
+            assert_eq!(type_of(name), wanted, "{name}");
+        }
+        assert_eq!(MediaTypes::default().of_name(b"x.\xff\xfe").essence(), DEFAULT_TYPE);
+        let long = format!("x.{}", "h".repeat(ENDING_LEN_MAX + 1));
+        assert_eq!(type_of(&long), DEFAULT_TYPE);
+    }
+
+    #[test]
+    fn corrections_are_sorted_for_the_search() {
+        assert!(CORRECTIONS.is_sorted_by(|a, b| a.0 < b.0));
+    }
+
+    #[test]
+    fn the_operator_has_the_last_word() {
+        let mut types = MediaTypes::default();
+        types.set(".HTML", "text/html; charset=iso-8859-1").unwrap();
+        types.set("foo", "text/x-foo").unwrap();
+        types.set("foo", "text/x-bar").unwrap();
+        types.set_default("text/plain").unwrap();
+        assert_eq!(types.of_name(b"a.html").to_string(), "text/html; charset=iso-8859-1");
+        assert_eq!(types.of_name(b"a.foo").to_string(), "text/x-bar; charset=utf-8");
+        assert_eq!(types.of_name(b"a").to_string(), "text/plain; charset=utf-8");
+        let mut written = Vec::new();
+        types.of_name(b"a.foo").write(&mut written);
+        assert_eq!(written, b"text/x-bar; charset=utf-8");
+    }
+
+    #[test]
+    fn what_could_not_be_sent_is_refused() {
+        for bad in ["", "text", "/x", "text/", "text/x\r\nSet-Cookie: a", " text/x", "text/ü"] {
+            assert!(MediaTypes::default().set("x", bad).is_err(), "{bad:?}");
+            assert!(MediaTypes::default().set_default(bad).is_err(), "{bad:?}");
+        }
+    }
+}
