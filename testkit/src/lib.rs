@@ -1,0 +1,21 @@
+//! Aids for tests: a simulated ring driver with seeded faults, and small clients for real sockets. Development only.
+//!
+//! - [`sim`]: an in-memory network under a [`ringway_ring::Ring`], with a clock that tests advance.
+//! - [`Seed`]: where randomness comes from; printed when a test fails, set with `RINGWAY_SEED`.
+//! - [`Client`], [`drip`], [`storm`]: peers of a real server.
+//! - [`Scratch`]: a directory that goes when the test does.
+#![forbid(unsafe_code)]
+
+mod client;
+mod drip;
+mod scratch;
+mod seed;
+mod storm;
+
+pub mod sim;
+
+pub use client::{Answer, Client};
+pub use drip::{Drip, drip};
+pub use scratch::Scratch;
+pub use seed::{Rng, Seed};
+pub use storm::{Storm, StormReport, storm};
