@@ -24,6 +24,12 @@ impl Gather {
         Box::new(Self { socket, chain, sent: 0, is_cancelled: false, vectors: Vec::new(), header })
     }
 
+    /// The socket.
+    #[must_use]
+    pub fn socket(&self) -> &Handle {
+        &self.socket
+    }
+
     /// What is still to be sent.
     #[must_use]
     pub fn left(&self) -> &Chain {
@@ -79,6 +85,12 @@ impl ZeroCopy {
     #[must_use]
     pub fn new(socket: Handle, bytes: Slice) -> Box<Self> {
         Box::new(Self { socket, bytes, sent: 0, copied: false, error: 0 })
+    }
+
+    /// The socket.
+    #[must_use]
+    pub fn socket(&self) -> &Handle {
+        &self.socket
     }
 
     /// What was to be sent.
