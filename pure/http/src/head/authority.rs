@@ -9,7 +9,8 @@ use crate::refusal::Refusal;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Authority<'b> {
     raw: &'b [u8],
-    name_bytes: usize,
+    /// The host's length: within a head, so 16 bits hold it.
+    name_bytes: u16,
     port: Option<u16>,
 }
 
@@ -17,18 +18,18 @@ impl<'b> Authority<'b> {
     /// Reads `name`, `name:port`, `v4:port`, `[v6]` or `[v6]:port`; an empty port (`name:`) counts as none.
     ///
     /// # Errors
-    /// [`Refusal::HostForm`] for anything else: an empty name, a user, a zone, a port above 65535.
+    /// [`Refusal::HostForm`] for anything else: an empty name, a user, a zone, a port above 65535, a name longer than a head can be.
     pub fn parse(raw: &'b [u8]) -> Result<Self, Refusal> {
         let name_bytes = if raw.first() == Some(&b'[') { literal_bytes(raw)? } else { reg_name_bytes(raw) };
         let port = match &raw[name_bytes..] {
             [] | [b':'] => None,
-            [b':', digits @ ..] => {
-                let port = decimal(digits).and_then(|port| u16::try_from(port).ok());
-                Some(port.ok_or(Refusal::HostForm)?)
-            }
+            [b':', digits @ ..] => Some(port(digits)?),
             _ => return Err(Refusal::HostForm),
         };
-        if name_bytes == 0 { Err(Refusal::HostForm) } else { Ok(Self { raw, name_bytes, port }) }
+        match u16::try_from(name_bytes) {
+            Ok(name_bytes @ 1..) => Ok(Self { raw, name_bytes, port }),
+            _ => Err(Refusal::HostForm),
+        }
     }
 
     /// All of it, as sent.
@@ -38,13 +39,17 @@ impl<'b> Authority<'b> {
 
     /// The host without port, as sent: compare it ignoring ASCII case. IPv6 keeps its brackets.
     pub fn name(&self) -> &'b [u8] {
-        &self.raw[..self.name_bytes]
+        &self.raw[..usize::from(self.name_bytes)]
     }
 
     /// The port, if one was sent.
     pub const fn port(&self) -> Option<u16> {
         self.port
     }
+}
+
+fn port(digits: &[u8]) -> Result<u16, Refusal> {
+    decimal(digits).and_then(|port| u16::try_from(port).ok()).ok_or(Refusal::HostForm)
 }
 
 fn reg_name_bytes(raw: &[u8]) -> usize {

@@ -87,22 +87,29 @@ impl Known {
     /// The known field of that name, ignoring case.
     pub fn from_name(name: &[u8]) -> Option<Self> {
         // The length tells nearly all apart, so that most unknown names cost one comparison of a number.
-        let candidates: &[Self] = match name.len() {
-            4 => &[Self::Host],
-            5 => &[Self::Range],
-            6 => &[Self::Accept, Self::Cookie, Self::Expect, Self::Origin],
-            7 => &[Self::Referer, Self::Upgrade],
-            8 => &[Self::IfMatch, Self::IfRange],
-            10 => &[Self::Connection, Self::UserAgent],
-            12 => &[Self::ContentType],
-            13 => &[Self::IfNoneMatch, Self::Authorization],
-            14 => &[Self::ContentLength],
-            15 => &[Self::AcceptEncoding],
-            17 => &[Self::IfModifiedSince, Self::TransferEncoding],
-            19 => &[Self::IfUnmodifiedSince],
-            _ => &[],
-        };
-        candidates.iter().copied().find(|known| name.eq_ignore_ascii_case(known.as_str().as_bytes()))
+        match name.len() {
+            4 if is(name, b"host") => Some(Self::Host),
+            5 if is(name, b"range") => Some(Self::Range),
+            6 if is(name, b"accept") => Some(Self::Accept),
+            6 if is(name, b"cookie") => Some(Self::Cookie),
+            6 if is(name, b"expect") => Some(Self::Expect),
+            6 if is(name, b"origin") => Some(Self::Origin),
+            7 if is(name, b"referer") => Some(Self::Referer),
+            7 if is(name, b"upgrade") => Some(Self::Upgrade),
+            8 if is(name, b"if-match") => Some(Self::IfMatch),
+            8 if is(name, b"if-range") => Some(Self::IfRange),
+            10 if is(name, b"connection") => Some(Self::Connection),
+            10 if is(name, b"user-agent") => Some(Self::UserAgent),
+            12 if is(name, b"content-type") => Some(Self::ContentType),
+            13 if is(name, b"if-none-match") => Some(Self::IfNoneMatch),
+            13 if is(name, b"authorization") => Some(Self::Authorization),
+            14 if is(name, b"content-length") => Some(Self::ContentLength),
+            15 if is(name, b"accept-encoding") => Some(Self::AcceptEncoding),
+            17 if is(name, b"if-modified-since") => Some(Self::IfModifiedSince),
+            17 if is(name, b"transfer-encoding") => Some(Self::TransferEncoding),
+            19 if is(name, b"if-unmodified-since") => Some(Self::IfUnmodifiedSince),
+            _ => None,
+        }
     }
 
     pub(super) const fn bit(self) -> u32 {
@@ -110,14 +117,29 @@ impl Known {
     }
 }
 
+/// Whether `name` is `lower`, which is of letters and hyphens. The length is known when this is compiled, so it
+/// becomes one or two comparisons of words.
+fn is<const N: usize>(name: &[u8], lower: &[u8; N]) -> bool {
+    let Some(name) = name.first_chunk::<N>() else { return false };
+    let mut difference = 0;
+    for (sent, lower) in name.iter().zip(lower) {
+        // Bit 5 is the case of a letter.
+        let case = if *lower == b'-' { 0 } else { 0x20 };
+        difference |= (sent | case) ^ lower;
+    }
+    difference == 0 && name.len() == N
+}
+
 /// Where a value lies in its head; both ends fit 16 bits because a head does.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Span {
     start: u16,
     end: u16,
 }
 
 impl Span {
+    pub(super) const NOWHERE: Self = Self { start: 0, end: 0 };
+
     #[expect(clippy::cast_possible_truncation, reason = "a head is at most HEAD_BYTES_CEILING bytes long")]
     pub(super) const fn new(start: usize, end: usize) -> Self {
         Self { start: start as u16, end: end as u16 }

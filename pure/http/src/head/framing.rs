@@ -6,7 +6,7 @@ use crate::octets::{decimal, is_token, trim};
 use crate::refusal::Refusal;
 
 /// Gathers what matters for framing while the fields are read.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Framing {
     length: Option<u64>,
     has_coding: bool,
@@ -19,6 +19,18 @@ pub(super) struct Framing {
 }
 
 impl Framing {
+    /// What no field has been said about.
+    pub(super) const NONE: Self = Self {
+        length: None,
+        has_coding: false,
+        chunked: false,
+        unknown_coding: false,
+        close: false,
+        keep_alive: false,
+        upgrade: false,
+        expect_continue: false,
+    };
+
     /// `Content-Length`: one field with one plain number (RFC 9112 section 6.3 allows to refuse the rest).
     pub(super) fn content_length(&mut self, value: &[u8]) -> Result<(), Refusal> {
         if self.length.is_some() {

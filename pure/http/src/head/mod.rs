@@ -15,9 +15,9 @@
 //! ```
 
 mod authority;
+mod field_lines;
 mod fields;
 mod framing;
-mod parse;
 mod request;
 mod request_line;
 mod scan;
@@ -25,8 +25,8 @@ mod scan;
 mod splits;
 
 pub use authority::Authority;
+pub(crate) use field_lines::field_line;
 pub use fields::{Field, Fields, Known, Values};
-pub(crate) use parse::field_line;
 pub use request::{Body, Request, Version};
 pub use scan::HeadScan;
 

@@ -2,7 +2,8 @@
 
 use super::authority::Authority;
 use super::fields::{Fields, KNOWN_COUNT, Known, Span, Values};
-use super::{EMPTY_LINES_MAX, Limits, parse};
+use super::framing::Framing;
+use super::{EMPTY_LINES_MAX, Limits, field_lines, request_line};
 use crate::method::Method;
 use crate::refusal::Refusal;
 
@@ -39,23 +40,23 @@ impl Body {
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'b> {
     /// Begins with the method and ends with the empty line.
-    head: &'b [u8],
+    pub(super) head: &'b [u8],
     /// Where the field lines begin.
-    fields_at: usize,
-    method: Method<'b>,
-    target: &'b [u8],
-    path: &'b [u8],
-    query: Option<&'b [u8]>,
-    host: Option<Authority<'b>>,
-    places: [Span; KNOWN_COUNT],
-    seen: u32,
-    repeated: u32,
+    pub(super) fields_at: usize,
+    pub(super) method: Method<'b>,
+    pub(super) target: &'b [u8],
+    pub(super) path: &'b [u8],
+    pub(super) query: Option<&'b [u8]>,
+    pub(super) host: Option<Authority<'b>>,
+    pub(super) places: [Span; KNOWN_COUNT],
+    /// Bit per [`Known`]: it was sent.
+    pub(super) seen: u32,
+    /// Bit per [`Known`]: it was sent more than once.
+    pub(super) repeated: u32,
+    pub(super) framing: Framing,
     body: Body,
-    version: Version,
-    absolute: bool,
-    keep_alive: bool,
-    upgrade: bool,
-    expect_continue: bool,
+    pub(super) version: Version,
+    pub(super) absolute: bool,
 }
 
 impl<'b> Request<'b> {
@@ -69,30 +70,15 @@ impl<'b> Request<'b> {
         if head.len() > limits.head_max() {
             return Err(Refusal::HeadLength);
         }
-        let line = parse::request_line(head, limits)?;
-        let fields_at = line.end + 2;
-        let lines = parse::field_lines(head, fields_at, line.version, limits)?;
-        if lines.host.is_none() && line.version == Version::Http11 {
+        // Filled in place, because copying results of this size from room to room costs more than reading.
+        let mut request = Self::blank(head);
+        request_line::read(&mut request, limits)?;
+        field_lines::read(&mut request, limits)?;
+        if request.version == Version::Http11 && !request.has(Known::Host) {
             return Err(Refusal::HostMissing);
         }
-        Ok(Self {
-            head,
-            fields_at,
-            method: line.method,
-            target: line.target,
-            path: line.path,
-            query: line.query,
-            host: line.authority.or(lines.host),
-            places: lines.places,
-            seen: lines.seen,
-            repeated: lines.repeated,
-            body: lines.framing.body(line.version)?,
-            version: line.version,
-            absolute: line.authority.is_some(),
-            keep_alive: lines.framing.keeps_alive(line.version),
-            upgrade: lines.framing.upgrade,
-            expect_continue: lines.framing.expect_continue,
-        })
+        request.body = request.framing.body(request.version)?;
+        Ok(request)
     }
 
     /// The method; never [`Method::Connect`].
@@ -120,7 +106,8 @@ impl<'b> Request<'b> {
         self.version
     }
 
-    /// Whom the request is for: the authority of an absolute target, otherwise `Host`. `None` in HTTP/1.0 only.
+    /// Whom the request is for: the authority of an absolute target, otherwise `Host` (RFC 9112
+    /// section 3.2.2). `None` in HTTP/1.0 only.
     pub const fn host(&self) -> Option<Authority<'b>> {
         self.host
     }
@@ -137,17 +124,17 @@ impl<'b> Request<'b> {
 
     /// Whether the peer will send another request after this one (RFC 9112 section 9.3).
     pub const fn keep_alive(&self) -> bool {
-        self.keep_alive
+        self.framing.keeps_alive(self.version)
     }
 
     /// Whether the peer waits for `100 Continue` before its body.
     pub const fn expects_continue(&self) -> bool {
-        self.expect_continue && !self.body.is_empty()
+        self.framing.expect_continue && !self.body.is_empty()
     }
 
     /// `Upgrade`, if `Connection` says so too and the version has upgrades (RFC 9110 section 7.8).
     pub fn upgrade(&self) -> Option<&'b [u8]> {
-        if self.upgrade && self.version == Version::Http11 { self.sole(Known::Upgrade) } else { None }
+        if self.framing.upgrade && self.version == Version::Http11 { self.sole(Known::Upgrade) } else { None }
     }
 
     /// The request line as sent, without CRLF, for logs.
@@ -235,6 +222,25 @@ impl<'b> Request<'b> {
     /// `Referer`, unless repeated.
     pub fn referer(&self) -> Option<&'b [u8]> {
         self.sole(Known::Referer)
+    }
+
+    const fn blank(head: &'b [u8]) -> Self {
+        Self {
+            head,
+            fields_at: 0,
+            method: Method::Get,
+            target: b"",
+            path: b"",
+            query: None,
+            host: None,
+            places: [Span::NOWHERE; KNOWN_COUNT],
+            seen: 0,
+            repeated: 0,
+            framing: Framing::NONE,
+            body: Body::None,
+            version: Version::Http11,
+            absolute: false,
+        }
     }
 
     fn place(&self, known: Known) -> &'b [u8] {

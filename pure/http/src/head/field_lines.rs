@@ -1,46 +1,16 @@
-//! Reads a whole head in one pass, byte classes checked eight at a time.
+//! Field lines (RFC 9112 section 5): read in one pass, byte classes checked eight at a time.
 
 use super::Limits;
 use super::authority::Authority;
-use super::fields::{KNOWN_COUNT, Known, Span};
-use super::framing::Framing;
-use super::request::Version;
-use super::request_line::RequestLine;
+use super::fields::{Known, Span};
+use super::request::Request;
 use crate::octets::{token_end, value_end};
 use crate::refusal::Refusal;
 
-/// What the field lines of a head say.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct FieldLines<'b> {
-    pub(super) places: [Span; KNOWN_COUNT],
-    /// Bit per [`Known`]: it was sent.
-    pub(super) seen: u32,
-    /// Bit per [`Known`]: it was sent more than once.
-    pub(super) repeated: u32,
-    pub(super) host: Option<Authority<'b>>,
-    pub(super) framing: Framing,
-}
-
-/// The request line at the front of `head`, within its limit.
-pub(super) fn request_line<'b>(head: &'b [u8], limits: &Limits) -> Result<RequestLine<'b>, Refusal> {
-    let line = RequestLine::parse(head)?;
-    if line.end > limits.line_max() { Err(Refusal::LineLength) } else { Ok(line) }
-}
-
-/// The field lines of `head` from `at` to its empty line, which must be its end.
-pub(super) fn field_lines<'b>(
-    head: &'b [u8],
-    mut at: usize,
-    version: Version,
-    limits: &Limits,
-) -> Result<FieldLines<'b>, Refusal> {
-    let mut lines = FieldLines {
-        places: [Span::default(); KNOWN_COUNT],
-        seen: 0,
-        repeated: 0,
-        host: None,
-        framing: Framing::default(),
-    };
+/// Reads the lines behind the request line into the request, up to the empty line, which must end its head.
+pub(super) fn read(request: &mut Request<'_>, limits: &Limits) -> Result<(), Refusal> {
+    let head = request.head;
+    let mut at = request.fields_at;
     let mut count = 0;
     while !head[at..].starts_with(b"\r\n") {
         let line = field_line(head, at)?;
@@ -49,9 +19,9 @@ pub(super) fn field_lines<'b>(
             return Err(Refusal::FieldCount);
         }
         at = line.end;
-        lines.note(head, &line, version)?;
+        note(request, &line)?;
     }
-    if at + 2 == head.len() { Ok(lines) } else { Err(Refusal::HeadEnd) }
+    if at + 2 == head.len() { Ok(()) } else { Err(Refusal::HeadEnd) }
 }
 
 /// Where the parts of a field line lie; its name begins at the offset that was asked for.
@@ -107,30 +77,35 @@ pub(crate) fn stray(bytes: &[u8], at: usize, otherwise: Refusal) -> Refusal {
     }
 }
 
-impl<'b> FieldLines<'b> {
-    fn note(&mut self, head: &'b [u8], line: &FieldLine, version: Version) -> Result<(), Refusal> {
-        let name = &head[line.name_start..line.name_end];
-        let Some(known) = Known::from_name(name) else {
-            return if is_disguised(name) { Err(Refusal::DisguisedField) } else { Ok(()) };
-        };
-        let value = &head[line.value_start..line.value_end];
-        if self.seen & known.bit() == 0 {
-            self.seen |= known.bit();
-            self.places[known as usize] = Span::new(line.value_start, line.value_end);
-        } else {
-            self.repeated |= known.bit();
-        }
-        match known {
-            Known::Host if self.host.is_some() => return Err(Refusal::HostRepeated),
-            Known::Host => self.host = Some(Authority::parse(value)?),
-            Known::ContentLength => self.framing.content_length(value)?,
-            Known::TransferEncoding => self.framing.transfer_encoding(value)?,
-            Known::Connection => self.framing.connection(value),
-            Known::Expect => self.framing.expect(value, version)?,
-            _ => {}
-        }
-        Ok(())
+/// Keeps what the line says, if it is one that anybody here asks for.
+fn note(request: &mut Request<'_>, line: &FieldLine) -> Result<(), Refusal> {
+    let name = &request.head[line.name_start..line.name_end];
+    let Some(known) = Known::from_name(name) else {
+        return if is_disguised(name) { Err(Refusal::DisguisedField) } else { Ok(()) };
+    };
+    let value = &request.head[line.value_start..line.value_end];
+    let is_first = !request.has(known);
+    if is_first {
+        request.seen |= known.bit();
+        request.places[known as usize] = Span::new(line.value_start, line.value_end);
+    } else {
+        request.repeated |= known.bit();
     }
+    match known {
+        Known::Host if !is_first => return Err(Refusal::HostRepeated),
+        Known::Host => {
+            let host = Authority::parse(value)?;
+            if !request.absolute {
+                request.host = Some(host);
+            }
+        }
+        Known::ContentLength => request.framing.content_length(value)?,
+        Known::TransferEncoding => request.framing.transfer_encoding(value)?,
+        Known::Connection => request.framing.connection(value),
+        Known::Expect => request.framing.expect(value, request.version)?,
+        _ => {}
+    }
+    Ok(())
 }
 
 /// CGI and its kin turn `-` into `_`, so these would frame a message behind this server but not in it.
