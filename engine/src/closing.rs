@@ -1,6 +1,6 @@
 //! How connections end: closed, lingering, reset.
 
-use crate::core::Core;
+use crate::core::{Core, Ended};
 use crate::record::{ConnId, Flags, Mode};
 use ringway_ring::socket;
 use std::net::Shutdown;
@@ -35,9 +35,17 @@ impl Core {
     pub(crate) fn begin_linger(&mut self, id: ConnId) {
         let deadline = self.now_ms + LINGER_MS;
         let Some(record) = self.conns.get(id) else { return };
+        if record.flags.has(Flags::ENDED) {
+            // The peer finished while the last bytes went out: nothing is left to be discarded.
+            self.close_now(id);
+            return;
+        }
         record.flags.set(Flags::LINGERING);
         record.flags.clear(Flags::LINGER_NEXT);
         record.inbox.clear();
+        if let Some(extra) = &mut record.extra {
+            extra.wire.clear();
+        }
         if self.ring.shutdown(&record.socket, Shutdown::Write).is_err() {
             self.close_now(id);
             return;
@@ -60,7 +68,8 @@ impl Core {
 
     /// Forgets the connection. Its operations keep descriptor and buffers until the kernel has let go of them.
     pub(crate) fn close_now(&mut self, id: ConnId) {
-        let Some(record) = self.conns.remove(id) else { return };
+        let Some(mut record) = self.conns.remove(id) else { return };
+        self.wakes.extend(record.extra.as_mut().and_then(|extra| extra.waker.take()));
         if let Some(op) = record.receiving {
             if !record.flags.has(Flags::ENDED) && !record.flags.has(Flags::BROKEN) {
                 // The descriptor lives until the receive is cancelled; the FIN need not wait for that.
@@ -78,7 +87,8 @@ impl Core {
         self.deadlines.disarm(id.index);
         self.counters.closed.add(1);
         self.counters.open.set(self.conns.len() as u64);
-        self.ended.push((record.endpoint, record.context));
+        let filter = record.extra.as_mut().and_then(|extra| extra.filter.take());
+        self.ended.push_back(Ended { endpoint: record.endpoint, context: record.context, filter });
         if let Some(task) = record.task {
             // The task may be the one running: the worker removes it after this.
             self.orphaned_tasks.push(task);

@@ -7,7 +7,7 @@ use crate::record::{ConnId, Flags, Mode, Outgoing};
 use crate::sending::QUEUE_PIECES_MAX;
 use crate::stream::Stream;
 use crate::worker::Local;
-use ringway_ring::{Handle, Pool, Slice, socket};
+use ringway_ring::{Handle, Pool, Slice};
 use std::fmt;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -82,6 +82,13 @@ impl Conn<'_> {
         self.core.conns.get(self.id).is_none_or(|record| record.is_flushed())
     }
 
+    /// Bytes of the piece under way that are with the kernel, where the kernel tells; a measure of progress.
+    #[must_use]
+    pub fn sent_bytes(&mut self) -> u64 {
+        let sending = self.core.conns.get(self.id).and_then(|record| record.sending);
+        sending.map_or(0, |id| self.core.ring.progress(id))
+    }
+
     /// Whether the connection takes more to send without exceeding its queue.
     #[must_use]
     pub fn can_send(&mut self) -> bool {
@@ -93,12 +100,17 @@ impl Conn<'_> {
 
     /// Asks for [`Events::TIMEOUT`] when the worker's clock reaches `at_ms`; replaces an earlier deadline. O(1).
     pub fn set_deadline(&mut self, at_ms: u64) {
-        self.core.deadlines.arm(self.id.index, at_ms);
+        // The turn may have ended the connection: its index is another's then.
+        if self.core.conns.get(self.id).is_some() {
+            self.core.deadlines.arm(self.id.index, at_ms);
+        }
     }
 
     /// Drops the deadline.
     pub fn clear_deadline(&mut self) {
-        self.core.deadlines.disarm(self.id.index);
+        if self.core.conns.get(self.id).is_some() {
+            self.core.deadlines.disarm(self.id.index);
+        }
     }
 
     /// The worker's clock in milliseconds, as of this turn's beginning.
@@ -127,13 +139,7 @@ impl Conn<'_> {
 
     /// The peer's address; `None` for Unix sockets. Asked of the kernel once, when first wanted.
     pub fn peer(&mut self) -> Option<SocketAddr> {
-        let record = self.core.conns.get(self.id)?;
-        if let Some(peer) = record.extra.as_ref().and_then(|extra| extra.peer) {
-            return Some(peer);
-        }
-        let peer = socket::peer_address(record.socket.kernel()?)?;
-        record.extra().peer = Some(peer);
-        Some(peer)
+        self.core.conns.get(self.id)?.peer()
     }
 
     /// Puts a filter between transport and protocol. Bytes that arrived before go through it.
@@ -146,7 +152,8 @@ impl Conn<'_> {
         self.core.decode(self.id);
     }
 
-    /// A handle for a task that is to hold this connection; to be moved into [`crate::Turn::Task`].
+    /// A handle for a task that is to hold this connection; to be moved into [`crate::Turn::Task`]. Of several handles
+    /// only the one that waited last is sure to be woken.
     #[must_use]
     pub fn detach(&mut self) -> Stream {
         Stream::new(Rc::clone(self.local), self.id)
@@ -158,10 +165,18 @@ impl Conn<'_> {
         crate::WorkerHandle::new(Rc::clone(self.local))
     }
 
-    /// Stops or resumes receiving, for protocols that want no more input for now.
+    /// Stops or resumes receiving, for protocols that want no more input for now. What is on its way when a pause is asked
+    /// for still arrives. While it lasts, the end of the stream is not noticed.
     pub fn pause(&mut self, is_paused: bool) {
-        let mode = if is_paused { Mode::Paused } else { Mode::Stream };
-        self.core.set_mode(self.id, mode);
+        let Some(record) = self.core.conns.get(self.id) else { return };
+        if is_paused {
+            record.flags.set(Flags::HELD);
+            self.core.set_mode(self.id, Mode::Paused);
+        } else {
+            record.flags.clear(Flags::HELD);
+            // A pause of the engine's own, for unread bytes, ends when the turn has read them.
+            self.core.settle(self.id);
+        }
     }
 
     pub(crate) fn take_events(&mut self) -> Events {

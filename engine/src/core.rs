@@ -2,6 +2,7 @@
 
 use crate::counters::Counters;
 use crate::endpoint::EndpointLimits;
+use crate::filter::Filter;
 use crate::protocol::Events;
 use crate::record::{ConnId, Flags, Record, Records};
 use crate::task::TaskId;
@@ -20,6 +21,13 @@ pub(crate) struct Waiter {
     pub(crate) waker: Option<Waker>,
 }
 
+/// What is left of a connection: its protocol hears of it outside of the core, and its filter is dropped there.
+pub(crate) struct Ended {
+    pub(crate) endpoint: u16,
+    pub(crate) context: [u64; 2],
+    pub(crate) filter: Option<Box<dyn Filter>>,
+}
+
 pub(crate) struct Core {
     pub(crate) ring: Ring,
     pub(crate) conns: Records,
@@ -32,11 +40,16 @@ pub(crate) struct Core {
     pub(crate) ready: Vec<ConnId>,
     /// Connections whose stream found no buffer.
     pub(crate) starved: VecDeque<ConnId>,
+    /// Some connection found none since the last feeding, which was at `fed_at_ms`.
+    pub(crate) is_scarce: bool,
+    pub(crate) fed_at_ms: u64,
     per_address: HashMap<u32, u32>,
     pub(crate) waiters: Vec<Waiter>,
     pub(crate) free_waiters: Vec<u32>,
-    /// What ended since the last look: endpoint and context words, for the protocol.
-    pub(crate) ended: Vec<(u16, [u64; 2])>,
+    /// Wakers to be used once the core is not lent out: what they run may reach for it.
+    pub(crate) wakes: VecDeque<Waker>,
+    /// What ended since the last look, for the protocol.
+    pub(crate) ended: VecDeque<Ended>,
     epoch: Instant,
     pub(crate) prefers_direct_send: bool,
     /// Tasks whose connection is gone.
@@ -56,10 +69,13 @@ impl Core {
             limits,
             ready: Vec::new(),
             starved: VecDeque::new(),
+            is_scarce: false,
+            fed_at_ms: 0,
             per_address: HashMap::new(),
             waiters: Vec::new(),
             free_waiters: Vec::new(),
-            ended: Vec::new(),
+            wakes: VecDeque::new(),
+            ended: VecDeque::new(),
             epoch: Instant::now(),
             prefers_direct_send,
             orphaned_tasks: Vec::new(),
@@ -67,7 +83,11 @@ impl Core {
     }
 
     pub(crate) fn update_clock(&mut self) {
-        self.now_ms = u64::try_from(self.epoch.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.now_ms = self.clock_ms();
+    }
+
+    pub(crate) fn clock_ms(&self) -> u64 {
+        u64::try_from(self.epoch.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
     pub(crate) fn pool(&self) -> Pool {
@@ -130,6 +150,9 @@ impl Core {
     pub(crate) fn notify(&mut self, id: ConnId, events: Events) {
         let Some(record) = self.conns.get(id) else { return };
         record.events.add(events);
+        if let Some(waker) = record.extra.as_mut().and_then(|extra| extra.waker.take()) {
+            self.wakes.push_back(waker);
+        }
         if let Some(task) = record.task {
             crate::task::schedule(task);
         } else if !record.flags.has(Flags::QUEUED) {
@@ -141,9 +164,7 @@ impl Core {
     fn wake_waiter(&mut self, place: u32, completion: Completion) {
         if let Some(waiter) = self.waiters.get_mut(place as usize) {
             waiter.result = Some(completion);
-            if let Some(waker) = waiter.waker.take() {
-                waker.wake();
-            }
+            self.wakes.extend(waiter.waker.take());
         }
     }
 }

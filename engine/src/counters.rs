@@ -31,6 +31,8 @@ counters! {
     accepted,
     /// Connections open now.
     open,
+    /// Connections taken over from the worker that accepted them.
+    adopted,
     /// Connections refused at a limit.
     refused,
     /// Connections closed.

@@ -1,6 +1,7 @@
 //! Endpoints: listening addresses with their rules.
 
 use crate::protocol::Protocol;
+use crate::worker::WorkerHandle;
 use ringway_ring::socket::{self, Address, ListenOptions};
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
@@ -36,7 +37,7 @@ impl Default for EndpointLimits {
 }
 
 /// Makes a worker's protocol value, on that worker's thread.
-pub type ProtocolFactory = Arc<dyn Fn() -> Rc<dyn Protocol> + Send + Sync>;
+pub type ProtocolFactory = Arc<dyn Fn(&WorkerHandle) -> io::Result<Rc<dyn Protocol>> + Send + Sync>;
 
 /// A listening address with its rules and its protocol.
 #[derive(Clone)]
@@ -72,6 +73,17 @@ pub(crate) struct Bound {
 }
 
 impl Endpoint {
+    /// Why TCP Fast Open, if this endpoint asks for it, does not work here: a sentence for the start-up message.
+    #[must_use]
+    pub fn fast_open_note(&self) -> Option<String> {
+        if self.listen.fast_open_queue == 0 || !matches!(self.address, Address::Tcp(_)) {
+            return None;
+        }
+        // Linux keeps this setting for both IP versions here.
+        let setting = std::fs::read_to_string("/proc/sys/net/ipv4/tcp_fastopen");
+        fast_open_note(setting.ok().as_deref())
+    }
+
     /// Binds once per worker that listens.
     pub(crate) fn bind(&self, workers: usize) -> io::Result<Bound> {
         let is_tcp = matches!(self.address, Address::Tcp(_));
@@ -85,14 +97,31 @@ impl Endpoint {
         };
         let mut listeners = vec![Some(first)];
         for _ in 1..workers {
-            let next = match (&listeners[0], is_spread, self.balance) {
-                (_, true, _) => Some(socket::listen(&address, &options)?),
-                (Some(first), false, Balance::ReusePort) => Some(first.try_clone()?),
+            let next = match &listeners[0] {
+                _ if is_spread => Some(socket::listen(&address, &options)?),
+                // Unix sockets, whatever the balance: whoever is free accepts.
+                Some(first) if !is_tcp => Some(first.try_clone()?),
                 _ => None,
             };
             listeners.push(next);
         }
         Ok(Bound { address, listeners })
+    }
+}
+
+/// What the sysctl's text means for a server; `None` when its bit is set.
+fn fast_open_note(setting: Option<&str>) -> Option<String> {
+    /// `TFO_SERVER_ENABLE` of the kernel's `include/net/tcp.h`.
+    const SERVER: u32 = 2;
+    match setting.and_then(|text| text.trim().parse::<u32>().ok()) {
+        Some(bits) if bits & SERVER != 0 => None,
+        Some(bits) => Some(format!(
+            "TCP Fast Open is asked for, but this kernel does not offer it to servers: net.ipv4.tcp_fastopen is {bits} \
+             and lacks the bit {SERVER}"
+        )),
+        None => {
+            Some("TCP Fast Open is asked for, but this kernel does not say whether it offers it".to_owned())
+        }
     }
 }
 
@@ -110,6 +139,14 @@ pub(crate) fn address_key(ip: &IpAddr) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn fast_open_is_explained_when_its_server_bit_is_off() {
+        assert_eq!(fast_open_note(Some("3\n")), None);
+        assert_eq!(fast_open_note(Some("2\n")), None);
+        assert!(fast_open_note(Some("1\n")).is_some_and(|note| note.contains("net.ipv4.tcp_fastopen is 1")));
+        assert!(fast_open_note(None).is_some());
+    }
 
     #[test]
     fn ipv6_addresses_of_one_network_count_together() {

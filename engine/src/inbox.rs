@@ -31,16 +31,26 @@ impl Inbox {
         self.slices().map(Slice::capacity).sum()
     }
 
-    /// Appends what arrived.
+    /// Appends what arrived; copies it when the last slice has room for it.
     pub fn push(&mut self, slice: Slice) {
         if slice.is_empty() {
             return;
         }
-        if self.first.is_none() {
+        let last = self.rest.as_mut().and_then(|rest| rest.back_mut()).or(self.first.as_mut());
+        let Some(last) = last else {
             self.first = Some(slice);
-        } else {
+            return;
+        };
+        // Small pieces of a slow peer do not pin a buffer each.
+        if !last.try_extend(&slice) {
             self.rest.get_or_insert_default().push_back(slice);
         }
+    }
+
+    /// Whether all that is unread is one piece.
+    #[must_use]
+    pub fn is_joined(&self) -> bool {
+        self.rest.as_ref().is_none_or(|rest| rest.is_empty())
     }
 
     /// Puts back what was taken and not used: it is read again first.

@@ -1,5 +1,6 @@
 //! The engine: workers, connections, tasks and deadlines on a ring; what carries every door of Ringway.
 
+mod accepting;
 mod closing;
 mod connection;
 mod core;
@@ -37,4 +38,4 @@ pub use server::{Drainer, Server, ServerEvent, ServerOptions, StartError, Worker
 pub use stream::Stream;
 pub use timer::Sleep;
 pub use wait::WaitMode;
-pub use worker::WorkerHandle;
+pub use worker::{Hold, WorkerHandle};

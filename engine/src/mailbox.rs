@@ -2,7 +2,7 @@
 
 use ringway_ring::Waker;
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A message to a worker.
 #[derive(Debug)]
@@ -18,23 +18,57 @@ pub(crate) enum Message {
 /// The sending side; the worker takes everything at once.
 #[derive(Clone, Debug)]
 pub(crate) struct Mailbox {
-    messages: Arc<Mutex<Vec<Message>>>,
+    inside: Arc<Mutex<Inside>>,
     waker: Waker,
+}
+
+#[derive(Debug, Default)]
+struct Inside {
+    messages: Vec<Message>,
+    is_closed: bool,
 }
 
 impl Mailbox {
     pub(crate) fn new(waker: Waker) -> Self {
-        Self { messages: Arc::default(), waker }
+        Self { inside: Arc::default(), waker }
     }
 
-    /// Leaves a message and wakes the worker.
-    pub(crate) fn send(&self, message: Message) {
-        self.messages.lock().unwrap_or_else(PoisonError::into_inner).push(message);
+    /// Leaves a message and wakes the worker; false when the worker has stopped and nobody will read it.
+    pub(crate) fn send(&self, message: Message) -> bool {
+        {
+            let mut inside = self.lock();
+            if inside.is_closed {
+                return false;
+            }
+            inside.messages.push(message);
+        }
         self.waker.wake();
+        true
     }
 
     /// Takes what is there, swapping `empty` in so that its room is used again.
     pub(crate) fn take(&self, empty: &mut Vec<Message>) {
-        std::mem::swap(&mut *self.messages.lock().unwrap_or_else(PoisonError::into_inner), empty);
+        std::mem::swap(&mut self.lock().messages, empty);
+    }
+
+    /// Closes the mailbox for good, unless a connection that was accepted elsewhere still waits in it.
+    pub(crate) fn close_if_served(&self) -> bool {
+        let mut inside = self.lock();
+        inside.is_closed = !inside.messages.iter().any(|message| matches!(message, Message::Connection(..)));
+        inside.is_closed
+    }
+
+    /// Closes the mailbox of a worker that stops; what is in it is dropped.
+    pub(crate) fn close(&self) {
+        let dropped = {
+            let mut inside = self.lock();
+            inside.is_closed = true;
+            std::mem::take(&mut inside.messages)
+        };
+        drop(dropped);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inside> {
+        self.inside.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

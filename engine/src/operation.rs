@@ -10,7 +10,7 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 /// A single-shot operation under way.
 ///
@@ -79,33 +79,45 @@ impl Future for Operation {
     type Output = Completion;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Completion> {
-        let core: &mut Core = &mut self.local.core.borrow_mut();
-        let waiter = &mut core.waiters[self.place as usize];
-        match waiter.result.take() {
-            Some(completion) => {
-                waiter.id = None;
-                Poll::Ready(completion)
-            }
-            None => {
-                waiter.waker = Some(context.waker().clone());
-                Poll::Pending
-            }
-        }
+        let waker = context.waker().clone();
+        // What is replaced is dropped after the core is released.
+        let (polled, _replaced) = self.local.core.borrow_mut().poll_waiter(self.place, waker);
+        polled
     }
 }
 
 impl Drop for Operation {
     fn drop(&mut self) {
-        // While the core is lent out nobody drops an operation: turns do not poll futures. Should it happen after all,
-        // the place is kept rather than shared.
-        let Ok(mut core) = self.local.core.try_borrow_mut() else { return };
-        let waiter = &mut core.waiters[self.place as usize];
-        let id = waiter.id.take().filter(|_| waiter.result.is_none());
-        *waiter = Waiter { id: None, result: None, waker: None };
-        core.free_waiters.push(self.place);
-        if let Some(id) = id {
-            core.ring.orphan(id);
+        // A protocol that drops an operation in its turn has the core: then the worker does this when the turn is over.
+        match self.local.core.try_borrow_mut().map(|mut core| core.release_waiter(self.place)) {
+            Ok(_released) => {}
+            Err(_lent_out) => self.local.abandoned.borrow_mut().push(self.place),
         }
+    }
+}
+
+impl Core {
+    /// The result, or a place for the waker; with it, what was there before.
+    fn poll_waiter(&mut self, place: u32, waker: Waker) -> (Poll<Completion>, Option<Waker>) {
+        let waiter = &mut self.waiters[place as usize];
+        match waiter.result.take() {
+            Some(completion) => {
+                waiter.id = None;
+                (Poll::Ready(completion), Some(waker))
+            }
+            None => (Poll::Pending, waiter.waker.replace(waker)),
+        }
+    }
+
+    /// Nobody waits any more. What is returned is dropped when the core is not lent out.
+    pub(crate) fn release_waiter(&mut self, place: u32) -> Waiter {
+        let empty = Waiter { id: None, result: None, waker: None };
+        let waiter = std::mem::replace(&mut self.waiters[place as usize], empty);
+        self.free_waiters.push(place);
+        if let Some(id) = waiter.id.filter(|_| waiter.result.is_none()) {
+            self.ring.orphan(id);
+        }
+        waiter
     }
 }
 

@@ -30,7 +30,10 @@ struct Inner {
 #[derive(Default)]
 struct State {
     threads: usize,
+    /// Threads without a job.
     idle: usize,
+    /// Jobs that no thread has taken yet.
+    queued: usize,
 }
 
 /// Why work was not done.
@@ -91,33 +94,29 @@ impl ThreadPool {
                 waker.wake();
             }
         };
-        self.ensure_thread().map_err(|_os| PoolError::NoThread)?;
+        // Counted before it can be taken. A thread per waiting job, as far as allowed: one job must not wait for another.
+        let mut state = self.inner.state.lock().unwrap_or_else(PoisonError::into_inner);
+        self.ensure_thread(&mut state).map_err(|_os| PoolError::NoThread)?;
         match self.inner.sender.try_send(Box::new(job)) {
-            Ok(()) => Ok(Pooled { slot }),
+            Ok(()) => {
+                state.queued += 1;
+                Ok(Pooled { slot })
+            }
             Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => Err(PoolError::Full),
         }
     }
 
-    /// Starts a thread when none is idle and one more is allowed.
-    fn ensure_thread(&self) -> io::Result<()> {
-        let mut state = self.inner.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.idle > 0 || state.threads >= self.inner.threads_max {
+    /// Starts a thread when none is left for one more job and one more is allowed.
+    fn ensure_thread(&self, state: &mut State) -> io::Result<()> {
+        if state.idle > state.queued || state.threads >= self.inner.threads_max {
             return Ok(());
         }
         let (receiver, shared) = (Arc::clone(&self.inner.receiver), Arc::clone(&self.inner.state));
-        let run = move || {
-            loop {
-                shared.lock().unwrap_or_else(PoisonError::into_inner).idle += 1;
-                let job = receiver.lock().unwrap_or_else(PoisonError::into_inner).recv();
-                shared.lock().unwrap_or_else(PoisonError::into_inner).idle -= 1;
-                let Ok(job) = job else { break };
-                job();
-            }
-        };
         let builder = std::thread::Builder::new().name("ringway-pool".to_owned()).stack_size(STACK_BYTES);
-        match builder.spawn(run) {
+        match builder.spawn(move || work(&receiver, &shared)) {
             Ok(_detached) => {
                 state.threads += 1;
+                state.idle += 1;
                 Ok(())
             }
             // Others will do the work, later.
@@ -130,6 +129,22 @@ impl ThreadPool {
 impl fmt::Debug for ThreadPool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "ThreadPool({} threads at most)", self.inner.threads_max)
+    }
+}
+
+/// A pool thread: works until the pool is gone.
+fn work(receiver: &Mutex<Receiver<Job>>, shared: &Mutex<State>) {
+    loop {
+        let job = receiver.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok(job) = job else { return };
+        {
+            let mut state = shared.lock().unwrap_or_else(PoisonError::into_inner);
+            state.idle -= 1;
+            state.queued -= 1;
+        }
+        // The work's own panics are its result; this is for a result that nobody takes and whose drop panics.
+        let _panicked = catch_unwind(AssertUnwindSafe(job));
+        shared.lock().unwrap_or_else(PoisonError::into_inner).idle += 1;
     }
 }
 
@@ -190,6 +205,16 @@ mod tests {
         let panicked = block_on(pool.run(|| -> () { panic!("on purpose") }).expect("room"));
         assert_eq!(panicked, Err(PoolError::Panicked));
         assert_eq!(block_on(pool.run(|| 7).expect("room")), Ok(7));
+    }
+
+    #[test]
+    fn jobs_do_not_wait_for_each_other_while_threads_are_allowed() {
+        let pool = ThreadPool::new(2, 8);
+        assert_eq!(block_on(pool.run(|| 1).expect("room")), Ok(1), "one thread is there and idle");
+        let (release, gate) = mpsc::channel::<()>();
+        let first = pool.run(move || gate.recv().is_ok()).expect("room");
+        let second = pool.run(move || release.send(()).is_ok()).expect("room");
+        assert_eq!((block_on(first), block_on(second)), (Ok(true), Ok(true)));
     }
 
     #[test]

@@ -4,8 +4,9 @@ use crate::core::Core;
 use crate::protocol::Events;
 use crate::record::{ConnId, Extra, Flags, Mode, Outgoing};
 use crate::token::Token;
-use ringway_ring::{Completion, Op, Payload, Slice};
+use ringway_ring::{Completion, Op, Payload, SLICE_BYTES_MAX, Slice};
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Unread memory a connection may pin before it is paused. What is on its way when the pause is asked for still arrives:
 /// at most the provided buffers of one completion batch.
@@ -37,9 +38,10 @@ impl Core {
             record.flags.clear(Flags::SWITCHING);
         }
         match (payload, result) {
-            (Payload::Bytes(slice), _) => self.arrived(id, slice),
+            (Payload::Bytes(slice), _) => self.arrived(id, slice, 0),
             (Payload::Finished(Op::Exact { buffer, filled, want, .. }), result) => {
-                self.arrived(id, buffer.freeze(filled as usize));
+                let prefix = record.extra.as_mut().map_or(0, |extra| std::mem::take(&mut extra.exact_prefix));
+                self.arrived(id, buffer.freeze(filled as usize), prefix as usize);
                 match result {
                     Err(error) => self.receive_failed(id, &error),
                     Ok(_) if filled == want => self.exact_is_done(id),
@@ -65,8 +67,9 @@ impl Core {
         }
     }
 
-    fn arrived(&mut self, id: ConnId, slice: Slice) {
-        self.counters.bytes_received.add(slice.len() as u64);
+    /// Takes in what was received. Its first `known` bytes were there before and are counted already.
+    fn arrived(&mut self, id: ConnId, slice: Slice, known: usize) {
+        self.counters.bytes_received.add(slice.len().saturating_sub(known) as u64);
         let Some(record) = self.conns.get(id) else { return };
         if record.flags.has(Flags::LINGERING) {
             let discarded = &mut record.extra().discarded;
@@ -76,7 +79,7 @@ impl Core {
             }
             return;
         }
-        if slice.is_empty() {
+        if slice.is_empty() || record.flags.has(Flags::BROKEN) {
             return;
         }
         if record.has_filter() {
@@ -125,12 +128,20 @@ impl Core {
         let Some(record) = self.conns.get(id) else { return };
         record.flags.set(Flags::BROKEN);
         record.flags.set(Flags::ENDED);
-        // What is queued can never be delivered.
+        // What is queued can never be delivered, and what still arrives is of no use.
         if let Some(extra) = &mut record.extra {
             extra.queue.clear();
             extra.plain.clear();
+            extra.wire.clear();
         }
-        if record.flags.has(Flags::LINGERING) || record.flags.has(Flags::CLOSING) {
+        if let Some(op) = record.receiving
+            && !record.flags.has(Flags::SWITCHING)
+        {
+            record.flags.set(Flags::SWITCHING);
+            self.ring.cancel(op);
+        }
+        let Some(record) = self.conns.get(id) else { return };
+        if record.flags.is_closing() {
             self.close_now(id);
         } else {
             self.notify(id, Events::END);
@@ -142,6 +153,9 @@ impl Core {
         let Some(record) = self.conns.get(id) else { return };
         // A filter's records have lengths of their own: above it, "exactly" is the reader's business.
         let mode = if record.has_filter() && mode != Mode::Paused { Mode::Stream } else { mode };
+        if mode != Mode::Paused {
+            record.flags.clear(Flags::HELD);
+        }
         if record.mode == mode {
             return;
         }
@@ -173,6 +187,9 @@ impl Core {
                 };
                 let filled = record.inbox.copy_to(&mut buffer[..want as usize]);
                 let filled = u32::try_from(filled).unwrap_or(0);
+                if filled > 0 {
+                    record.extra().exact_prefix = filled;
+                }
                 if filled == want {
                     record.mode = Mode::Paused;
                     record.inbox.unread(buffer.freeze(filled as usize));
@@ -199,6 +216,7 @@ impl Core {
     }
 
     fn starve(&mut self, id: ConnId) {
+        self.is_scarce = true;
         if let Some(record) = self.conns.get(id)
             && !record.flags.has(Flags::STARVED)
         {
@@ -209,6 +227,11 @@ impl Core {
 
     /// Gives connections that found no buffer another try, oldest first.
     pub(crate) fn feed_starved(&mut self) {
+        if self.until_feeding_ms() != Some(0) {
+            return;
+        }
+        self.is_scarce = false;
+        self.fed_at_ms = self.now_ms;
         for _ in 0..self.starved.len().min(STARVED_BATCH) {
             let Some(id) = self.starved.pop_front() else { break };
             if let Some(record) = self.conns.get(id) {
@@ -218,8 +241,11 @@ impl Core {
         }
     }
 
-    pub(crate) fn has_starved(&self) -> bool {
-        !self.starved.is_empty()
+    /// How soon starved connections are to be fed; `None` when there are none. When the last feeding did not satisfy, the
+    /// next one waits for the clock instead of spinning.
+    pub(crate) fn until_feeding_ms(&self) -> Option<u64> {
+        let is_in_vain = self.is_scarce && self.fed_at_ms == self.now_ms;
+        (!self.starved.is_empty()).then_some(u64::from(is_in_vain))
     }
 
     /// The first receive of a new connection, without an operation: its request is often there already.
@@ -228,7 +254,7 @@ impl Core {
         let Some(mut buffer) = self.ring.pool().get(bytes) else { return };
         match self.ring.try_recv(&record.socket, &mut buffer) {
             Ok(0) => self.peer_ended(id),
-            Ok(count) => self.arrived(id, buffer.freeze(count)),
+            Ok(count) => self.arrived(id, buffer.freeze(count), 0),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(_reset) => self.broke(id),
         }
@@ -241,11 +267,15 @@ impl Core {
         if !record.inbox.is_empty() {
             record.inbox.compact(&pool);
         }
-        if record.mode == Mode::Paused && record.inbox.len() <= INBOX_BYTES_RESUME && record.task.is_none() {
-            self.set_mode(id, Mode::Stream);
-        } else {
-            self.rearm(id);
+        // A protocol that left everything in one piece has seen all of it and may be waiting for more.
+        let has_room = || record.inbox.capacity() <= INBOX_BYTES_RESUME || record.inbox.is_joined();
+        match record.mode {
+            _ if record.task.is_some() => {}
+            Mode::Paused if record.flags.has(Flags::HELD) || !has_room() => {}
+            // An exact receive was for a task that is gone.
+            Mode::Paused | Mode::Stream | Mode::Exact(_) => self.set_mode(id, Mode::Stream),
         }
+        self.rearm(id);
     }
 
     pub(crate) fn decode(&mut self, id: ConnId) {
@@ -255,15 +285,19 @@ impl Core {
         let Extra { filter: Some(filter), wire, .. } = &mut **extra else { return };
         let before = record.inbox.len();
         let mut replies = Vec::new();
-        let result = filter.receive(wire, &mut record.inbox, &mut |slice| replies.push(slice), &pool);
+        let received = catch_unwind(AssertUnwindSafe(|| {
+            filter.receive(wire, &mut record.inbox, &mut |slice| replies.push(slice), &pool)
+        }));
         let has_news = record.inbox.len() > before;
+        // No record layer of ours has records that large: this one waits for an end that does not come.
+        let is_stuck = wire.len() > SLICE_BYTES_MAX;
         for reply in replies {
             self.send_wire(id, Outgoing::Bytes(reply));
         }
         if has_news {
             self.notify(id, Events::DATA);
         }
-        if result.is_err() {
+        if !self.is_sound(received) || is_stuck {
             self.broke(id);
         }
     }

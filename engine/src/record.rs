@@ -4,10 +4,11 @@ use crate::filter::Filter;
 use crate::inbox::Inbox;
 use crate::protocol::Events;
 use crate::task::TaskId;
-use ringway_ring::{Handle, OpId, Slice};
+use ringway_ring::{Handle, OpId, Slice, socket};
 use std::collections::VecDeque;
 use std::fmt;
 use std::net::SocketAddr;
+use std::task::Waker;
 
 /// Names one connection of a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -46,6 +47,10 @@ pub(crate) struct Extra {
     /// The read of the file at the front of `plain`.
     pub(crate) reading: Option<OpId>,
     pub(crate) peer: Option<SocketAddr>,
+    /// Who waits on this connection when that is not its task itself but a future inside it with a waker of its own.
+    pub(crate) waker: Option<Waker>,
+    /// Bytes of the exact receive under way that had arrived before it.
+    pub(crate) exact_prefix: u32,
     /// Bytes discarded while lingering.
     pub(crate) discarded: u64,
 }
@@ -75,6 +80,10 @@ impl Flags {
     pub(crate) const SHUT: Self = Self(256);
     /// Waits for a buffer or an operation to become free.
     pub(crate) const STARVED: Self = Self(512);
+    /// The protocol wants no input for now.
+    pub(crate) const HELD: Self = Self(1024);
+    /// The filter has said its last words.
+    pub(crate) const SAID: Self = Self(2048);
 
     pub(crate) fn has(self, other: Self) -> bool {
         self.0 & other.0 != 0
@@ -82,6 +91,11 @@ impl Flags {
 
     pub(crate) fn set(&mut self, other: Self) {
         self.0 |= other.0;
+    }
+
+    /// Whether the protocol is done with the connection.
+    pub(crate) fn is_closing(self) -> bool {
+        self.has(Self(Self::CLOSING.0 | Self::LINGERING.0 | Self::LINGER_NEXT.0))
     }
 
     pub(crate) fn clear(&mut self, other: Self) {
@@ -136,6 +150,16 @@ impl Record {
         let waits =
             |extra: &Extra| !extra.queue.is_empty() || !extra.plain.is_empty() || extra.reading.is_some();
         self.sending.is_none() && !self.extra.as_ref().is_some_and(|extra| waits(extra))
+    }
+
+    /// The peer's address; asked of the kernel once, when first wanted.
+    pub(crate) fn peer(&mut self) -> Option<SocketAddr> {
+        if let Some(peer) = self.extra.as_ref().and_then(|extra| extra.peer) {
+            return Some(peer);
+        }
+        let peer = socket::peer_address(self.socket.kernel()?)?;
+        self.extra().peer = Some(peer);
+        Some(peer)
     }
 
     /// How many pieces wait behind the one under way.

@@ -6,6 +6,7 @@ use crate::record::{ConnId, Flags, Outgoing};
 use crate::token::Token;
 use ringway_ring::{Completion, Op, Payload, Progress, ReadFile, Slice, Transmit};
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Pieces that may wait behind the one being sent; a protocol asks [`crate::Conn::can_send`] before it adds more.
 pub const QUEUE_PIECES_MAX: usize = 16;
@@ -17,7 +18,8 @@ impl Core {
     /// Sends a piece: at once, or behind what is under way; through the filter if there is one.
     pub(crate) fn send(&mut self, id: ConnId, piece: Outgoing) {
         let Some(record) = self.conns.get(id) else { return };
-        if record.flags.has(Flags::BROKEN) || record.flags.has(Flags::SHUT) {
+        let is_empty = matches!(&piece, Outgoing::Bytes(bytes) if bytes.is_empty());
+        if is_empty || record.flags.has(Flags::BROKEN) || record.flags.has(Flags::SHUT) {
             return;
         }
         if record.has_filter() {
@@ -40,20 +42,41 @@ impl Core {
 
     /// No more plain bytes follow; a filter says its last words.
     pub(crate) fn finish_writing(&mut self, id: ConnId) {
-        let pool = self.pool();
         let Some(record) = self.conns.get(id) else { return };
         if record.flags.has(Flags::SHUT) || record.flags.has(Flags::BROKEN) {
             return;
         }
         record.flags.set(Flags::SHUT);
-        let is_encoded = record.extra.as_ref().is_none_or(|extra| extra.plain.is_empty());
-        let filter = record.extra.as_mut().and_then(|extra| extra.filter.as_mut());
         // With plain pieces still waiting, the last words follow when they are through.
-        if let (Some(filter), true) = (filter, is_encoded) {
-            let mut words = Vec::new();
-            let _no_memory_for_last_words = filter.finish(&mut |slice| words.push(slice), &pool);
-            for slice in words {
-                self.send_wire(id, Outgoing::Bytes(slice));
+        if record.extra.as_ref().is_none_or(|extra| extra.plain.is_empty()) {
+            self.say_last_words(id);
+        }
+    }
+
+    fn say_last_words(&mut self, id: ConnId) {
+        let pool = self.pool();
+        let Some(record) = self.conns.get(id) else { return };
+        record.flags.set(Flags::SAID);
+        let Some(filter) = record.extra.as_mut().and_then(|extra| extra.filter.as_mut()) else { return };
+        let mut words = Vec::new();
+        let finished =
+            catch_unwind(AssertUnwindSafe(|| filter.finish(&mut |slice| words.push(slice), &pool)));
+        for slice in words {
+            self.send_wire(id, Outgoing::Bytes(slice));
+        }
+        if !self.is_sound(finished) {
+            // Without them the peer must not take what it got for the whole.
+            self.abort(id);
+        }
+    }
+
+    /// Whether a filter did its work; a panic of one is counted, and takes its connection only.
+    pub(crate) fn is_sound(&self, outcome: std::thread::Result<io::Result<()>>) -> bool {
+        match outcome {
+            Ok(result) => result.is_ok(),
+            Err(_panic) => {
+                self.counters.panics.add(1);
+                false
             }
         }
     }
@@ -75,6 +98,7 @@ impl Core {
         };
         if is_whole {
             self.continue_sending(id);
+            self.tell_room(id);
         } else {
             // A body that ends early must not look whole: the connection is reset.
             self.abort(id);
@@ -114,6 +138,7 @@ impl Core {
             if record.sending.is_some() {
                 return;
             }
+            let is_shut = record.flags.has(Flags::SHUT) && !record.flags.has(Flags::SAID);
             let Some(extra) = &mut record.extra else { break };
             if extra.reading.is_some() {
                 return;
@@ -134,10 +159,21 @@ impl Core {
                     return;
                 }
                 Some(Outgoing::File { .. }) => {}
+                None if is_shut && extra.filter.is_some() => self.say_last_words(id),
                 None => break,
             }
         }
         self.flushed(id);
+    }
+
+    /// Wakes a task that waits for room in the queue when half of it is empty again.
+    fn tell_room(&mut self, id: ConnId) {
+        if let Some(record) = self.conns.get(id)
+            && record.task.is_some()
+            && record.queued() == QUEUE_PIECES_MAX / 2
+        {
+            self.notify(id, Events::default());
+        }
     }
 
     fn flushed(&mut self, id: ConnId) {
@@ -154,17 +190,14 @@ impl Core {
     fn encode(&mut self, id: ConnId, plain: &[u8]) {
         let pool = self.pool();
         let Some(record) = self.conns.get(id) else { return };
-        let is_last = record.flags.has(Flags::SHUT) && record.extra().plain.is_empty();
         let Some(filter) = &mut record.extra().filter else { return };
         let mut records = Vec::new();
-        let mut result = filter.send(plain, &mut |slice| records.push(slice), &pool);
-        if is_last && result.is_ok() {
-            result = filter.finish(&mut |slice| records.push(slice), &pool);
-        }
+        let sent =
+            catch_unwind(AssertUnwindSafe(|| filter.send(plain, &mut |slice| records.push(slice), &pool)));
         for slice in records {
             self.send_wire(id, Outgoing::Bytes(slice));
         }
-        if result.is_err() {
+        if !self.is_sound(sent) {
             self.abort(id);
         }
     }

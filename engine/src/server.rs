@@ -1,11 +1,12 @@
 //! A server: endpoints on workers, started, drained, and watched for workers that die.
 
+use crate::accepting::{Acceptor, Listener, Peer};
 use crate::counters::{Counters, Totals};
 use crate::endpoint::{Balance, Endpoint};
 use crate::mailbox::{Mailbox, Message};
 use crate::pool::ThreadPool;
 use crate::wait::WaitMode;
-use crate::worker::{Listener, Peer, Worker, WorkerHandle, WorkerParts};
+use crate::worker::{Worker, WorkerHandle, WorkerParts};
 use ringway_ring::socket::Address;
 use ringway_ring::{Report, Ring, RingOptions};
 use std::fmt;
@@ -67,6 +68,8 @@ pub enum StartError {
     Bind(Address, io::Error),
     /// A worker's ring could not be made.
     Ring(io::Error),
+    /// A protocol could not be made.
+    Protocol(io::Error),
     /// A thread could not be started.
     Thread(io::Error),
 }
@@ -76,6 +79,7 @@ impl fmt::Display for StartError {
         match self {
             Self::Bind(address, error) => write!(f, "cannot listen on {address}: {error}"),
             Self::Ring(error) => write!(f, "cannot set up a ring: {error}"),
+            Self::Protocol(error) => write!(f, "{error}"),
             Self::Thread(error) => write!(f, "cannot start a worker thread: {error}"),
         }
     }
@@ -83,7 +87,7 @@ impl fmt::Display for StartError {
 
 impl std::error::Error for StartError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        let (Self::Bind(_, error) | Self::Ring(error) | Self::Thread(error)) = self;
+        let (Self::Bind(_, error) | Self::Ring(error) | Self::Protocol(error) | Self::Thread(error)) = self;
         Some(error)
     }
 }
@@ -109,6 +113,14 @@ pub struct Server {
 struct Running {
     mailbox: Mailbox,
     counters: Arc<Counters>,
+    thread: JoinHandle<()>,
+}
+
+/// A worker's thread that was started, and what it waits for and is waited for.
+struct Starting {
+    counters: Arc<Counters>,
+    started: Receiver<Result<Started, StartError>>,
+    peers: Sender<Vec<Peer>>,
     thread: JoinHandle<()>,
 }
 
@@ -217,6 +229,7 @@ impl Server {
         let pool = ThreadPool::new(options.pool_threads_max, options.pool_queue_max);
         let (event_sender, events) = channel();
         let mut starting = Vec::new();
+        let mut failure = None;
         for (index, own) in listeners.into_iter().enumerate() {
             let counters = Arc::new(Counters::default());
             let (started_sender, started) = channel();
@@ -235,33 +248,59 @@ impl Server {
             let events = event_sender.clone();
             let thread = std::thread::Builder::new()
                 .name(format!("ringway-{index}"))
-                .spawn(move || run_worker(seed, &events))
-                .map_err(StartError::Thread)?;
-            starting.push((counters, started, peers_sender, thread));
+                .spawn(move || run_worker(seed, &events));
+            match thread {
+                Ok(thread) => starting.push(Starting { counters, started, peers: peers_sender, thread }),
+                Err(error) => {
+                    failure = Some(StartError::Thread(error));
+                    break;
+                }
+            }
         }
-        let mut workers = Vec::new();
-        let mut senders = Vec::new();
-        let mut report = None;
-        for (counters, started, peers_sender, thread) in starting {
-            let Started { mailbox, report: found } = match started.recv() {
-                Ok(result) => result.map_err(StartError::Ring)?,
-                Err(_died) => return Err(StartError::Ring(io::Error::other("a worker died at its start"))),
-            };
-            report.get_or_insert(found);
-            senders.push(peers_sender);
-            workers.push(Running { mailbox, counters, thread });
-        }
-        let all: Vec<Peer> = workers
-            .iter()
-            .map(|worker| Peer { mailbox: worker.mailbox.clone(), counters: Arc::clone(&worker.counters) })
-            .collect();
-        for sender in senders {
-            let _died_at_once = sender.send(all.clone());
-        }
-        let report = report.unwrap_or(Report { driver: "none", features: None, refusal: None });
+        let (workers, report) = wait_for_workers(starting, failure)?;
         debug_assert_eq!(workers.len(), count);
         Ok(Self { addresses, workers, events, report, drained: Vec::new() })
     }
+}
+
+/// Waits until every worker has what it needs and makes them known to each other. When one has not, all are stopped, and
+/// their listeners closed, before this returns.
+fn wait_for_workers(
+    starting: Vec<Starting>,
+    mut failure: Option<StartError>,
+) -> Result<(Vec<Running>, Report), StartError> {
+    let mut report = None;
+    let mut senders = Vec::new();
+    let mut workers = Vec::new();
+    let mut failed = Vec::new();
+    for Starting { counters, started, peers, thread } in starting {
+        let died = |_| Err(StartError::Thread(io::Error::other("a worker died at its start")));
+        match started.recv().unwrap_or_else(died) {
+            Ok(Started { mailbox, report: found }) => {
+                report.get_or_insert(found);
+                senders.push(peers);
+                workers.push(Running { mailbox, counters, thread });
+            }
+            Err(error) => {
+                failure.get_or_insert(error);
+                failed.push(thread);
+            }
+        }
+    }
+    if let Some(failure) = failure {
+        // Without news of the others a worker stops.
+        drop(senders);
+        for thread in workers.into_iter().map(|worker| worker.thread).chain(failed) {
+            let _died = thread.join();
+        }
+        return Err(failure);
+    }
+    let peer = |worker: &Running| Peer::new(worker.mailbox.clone(), Arc::clone(&worker.counters));
+    let all: Vec<Peer> = workers.iter().map(peer).collect();
+    for sender in senders {
+        let _died_at_once = sender.send(all.clone());
+    }
+    Ok((workers, report.unwrap_or(Report { driver: "none", features: None, refusal: None })))
 }
 
 impl fmt::Debug for Server {
@@ -299,7 +338,7 @@ struct Seed {
     options: ServerOptions,
     counters: Arc<Counters>,
     pool: ThreadPool,
-    started: Sender<io::Result<Started>>,
+    started: Sender<Result<Started, StartError>>,
     peers: Receiver<Vec<Peer>>,
 }
 
@@ -318,33 +357,42 @@ fn work(seed: Seed) -> io::Result<()> {
     let ring = match Ring::new(&seed.options.ring) {
         Ok(ring) => ring,
         Err(error) => {
-            let _starter_reports = seed.started.send(Err(error));
+            let _starter_reports = seed.started.send(Err(StartError::Ring(error)));
             return Ok(());
         }
     };
     let mailbox = Mailbox::new(ring.waker());
     let started = Started { mailbox: mailbox.clone(), report: ring.report().clone() };
-    let _starter_gave_up = seed.started.send(Ok(started));
-    let Ok(peers) = seed.peers.recv() else { return Ok(()) };
     let listeners = seed
         .listeners
         .into_iter()
         .map(|(endpoint, fd, out)| Listener::new(endpoint, fd, &seed.addresses[usize::from(endpoint)], out))
         .collect();
+    let acceptor = Acceptor::new(listeners, seed.index, Arc::clone(&seed.counters));
     let parts = WorkerParts {
         ring,
         mailbox,
-        listeners,
-        protocols: seed.endpoints.iter().map(|endpoint| (endpoint.protocol)()).collect(),
+        acceptor,
         limits: seed.endpoints.iter().map(|endpoint| endpoint.limits).collect(),
         counters: seed.counters,
         pool: seed.pool,
         wait: seed.options.wait,
         first_receive_bytes: seed.options.ring.stream_buffer_bytes,
-        peers,
-        index: seed.index,
     };
     let mut worker = Worker::new(parts);
+    let handle = worker.handle();
+    let made: io::Result<Vec<_>> =
+        seed.endpoints.iter().map(|endpoint| (endpoint.protocol)(&handle)).collect();
+    match made {
+        Ok(protocols) => worker.set_protocols(protocols),
+        Err(error) => {
+            let _starter_reports = seed.started.send(Err(StartError::Protocol(error)));
+            return Ok(());
+        }
+    }
+    let _starter_gave_up = seed.started.send(Ok(started));
+    let Ok(peers) = seed.peers.recv() else { return Ok(()) };
+    worker.set_peers(peers);
     if let Some(on_start) = &seed.options.on_start {
         on_start(&worker.handle());
     }

@@ -5,13 +5,14 @@ use crate::protocol::Events;
 use crate::receiving::INBOX_BYTES_MAX;
 use crate::record::{ConnId, Flags, Mode, Outgoing, Record};
 use crate::sending::QUEUE_PIECES_MAX;
-use crate::worker::Local;
-use ringway_ring::{Handle, SLICE_BYTES_MAX, Slice};
+use crate::worker::{Local, WorkerHandle};
+use ringway_ring::{Handle, Pool, SLICE_BYTES_MAX, Slice};
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
+use std::net::SocketAddr;
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 
 /// The connection of a running task. The engine owns every receive: dropping one of these futures loses no byte.
 pub struct Stream {
@@ -32,7 +33,7 @@ impl Stream {
     /// # Cancellation
     /// Dropping the future loses nothing: what arrives stays on the connection.
     pub async fn read(&mut self) -> io::Result<Option<Slice>> {
-        poll_fn(|_context| self.with(poll_read)).await
+        poll_fn(|context| self.wait(context, poll_read)).await
     }
 
     /// Waits until at least `bytes` (up to [`SLICE_BYTES_MAX`]) are there and returns exactly so many in one piece.
@@ -48,7 +49,19 @@ impl Stream {
             let reason = format!("an exact read takes 1 to {SLICE_BYTES_MAX} bytes");
             return Err(io::Error::new(io::ErrorKind::InvalidInput, reason));
         }
-        poll_fn(|_context| self.with(|core, id| poll_read_exact(core, id, bytes))).await
+        poll_fn(|context| self.wait(context, |core, id| poll_read_exact(core, id, bytes))).await
+    }
+
+    /// Waits until more than `bytes` are unread and returns them in one piece, as far as the largest slice reaches; `None`
+    /// when the stream ends first. For a reader that put an incomplete message of `bytes` back.
+    ///
+    /// # Errors
+    /// As [`Stream::read`].
+    ///
+    /// # Cancellation
+    /// As [`Stream::read`].
+    pub async fn read_beyond(&mut self, bytes: usize) -> io::Result<Option<Slice>> {
+        poll_fn(|context| self.wait(context, |core, id| poll_read_beyond(core, id, bytes))).await
     }
 
     /// Puts back what was read and not used: it is read again first.
@@ -69,7 +82,7 @@ impl Stream {
     /// A dropped future has sent nothing, or everything.
     pub async fn write(&mut self, bytes: Slice) -> io::Result<()> {
         self.room().await?;
-        self.with(|core, id| core.send(id, Outgoing::Bytes(bytes)));
+        self.send(bytes);
         Ok(())
     }
 
@@ -85,9 +98,19 @@ impl Stream {
         bytes: u64,
     ) -> io::Result<()> {
         self.room().await?;
+        self.send_file(head, file, offset, bytes);
+        Ok(())
+    }
+
+    /// Sends bytes behind what was sent before, without waiting: the caller bounds how much.
+    pub fn send(&mut self, bytes: Slice) {
+        self.with(|core, id| core.send(id, Outgoing::Bytes(bytes)));
+    }
+
+    /// Sends `head` and a range of `file` behind what was sent before, without waiting.
+    pub fn send_file(&mut self, head: Option<Slice>, file: Handle, offset: u64, bytes: u64) {
         let piece = Outgoing::File { head, file, offset, bytes, is_warm: false };
         self.with(|core, id| core.send(id, piece));
-        Ok(())
     }
 
     /// Waits until everything sent is with the kernel.
@@ -96,7 +119,7 @@ impl Stream {
     /// `ConnectionReset` when the connection broke.
     pub async fn flush(&mut self) -> io::Result<()> {
         let is_flushed = |record: &mut Record| record.is_flushed();
-        poll_fn(|_context| self.with(|core, id| poll_record(core, id, is_flushed))).await
+        poll_fn(|context| self.wait(context, |core, id| poll_record(core, id, is_flushed))).await
     }
 
     /// Copies bytes into a slice of this worker's pool.
@@ -113,16 +136,43 @@ impl Stream {
         self.with(|core, id| {
             if let Some(record) = core.conns.get(id) {
                 record.events.remove(Events::TIMEOUT);
+                core.deadlines.arm(id.index, at_ms);
             }
-            core.deadlines.arm(id.index, at_ms);
         });
     }
 
-    /// Drops the deadline.
+    /// Drops the deadline, and its effect when it has passed.
     pub fn clear_deadline(&mut self) {
         self.with(|core, id| {
-            core.deadlines.disarm(id.index);
+            if let Some(record) = core.conns.get(id) {
+                record.events.remove(Events::TIMEOUT);
+                core.deadlines.disarm(id.index);
+            }
         });
+    }
+
+    /// Where this worker's slices come from.
+    #[must_use]
+    pub fn pool(&self) -> Pool {
+        self.with(|core, _| core.pool())
+    }
+
+    /// The peer's address; `None` for Unix sockets.
+    #[must_use]
+    pub fn peer(&self) -> Option<SocketAddr> {
+        self.with(|core, id| core.conns.get(id).and_then(Record::peer))
+    }
+
+    /// Whether the server drains: this answer should be the connection's last.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.with(|core, _| core.is_draining)
+    }
+
+    /// The worker this connection lives on.
+    #[must_use]
+    pub fn worker(&self) -> WorkerHandle {
+        WorkerHandle::new(Rc::clone(&self.local))
     }
 
     /// The worker's clock in milliseconds.
@@ -133,10 +183,23 @@ impl Stream {
 
     async fn room(&self) -> io::Result<()> {
         let has_room = |record: &mut Record| record.queued() < QUEUE_PIECES_MAX;
-        poll_fn(|_context| self.with(|core, id| poll_record(core, id, has_room))).await
+        poll_fn(|context| self.wait(context, |core, id| poll_record(core, id, has_room))).await
     }
 
-    /// The engine wakes the connection's task at every event, so none of the waits registers a waker.
+    /// One attempt of a wait. The engine wakes the connection's task at every event; a future inside it that is polled
+    /// with a waker of its own (as combinators do) must be woken too.
+    fn wait<T>(&self, context: &Context<'_>, attempt: impl FnOnce(&mut Core, ConnId) -> Poll<T>) -> Poll<T> {
+        let (polled, task) = self.with(|core, id| {
+            let polled = attempt(core, id);
+            (polled, core.conns.get(id).and_then(|record| record.task))
+        });
+        if polled.is_pending() && !task.is_some_and(|task| self.local.tasks.owns(task, context.waker())) {
+            let waker = context.waker().clone();
+            let _replaced = self.with(|core, id| core.conns.get(id)?.extra().waker.replace(waker));
+        }
+        polled
+    }
+
     fn with<T>(&self, act: impl FnOnce(&mut Core, ConnId) -> T) -> T {
         act(&mut self.local.core.borrow_mut(), self.id)
     }
@@ -156,6 +219,23 @@ fn poll_read(core: &mut Core, id: ConnId) -> Poll<io::Result<Option<Slice>>> {
             core.set_mode(id, Mode::Stream);
         }
         return Poll::Ready(Ok(Some(slice)));
+    }
+    if let Some(error) = failure(record) {
+        return Poll::Ready(Err(error));
+    }
+    if record.flags.has(Flags::ENDED) {
+        return Poll::Ready(Ok(None));
+    }
+    core.set_mode(id, Mode::Stream);
+    core.rearm(id);
+    Poll::Pending
+}
+
+fn poll_read_beyond(core: &mut Core, id: ConnId, bytes: usize) -> Poll<io::Result<Option<Slice>>> {
+    let pool = core.pool();
+    let Some(record) = core.conns.get(id) else { return Poll::Ready(Err(gone())) };
+    if record.inbox.len() > bytes {
+        return Poll::Ready(Ok(record.inbox.next_joined(&pool)));
     }
     if let Some(error) = failure(record) {
         return Poll::Ready(Err(error));
@@ -191,7 +271,7 @@ fn poll_read_exact(core: &mut Core, id: ConnId, bytes: usize) -> Poll<io::Result
 }
 
 /// Takes exactly `bytes`, which are there.
-fn take_exact(record: &mut Record, pool: &ringway_ring::Pool, bytes: usize) -> io::Result<Slice> {
+fn take_exact(record: &mut Record, pool: &Pool, bytes: usize) -> io::Result<Slice> {
     let mut first = record.inbox.take_first().ok_or_else(gone)?;
     if first.len() < bytes {
         let Some(mut whole) = pool.get(bytes) else {

@@ -9,8 +9,12 @@ use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::ThreadId;
+
+/// Tasks that start tasks when they are dropped are dropped this often.
+const CLEAR_ROUNDS_MAX: usize = 8;
 
 /// Names one task of a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +64,7 @@ struct Entry {
     generation: u32,
     work: Option<Work>,
     waker: Waker,
+    shared: Option<Arc<TaskWaker>>,
 }
 
 thread_local! {
@@ -77,13 +82,19 @@ impl Tasks {
     pub(crate) fn spawn(&self, work: Work) -> TaskId {
         let mut entries = self.entries.borrow_mut();
         let index = self.free.borrow_mut().pop().unwrap_or_else(|| {
-            entries.push(Entry { generation: 1, work: None, waker: Waker::noop().clone() });
+            entries.push(Entry { generation: 1, work: None, waker: Waker::noop().clone(), shared: None });
             u32::try_from(entries.len() - 1).expect("fewer tasks than 2^32")
         });
         let entry = &mut entries[index as usize];
         let id = TaskId { index, generation: entry.generation };
-        let shared = TaskWaker { id, thread: self.thread, mailbox: self.mailbox.clone() };
-        entry.waker = Waker::from(Arc::new(shared));
+        let shared = Arc::new(TaskWaker {
+            id,
+            thread: self.thread,
+            mailbox: self.mailbox.clone(),
+            is_mailed: AtomicBool::new(false),
+        });
+        entry.waker = Waker::from(Arc::clone(&shared));
+        entry.shared = Some(shared);
         entry.work = Some(work);
         schedule(id);
         id
@@ -106,29 +117,45 @@ impl Tasks {
             Work::Free(future) => future.as_mut().poll(&mut context).map(|()| Polled::Done),
         }));
         match polled {
-            Ok(Poll::Pending) => {
-                let mut entries = self.entries.borrow_mut();
-                // Removed while it ran: its connection is gone.
-                if let Some(entry) = entries.get_mut(id.index as usize)
-                    && entry.generation == id.generation
-                {
-                    entry.work = Some(work);
-                    return Polled::Pending;
+            Ok(Poll::Pending) => match self.put_back(id, work) {
+                None => Polled::Pending,
+                Some(work) => {
+                    discard(work);
+                    Polled::Done
                 }
-                drop(entries);
-                Polled::Done
-            }
+            },
             Ok(Poll::Ready(outcome)) => {
                 self.remove(id);
+                discard(work);
                 outcome
             }
             Err(_panic) => {
+                let conn = match &work {
+                    Work::Connection(conn, _) => Some(*conn),
+                    Work::Free(_) => None,
+                };
                 self.remove(id);
-                match work {
-                    Work::Connection(conn, _) => Polled::Panicked(Some(conn)),
-                    Work::Free(_) => Polled::Panicked(None),
-                }
+                discard(work);
+                Polled::Panicked(conn)
             }
+        }
+    }
+
+    /// Whether `waker` is the task's own, which the engine uses at every event of its connection.
+    pub(crate) fn owns(&self, id: TaskId, waker: &Waker) -> bool {
+        let entries = self.entries.borrow();
+        let entry = entries.get(id.index as usize).filter(|entry| entry.generation == id.generation);
+        entry.is_some_and(|entry| entry.waker.will_wake(waker))
+    }
+
+    /// A wake-up from another thread has arrived; the next one is to be mailed again.
+    pub(crate) fn mailed(&self, bits: u64) {
+        let id = TaskId::from_bits(bits);
+        let entries = self.entries.borrow();
+        let entry = entries.get(id.index as usize).filter(|entry| entry.generation == id.generation);
+        if let Some(shared) = entry.and_then(|entry| entry.shared.as_ref()) {
+            shared.is_mailed.store(false, Ordering::Release);
+            schedule(id);
         }
     }
 
@@ -142,11 +169,14 @@ impl Tasks {
             }
             entry.generation = entry.generation.wrapping_add(1).max(1);
             entry.waker = Waker::noop().clone();
+            entry.shared = None;
             self.free.borrow_mut().push(id.index);
             entry.work.take()
         };
-        // Dropped with the table released: a future's drop may reach it again. A drop that panics is contained.
-        let _panicked = catch_unwind(AssertUnwindSafe(|| drop(work)));
+        // With the table released: a future's drop may reach it again.
+        if let Some(work) = work {
+            discard(work);
+        }
     }
 
     /// Tasks that are not done.
@@ -154,18 +184,37 @@ impl Tasks {
         self.entries.borrow().len() - self.free.borrow().len()
     }
 
-    /// Drops all tasks.
+    /// Drops all tasks, and those that they start while they are dropped.
     pub(crate) fn clear(&self) {
-        let ids: Vec<TaskId> = {
-            let entries = self.entries.borrow();
-            let id = |(index, entry): (usize, &Entry)| {
-                let index = u32::try_from(index).unwrap_or(0);
-                entry.work.as_ref().map(|_| TaskId { index, generation: entry.generation })
+        for _round in 0..CLEAR_ROUNDS_MAX {
+            let ids: Vec<TaskId> = {
+                let entries = self.entries.borrow();
+                let id = |(index, entry): (usize, &Entry)| {
+                    let index = u32::try_from(index).unwrap_or(0);
+                    entry.work.as_ref().map(|_| TaskId { index, generation: entry.generation })
+                };
+                entries.iter().enumerate().filter_map(id).collect()
             };
-            entries.iter().enumerate().filter_map(id).collect()
-        };
-        ids.into_iter().for_each(|id| self.remove(id));
+            if ids.is_empty() {
+                return;
+            }
+            ids.into_iter().for_each(|id| self.remove(id));
+        }
     }
+
+    /// Puts a task that is not done back into the table; returns it when it was removed while it ran.
+    fn put_back(&self, id: TaskId, work: Work) -> Option<Work> {
+        let mut entries = self.entries.borrow_mut();
+        match entries.get_mut(id.index as usize) {
+            Some(entry) if entry.generation == id.generation => entry.work.replace(work),
+            _ => Some(work),
+        }
+    }
+}
+
+/// Drops a future; a drop that panics is contained.
+fn discard(work: Work) {
+    let _panicked = catch_unwind(AssertUnwindSafe(|| drop(work)));
 }
 
 impl fmt::Debug for Tasks {
@@ -197,6 +246,8 @@ struct TaskWaker {
     id: TaskId,
     thread: ThreadId,
     mailbox: Mailbox,
+    /// A wake-up of this task is in the mailbox: another one would say nothing new.
+    is_mailed: AtomicBool,
 }
 
 impl Wake for TaskWaker {
@@ -207,7 +258,7 @@ impl Wake for TaskWaker {
     fn wake_by_ref(self: &Arc<Self>) {
         if std::thread::current().id() == self.thread {
             schedule(self.id);
-        } else {
+        } else if !self.is_mailed.swap(true, Ordering::AcqRel) {
             self.mailbox.send(Message::Wake(self.id.bits()));
         }
     }

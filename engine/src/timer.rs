@@ -75,34 +75,43 @@ impl Future for Sleep {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        let timers = Rc::clone(&self.timers);
-        let state = &mut *timers.borrow_mut();
-        let Some(key) = self.key else {
-            let key = state.free.pop().unwrap_or_else(|| {
-                state.wakers.push(None);
-                u32::try_from(state.wakers.len() - 1).unwrap_or(u32::MAX)
-            });
-            state.wakers[key as usize] = Some(context.waker().clone());
-            state.wheel.arm(key, self.at_ms);
-            self.key = Some(key);
-            return Poll::Pending;
-        };
-        if state.wheel.deadline(key).is_none() {
-            return Poll::Ready(());
-        }
-        state.wakers[key as usize] = Some(context.waker().clone());
-        Poll::Pending
+        let waker = context.waker().clone();
+        let (key, at_ms) = (self.key, self.at_ms);
+        // What is replaced is dropped after the timers are released.
+        let (key, polled, _replaced) = self.timers.borrow_mut().poll(key, at_ms, waker);
+        self.key = Some(key);
+        polled
     }
 }
 
 impl Drop for Sleep {
     fn drop(&mut self) {
         if let Some(key) = self.key {
-            let state = &mut *self.timers.borrow_mut();
-            state.wheel.disarm(key);
-            state.wakers[key as usize] = None;
-            state.free.push(key);
+            let _waker = self.timers.borrow_mut().release(key);
         }
+    }
+}
+
+impl State {
+    fn poll(&mut self, key: Option<u32>, at_ms: u64, waker: Waker) -> (u32, Poll<()>, Option<Waker>) {
+        let Some(key) = key else {
+            let key = self.free.pop().unwrap_or_else(|| {
+                self.wakers.push(None);
+                u32::try_from(self.wakers.len() - 1).unwrap_or(u32::MAX)
+            });
+            self.wheel.arm(key, at_ms);
+            return (key, Poll::Pending, self.wakers[key as usize].replace(waker));
+        };
+        if self.wheel.deadline(key).is_none() {
+            return (key, Poll::Ready(()), Some(waker));
+        }
+        (key, Poll::Pending, self.wakers[key as usize].replace(waker))
+    }
+
+    fn release(&mut self, key: u32) -> Option<Waker> {
+        self.wheel.disarm(key);
+        self.free.push(key);
+        self.wakers[key as usize].take()
     }
 }
 

@@ -1,7 +1,8 @@
 //! A worker: one thread with its ring, connections, tasks and deadlines; nothing on its hot path is shared.
 
+use crate::accepting::{Acceptor, Peer};
 use crate::connection::Conn;
-use crate::core::Core;
+use crate::core::{Core, Ended};
 use crate::counters::Counters;
 use crate::mailbox::{Mailbox, Message};
 use crate::pool::ThreadPool;
@@ -9,22 +10,16 @@ use crate::protocol::{Events, Protocol, Turn};
 use crate::record::{ConnId, Flags};
 use crate::task::{self, Polled, TaskId, Tasks, Work};
 use crate::timer::Timers;
-use crate::token::Token;
 use crate::wait::WaitMode;
-use ringway_ring::socket::Address;
-use ringway_ring::{Completion, Handle, Op, OpId, Payload, Ring};
-use std::cell::RefCell;
+use ringway_ring::{Handle, Ring};
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::future::Future;
 use std::io;
-use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
-
-/// How long accepting rests after it failed for want of descriptors or memory, in milliseconds.
-const ACCEPT_PAUSE_MS: u64 = 50;
 
 /// How often the accept queues are looked at while connections come, in milliseconds.
 const BACKLOG_CHECK_MS: u64 = 1_000;
@@ -38,6 +33,10 @@ pub(crate) struct Local {
     pub(crate) tasks: Tasks,
     pub(crate) timers: Timers,
     pub(crate) pool: ThreadPool,
+    /// Places of operations that were dropped while the core was lent out.
+    pub(crate) abandoned: RefCell<Vec<u32>>,
+    /// How many tasks hold the worker: see [`WorkerHandle::hold`].
+    pub(crate) holds: Cell<usize>,
 }
 
 /// A handle to the worker whose thread this is. `!Send`.
@@ -50,40 +49,12 @@ pub struct WorkerHandle {
 pub(crate) struct WorkerParts {
     pub(crate) ring: Ring,
     pub(crate) mailbox: Mailbox,
-    pub(crate) listeners: Vec<Listener>,
-    pub(crate) protocols: Vec<Rc<dyn Protocol>>,
+    pub(crate) acceptor: Acceptor,
     pub(crate) limits: Vec<crate::EndpointLimits>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) pool: ThreadPool,
     pub(crate) wait: WaitMode,
     pub(crate) first_receive_bytes: usize,
-    /// All workers, for the one that accepts for others.
-    pub(crate) peers: Vec<Peer>,
-    pub(crate) index: usize,
-}
-
-/// Another worker, as an acceptor sees it.
-#[derive(Clone)]
-pub(crate) struct Peer {
-    pub(crate) mailbox: Mailbox,
-    pub(crate) counters: Arc<Counters>,
-}
-
-/// A listening socket of this worker.
-pub(crate) struct Listener {
-    pub(crate) endpoint: u16,
-    pub(crate) socket: Handle,
-    pub(crate) is_shared_out: bool,
-    accepting: Option<OpId>,
-    /// When a failed accept is tried again.
-    retry_at_ms: Option<u64>,
-}
-
-impl Listener {
-    pub(crate) fn new(endpoint: u16, socket: OwnedFd, address: &Address, is_shared_out: bool) -> Self {
-        let is_shared_out = is_shared_out && matches!(address, Address::Tcp(_));
-        Self { endpoint, socket: Handle::new(socket), is_shared_out, accepting: None, retry_at_ms: None }
-    }
 }
 
 /// A worker at work.
@@ -94,13 +65,11 @@ pub(crate) struct Worker {
 
 struct WorkerSide {
     mailbox: Mailbox,
-    listeners: Vec<Listener>,
+    acceptor: Acceptor,
     protocols: Vec<Rc<dyn Protocol>>,
     counters: Arc<Counters>,
     wait: WaitMode,
     first_receive_bytes: usize,
-    peers: Vec<Peer>,
-    index: usize,
     drain_until_ms: Option<u64>,
     backlog_check_at_ms: u64,
     idle_polls: u32,
@@ -117,16 +86,16 @@ impl Worker {
             tasks: Tasks::new(parts.mailbox.clone()),
             timers: Timers::default(),
             pool: parts.pool,
+            abandoned: RefCell::default(),
+            holds: Cell::new(0),
         };
         let side = WorkerSide {
             mailbox: parts.mailbox,
-            listeners: parts.listeners,
-            protocols: parts.protocols,
+            acceptor: parts.acceptor,
+            protocols: Vec::new(),
             counters: parts.counters,
             wait: parts.wait,
             first_receive_bytes: parts.first_receive_bytes,
-            peers: parts.peers,
-            index: parts.index,
             drain_until_ms: None,
             backlog_check_at_ms: 0,
             idle_polls: 0,
@@ -137,23 +106,35 @@ impl Worker {
         Self { local: Rc::new(local), parts: side }
     }
 
+    /// Sets what speaks on the endpoints, in their order; before the worker runs.
+    pub(crate) fn set_protocols(&mut self, protocols: Vec<Rc<dyn Protocol>>) {
+        self.parts.protocols = protocols;
+    }
+
+    /// Sets all workers, for the one that accepts for others; before the worker runs.
+    pub(crate) fn set_peers(&mut self, peers: Vec<Peer>) {
+        self.parts.acceptor.set_peers(peers);
+    }
+
     pub(crate) fn handle(&self) -> WorkerHandle {
         WorkerHandle::new(Rc::clone(&self.local))
     }
 
     /// Works until it has drained.
     pub(crate) fn run(&mut self) -> io::Result<()> {
-        while !self.is_done() {
+        while !(self.is_done() && self.parts.mailbox.close_if_served()) {
             self.turn()?;
         }
-        self.local.tasks.clear();
         Ok(())
     }
 
     /// One turn of the loop: wait, collect, handle in batches.
     fn turn(&mut self) -> io::Result<()> {
-        self.arm_accepts();
-        self.local.core.borrow_mut().feed_starved();
+        {
+            let core = &mut *self.local.core.borrow_mut();
+            self.parts.acceptor.arm(core);
+            core.feed_starved();
+        }
         let wait = self.parts.wait.choose(self.parts.idle_polls, self.until_next_ms());
         let had_news = {
             let core = &mut *self.local.core.borrow_mut();
@@ -168,6 +149,7 @@ impl Worker {
             self.read_mail();
         }
         self.give_turns();
+        self.local.wake_all();
         self.run_tasks();
         self.end_turn(started);
         self.parts.idle_polls = if completions == 0 { self.parts.idle_polls.saturating_add(1) } else { 0 };
@@ -176,19 +158,21 @@ impl Worker {
 
     fn until_next_ms(&self) -> Option<u64> {
         let core = self.local.core.borrow();
-        if task::any_scheduled() || !core.ready.is_empty() || core.has_starved() {
+        if task::any_scheduled() || !core.ready.is_empty() || !core.wakes.is_empty() {
             return Some(0);
         }
-        let retry = self.parts.listeners.iter().filter_map(|listener| listener.retry_at_ms).min();
+        let now_ms = core.clock_ms();
+        let retry = self.parts.acceptor.next_retry_ms();
         let all =
             [core.deadlines.next_wakeup(), self.local.timers.next_wakeup(), self.parts.drain_until_ms, retry];
-        all.into_iter().flatten().min().map(|at_ms| at_ms.saturating_sub(core.now_ms))
+        let next = all.into_iter().flatten().min().map(|at_ms| at_ms.saturating_sub(now_ms));
+        [next, core.until_feeding_ms()].into_iter().flatten().min()
     }
 
     fn is_done(&self) -> bool {
         let core = self.local.core.borrow();
-        let is_accepting = self.parts.listeners.iter().any(|listener| listener.accepting.is_some());
-        core.is_draining && core.conns.len() == 0 && !is_accepting
+        let is_held = self.local.holds.get() > 0 && self.parts.drain_until_ms.is_some();
+        core.is_draining && core.conns.len() == 0 && !self.parts.acceptor.is_accepting() && !is_held
     }
 
     // Completions.
@@ -196,72 +180,11 @@ impl Worker {
     fn collect(&mut self) -> usize {
         let mut count = 0;
         loop {
-            let accepted = {
-                let core = &mut *self.local.core.borrow_mut();
-                let Some(completion) = core.ring.next_completion() else { break };
-                count += 1;
-                core.complete(completion)
-            };
-            if let Some((listener, completion)) = accepted {
-                self.accepted(listener, completion);
-            }
-        }
-        count
-    }
-
-    fn accepted(&mut self, index: u32, completion: Completion) {
-        let Completion { result, more, payload, .. } = completion;
-        let now_ms = self.local.core.borrow().now_ms;
-        let Some(listener) = self.parts.listeners.get_mut(index as usize) else { return };
-        if !more {
-            listener.accepting = None;
-        }
-        let (endpoint, is_shared_out) = (listener.endpoint, listener.is_shared_out);
-        match payload {
-            Payload::Connection(socket) => {
-                if is_shared_out && self.hand_out(endpoint, &socket) {
-                    return;
-                }
-                self.local.core.borrow_mut().open(endpoint, socket);
-            }
-            _ if result.is_err() && !self.local.core.borrow().is_draining => {
-                // EMFILE, ENFILE, ENOBUFS, ENOMEM: slow down; what waits in the queue is served when there is room.
-                self.parts.counters.accept_failures.add(1);
-                if let Some(listener) = self.parts.listeners.get_mut(index as usize) {
-                    listener.retry_at_ms = Some(now_ms + ACCEPT_PAUSE_MS);
-                }
-            }
-            _ => {}
-        }
-    }
-
-    /// Hands a connection to the worker with the fewest; false when that is this one.
-    fn hand_out(&self, endpoint: u16, socket: &Handle) -> bool {
-        let load = |peer: &Peer| peer.counters.open.get();
-        let fewest = (0..self.parts.peers.len()).min_by_key(|&index| load(&self.parts.peers[index]));
-        let Some(chosen) = fewest.filter(|&index| index != self.parts.index) else { return false };
-        // A duplicate descriptor, because the handle is this thread's.
-        let Some(Ok(fd)) = socket.kernel().map(|fd| fd.try_clone_to_owned()) else { return false };
-        self.parts.peers[chosen].mailbox.send(Message::Connection(endpoint, fd));
-        true
-    }
-
-    fn arm_accepts(&mut self) {
-        let core = &mut *self.local.core.borrow_mut();
-        if core.is_draining {
-            return;
-        }
-        for (index, listener) in self.parts.listeners.iter_mut().enumerate() {
-            let rests = listener.retry_at_ms.is_some_and(|at_ms| at_ms > core.now_ms);
-            if listener.accepting.is_some() || rests {
-                continue;
-            }
-            listener.retry_at_ms = None;
-            let op = Op::Accept { listener: listener.socket.clone() };
-            let token = Token::Accept(u32::try_from(index).unwrap_or(u32::MAX)).bits();
-            match core.ring.submit(op, token) {
-                Ok(id) => listener.accepting = Some(id),
-                Err(_full) => listener.retry_at_ms = Some(core.now_ms + ACCEPT_PAUSE_MS),
+            let core = &mut *self.local.core.borrow_mut();
+            let Some(completion) = core.ring.next_completion() else { return count };
+            count += 1;
+            if let Some((listener, completion)) = core.complete(completion) {
+                self.parts.acceptor.accepted(core, listener, completion);
             }
         }
     }
@@ -276,18 +199,19 @@ impl Worker {
                 let Some(index) = core.deadlines.expire(now_ms) else { break };
                 let Some(id) = core.conns.current(index) else { continue };
                 core.counters.timeouts.add(1);
-                let is_lingering = core.conns.get(id).is_some_and(|record| {
-                    record.flags.has(Flags::LINGERING) || record.flags.has(Flags::CLOSING)
-                });
-                if is_lingering {
+                let flags = core.conns.get(id).map_or(Flags::default(), |record| record.flags);
+                if flags.has(Flags::LINGERING) {
+                    // Everything is sent, the FIN too: what the peer still sends is its own affair.
+                    core.close_now(id);
+                } else if flags.is_closing() {
                     core.abort(id);
                 } else {
                     core.notify(id, Events::TIMEOUT);
                 }
             }
-            self.local.timers.expire(now_ms);
         }
         let now_ms = self.local.core.borrow().now_ms;
+        self.local.timers.expire(now_ms);
         if self.parts.drain_until_ms.is_some_and(|at_ms| at_ms <= now_ms) {
             let core = &mut *self.local.core.borrow_mut();
             core.conns.ids().into_iter().for_each(|id| core.abort(id));
@@ -302,9 +226,10 @@ impl Worker {
         self.parts.mailbox.take(&mut messages);
         for message in messages.drain(..) {
             match message {
-                Message::Wake(bits) => task::schedule(TaskId::from_bits(bits)),
+                Message::Wake(bits) => self.local.tasks.mailed(bits),
                 Message::Connection(endpoint, fd) => {
                     self.local.core.borrow_mut().open(endpoint, Handle::new(fd));
+                    self.parts.counters.adopted.add(1);
                 }
                 Message::Drain(within_ms) => self.begin_drain(within_ms),
             }
@@ -315,13 +240,14 @@ impl Worker {
     /// Stops accepting; what was accepted meanwhile is still served.
     fn begin_drain(&mut self, within_ms: u64) {
         let core = &mut *self.local.core.borrow_mut();
-        core.is_draining = true;
-        self.parts.drain_until_ms = Some(core.now_ms + within_ms);
-        for listener in &self.parts.listeners {
-            if let Some(id) = listener.accepting {
-                core.ring.cancel(id);
-            }
+        let until_ms = core.now_ms.saturating_add(within_ms);
+        // Asked again, the server may only hurry.
+        self.parts.drain_until_ms = Some(self.parts.drain_until_ms.map_or(until_ms, |ms| ms.min(until_ms)));
+        if core.is_draining {
+            return;
         }
+        core.is_draining = true;
+        self.parts.acceptor.drain(core);
         for id in core.conns.ids() {
             core.notify(id, Events::DRAIN);
         }
@@ -342,15 +268,20 @@ impl Worker {
     fn give_turn(&self, id: ConnId) {
         let core = &mut *self.local.core.borrow_mut();
         let Some(record) = core.conns.get(id) else { return };
-        record.flags.clear(Flags::QUEUED);
-        let endpoint = usize::from(record.endpoint);
-        let is_closing = record.flags.has(Flags::LINGERING) || record.flags.has(Flags::CLOSING);
         if record.events.has(Events::OPENED) {
             core.receive_at_once(id, self.parts.first_receive_bytes);
         }
-        if is_closing || record_is_linger_next(core, id) {
+        let Some(record) = core.conns.get(id) else { return };
+        record.flags.clear(Flags::QUEUED);
+        if record.flags.is_closing() {
             return;
         }
+        if let Some(task) = record.task {
+            // What its last turn caused before it became a task is the task's to see.
+            task::schedule(task);
+            return;
+        }
+        let endpoint = usize::from(record.endpoint);
         let Some(protocol) = self.parts.protocols.get(endpoint) else { return };
         let mut conn = Conn { core, local: &self.local, id };
         let events = conn.take_events();
@@ -411,6 +342,8 @@ impl Worker {
         // What arrived or happened while the task ran is the next turn's.
         if is_idle && let Some(record) = core.conns.get(conn) {
             let mut events = std::mem::take(&mut record.events);
+            // There is always a turn after a task: the protocol sets its deadlines there.
+            events.add(Events::SENT);
             if !record.inbox.is_empty() {
                 events.add(Events::DATA);
             }
@@ -420,34 +353,42 @@ impl Worker {
             if core.is_draining {
                 events.add(Events::DRAIN);
             }
-            if !events.is_empty() {
-                core.notify(conn, events);
-            }
+            core.notify(conn, events);
         }
     }
 
     fn tell_ended(&self) {
         loop {
-            let (ended, orphans) = {
+            let (ended, orphan) = {
                 let core = &mut *self.local.core.borrow_mut();
-                (std::mem::take(&mut core.ended), std::mem::take(&mut core.orphaned_tasks))
+                (core.ended.pop_front(), core.orphaned_tasks.pop())
             };
-            if ended.is_empty() && orphans.is_empty() {
-                return;
-            }
-            for task in orphans {
+            if let Some(task) = orphan {
                 self.local.tasks.remove(task);
             }
-            for (endpoint, context) in &ended {
-                if let Some(protocol) = self.parts.protocols.get(usize::from(*endpoint)) {
-                    let _panicked = catch_unwind(AssertUnwindSafe(|| protocol.closed(*context)));
-                }
+            match ended {
+                Some(ended) => self.tell(ended),
+                None if orphan.is_none() => return,
+                None => {}
             }
+        }
+    }
+
+    fn tell(&self, ended: Ended) {
+        let Some(protocol) = self.parts.protocols.get(usize::from(ended.endpoint)) else { return };
+        let told = catch_unwind(AssertUnwindSafe(|| {
+            drop(ended.filter);
+            protocol.closed(ended.context);
+        }));
+        if told.is_err() {
+            self.parts.counters.panics.add(1);
         }
     }
 
     fn end_turn(&mut self, started: Instant) {
         self.tell_ended();
+        self.local.wake_all();
+        self.local.release_abandoned();
         let core = &mut *self.local.core.borrow_mut();
         let counters = &self.parts.counters;
         let turn_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
@@ -457,24 +398,33 @@ impl Worker {
         let has_come = counters.accepted.get() > 0;
         if has_come && core.now_ms >= self.parts.backlog_check_at_ms {
             self.parts.backlog_check_at_ms = core.now_ms + BACKLOG_CHECK_MS;
-            check_backlog(&self.parts.listeners, counters);
+            self.parts.acceptor.check_backlog();
         }
     }
 }
 
-fn record_is_linger_next(core: &mut Core, id: ConnId) -> bool {
-    core.conns.get(id).is_none_or(|record| record.flags.has(Flags::LINGER_NEXT))
+impl Drop for Worker {
+    fn drop(&mut self) {
+        // Whoever would hand it a connection keeps it; and tasks hold the worker they live on.
+        self.parts.mailbox.close();
+        self.local.tasks.clear();
+    }
 }
 
-/// Looks at the accept queues: a multishot accept empties them as fast as the worker turns, so a full one means that the
-/// worker is overloaded and clients are being turned away.
-fn check_backlog(listeners: &[Listener], counters: &Counters) {
-    for listener in listeners {
-        let queue = listener.socket.kernel().map(ringway_ring::socket::accept_queue);
-        let Some(Ok((waiting, room))) = queue else { continue };
-        counters.backlog_high.raise(u64::from(waiting));
-        if room > 0 && waiting * 5 >= room * 4 {
-            counters.backlog_alarms.add(1);
+impl Local {
+    /// Uses the wakers that were collected while the core was lent out.
+    fn wake_all(&self) {
+        loop {
+            let Some(waker) = self.core.borrow_mut().wakes.pop_front() else { return };
+            waker.wake();
+        }
+    }
+
+    /// Orphans the operations that were dropped while the core was lent out.
+    fn release_abandoned(&self) {
+        loop {
+            let Some(place) = self.abandoned.borrow_mut().pop() else { return };
+            let _released = self.core.borrow_mut().release_waiter(place);
         }
     }
 }
@@ -487,6 +437,14 @@ impl WorkerHandle {
     /// Runs a future on this worker, beside everything else. A panic ends this future only.
     pub fn spawn(&self, future: impl Future<Output = ()> + 'static) {
         self.local.tasks.spawn(Work::Free(Box::pin(future)));
+    }
+
+    /// Keeps a draining worker from stopping, for a task that has something to finish; at most until the drain's time is
+    /// up. Ends when the guard is dropped.
+    #[must_use]
+    pub fn hold(&self) -> Hold {
+        self.local.holds.set(self.local.holds.get() + 1);
+        Hold { local: Rc::clone(&self.local) }
     }
 
     /// The pool for blocking work.
@@ -505,5 +463,22 @@ impl WorkerHandle {
 impl fmt::Debug for WorkerHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("WorkerHandle")
+    }
+}
+
+/// See [`WorkerHandle::hold`].
+pub struct Hold {
+    local: Rc<Local>,
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.local.holds.set(self.local.holds.get() - 1);
+    }
+}
+
+impl fmt::Debug for Hold {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Hold")
     }
 }

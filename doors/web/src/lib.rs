@@ -1,21 +1,31 @@
-//! placeholder
+//! The web door: HTTP/1.1 on the engine, in five stages, with files as the first handler.
+#![forbid(unsafe_code)]
 
 pub mod accept;
 pub mod access_log;
 pub mod answer;
 pub mod civil;
+pub mod clock;
 mod clock_table;
 pub mod codings;
+mod connection;
 pub mod entry;
 pub mod error_page;
 pub mod escape;
 pub mod file_cache;
+pub mod limits;
 pub mod listing;
 pub mod load;
+pub mod log_sink;
 pub mod mime;
 pub mod open_error;
+pub mod output;
 pub mod path;
+pub mod pipeline;
+pub mod protocol;
 pub mod root;
+mod slow;
+pub mod static_files;
 #[cfg(test)]
 mod test_dir;
 pub mod watch;

@@ -129,7 +129,13 @@ impl Output {
         }
     }
 
-    fn range(&mut self, sink: &mut impl Sink, entry: &Entry<Handle>, start: u64, len: u64) -> Result<(), NoMemory> {
+    fn range(
+        &mut self,
+        sink: &mut impl Sink,
+        entry: &Entry<Handle>,
+        start: u64,
+        len: u64,
+    ) -> Result<(), NoMemory> {
         match entry.file().and_then(FileEntry::memory) {
             Some(bytes) => {
                 let place = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(bytes.len());

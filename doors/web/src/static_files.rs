@@ -8,7 +8,8 @@ use crate::load::LoadOptions;
 use crate::open_error::OpenError;
 use crate::pipeline::{Exchange, Finish, Handled, Handler, Reply, Source};
 use crate::root::{Refresh, Root, RootOptions};
-use ringway_engine::ring::Handle;
+use ringway_engine::WorkerHandle;
+use ringway_engine::ring::{Handle, Interest, Op};
 use ringway_http::negotiate::Coding;
 use ringway_http::response::EncodeError;
 use ringway_http::status::Status;
@@ -25,6 +26,9 @@ const LISTING_ENTRIES_MAX: usize = 10_000;
 
 /// Longest path that is looked up, in bytes; a request line may be longer, a file's name hardly.
 const PATH_BYTES_MAX: usize = 4096;
+
+/// How long following changes rests at the ring's limit of operations, in milliseconds.
+const RETRY_MS: u64 = 1_000;
 
 /// Serves the files below a root.
 #[derive(Clone)]
@@ -52,6 +56,34 @@ impl StaticFiles {
         let root = RefCell::new(Root::open(root, root_options, 0)?);
         let site = Site { root, cache: RefCell::new(FileCache::new(limits)), options };
         Ok(Self { site: Rc::new(site) })
+    }
+}
+
+impl StaticFiles {
+    /// Keeps the cache true to the disk: a task of `worker` drops what the kernel says has changed.
+    pub fn watch(&self, worker: &WorkerHandle) {
+        let watch = self.site.cache.borrow().watch_fd().and_then(|fd| fd.try_clone_to_owned().ok());
+        if let Some(watch) = watch {
+            worker.spawn(follow_changes(self.clone(), Handle::new(watch), worker.clone()));
+        }
+    }
+}
+
+/// Waits for changes and drops what they concern, for as long as the worker lives.
+async fn follow_changes(files: StaticFiles, watch: Handle, worker: WorkerHandle) {
+    loop {
+        let ready = Op::Ready { socket: watch.clone(), interest: Interest::Readable };
+        let completion = match worker.operation(ready) {
+            Ok(operation) => operation.await,
+            Err(_at_limit) => {
+                worker.sleep_until(worker.now_ms() + RETRY_MS).await;
+                continue;
+            }
+        };
+        if completion.result.is_err() {
+            return;
+        }
+        while files.site.cache.borrow_mut().drain_events().more {}
     }
 }
 

@@ -219,9 +219,10 @@ impl Epoll {
             Op::SendZeroCopy(send) => self.send_copied(&handle, send),
             Op::Gather(gather) => self.gather(&handle, gather),
             Op::Connect(connect) => self.connect(&handle, connect),
+            // A transmit comes here after a full socket; when that is over was an event.
             Op::Transmit(_) => self.readiness(&handle, Interest::Writable),
-            Op::Ready { interest, .. } => self.readiness(&handle, *interest),
-            Op::Open(_) | Op::Stat(_) | Op::Read(_) => return,
+            Op::Ready { interest, .. } => self.verified_readiness(&handle, *interest),
+            Op::Open(_) | Op::Stat(_) | Op::Read(_) | Op::Write(_) => return,
         };
         match result {
             Attempt::Waits => {}
@@ -358,6 +359,23 @@ impl Epoll {
             Interest::Writable => state.is_writable || state.is_broken,
         };
         if is_ready { Attempt::Ended(0, Arrival::None) } else { Attempt::Waits }
+    }
+
+    /// Readiness that somebody waits for is not guessed from what was known last.
+    fn verified_readiness(&mut self, socket: &Handle, interest: Interest) -> Attempt {
+        match socket::is_ready(socket.raw(), interest == Interest::Writable) {
+            Ok(true) => Attempt::Ended(0, Arrival::None),
+            Ok(false) => {
+                // The next change is a new edge.
+                let state = self.state(socket);
+                match interest {
+                    Interest::Readable => (state.is_readable, state.is_hung_up) = (false, false),
+                    Interest::Writable => (state.is_writable, state.is_broken) = (false, false),
+                }
+                Attempt::Waits
+            }
+            Err(error) => waits_or_ends(&error, 0),
+        }
     }
 
     fn end_cancelled(&mut self, id: OpId, slots: &mut Slots, events: &mut Vec<Event>) {

@@ -90,6 +90,12 @@ pub(crate) fn read_at(file: RawFd, buffer: &mut [u8], offset: u64) -> io::Result
     crate::socket::checked(unsafe { libc::pread(file, buffer.as_mut_ptr().cast(), buffer.len(), offset) })
 }
 
+/// Writes at the file's own position. Blocks as long as the disk, or the pipe's reader, does.
+pub(crate) fn write(file: RawFd, bytes: &[u8]) -> io::Result<usize> {
+    // SAFETY: I6: the kernel reads `len` bytes from `bytes` during the call.
+    crate::socket::checked(unsafe { libc::write(file, bytes.as_ptr().cast(), bytes.len()) })
+}
+
 /// The mask of statx fields we ask for.
 pub(crate) const STATX_MASK: u32 = libc::STATX_BASIC_STATS;
 

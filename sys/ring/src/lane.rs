@@ -36,6 +36,7 @@ enum Work {
     Open { directory: RawFd, path: *const CStr, how: *const OpenHow },
     Stat { file: RawFd, target: *mut libc::statx },
     Read { file: RawFd, target: *mut [u8], offset: u64 },
+    Write { file: RawFd, source: *const [u8] },
 }
 
 // SAFETY: I4: the pointers lead into boxes and buffers of an operation that stays in its slot, untouched by the
@@ -60,6 +61,7 @@ impl Lane {
             Op::Read(read) => {
                 Work::Read { file: read.file.raw(), offset: read.offset, target: &raw mut *read.target() }
             }
+            Op::Write(write) => Work::Write { file: write.file.raw(), source: &raw const *write.left() },
             _ => return None,
         };
         Some(self.send(Job { id, work }))
@@ -132,6 +134,11 @@ fn carry_out(job: Job) -> Outcome {
             // SAFETY: I4: the buffer belongs to the operation in its slot, and only this thread touches it now.
             let target = unsafe { &mut *target };
             file::read_at(file, target, offset).map(|bytes| u32::try_from(bytes).unwrap_or(u32::MAX))
+        }
+        Work::Write { file, source } => {
+            // SAFETY: I4: the bytes belong to the operation in its slot, and nobody changes them now.
+            let source = unsafe { &*source };
+            file::write(file, source).map(|bytes| u32::try_from(bytes).unwrap_or(u32::MAX))
         }
     };
     Outcome { id: job.id, result, opened }

@@ -34,7 +34,9 @@ pub mod socket;
 
 pub use driver::{Arrival, Driver, Event, Wait};
 pub use handle::Handle;
-pub use op::{Connect, Gather, Interest, Op, OpenFile, Progress, ReadFile, StatFile, Transmit, ZeroCopy};
+pub use op::{
+    Connect, Gather, Interest, Op, OpenFile, Progress, ReadFile, StatFile, Transmit, WriteFile, ZeroCopy,
+};
 pub use ring::{Completion, DriverChoice, Payload, Report, Ring, RingCounters, RingOptions};
 pub use slice::{CLASS_BYTES, Chain, Pool, SLICE_BYTES_MAX, Slice, SliceMut};
 pub use slots::{OpId, Slots};

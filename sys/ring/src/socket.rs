@@ -139,6 +139,25 @@ pub fn local_address(fd: BorrowedFd<'_>) -> Option<SocketAddr> {
     named(fd, libc::getsockname)
 }
 
+/// Takes a connection that waits at a listening socket; `None` when none does. Never blocks if the listener does not.
+///
+/// # Errors
+/// What `accept4(2)` says: no descriptors or no memory.
+pub fn accept_waiting(listener: BorrowedFd<'_>) -> io::Result<Option<OwnedFd>> {
+    loop {
+        match accept(listener.as_raw_fd()) {
+            Ok(connection) => return Ok(Some(connection)),
+            Err(error) => match error.raw_os_error() {
+                // EAGAIN: nobody waits.
+                Some(libc::EAGAIN) => return Ok(None),
+                // ECONNABORTED: the peer gave up while it waited; the next one may not have.
+                Some(libc::ECONNABORTED | libc::EINTR) => {}
+                _ => return Err(error),
+            },
+        }
+    }
+}
+
 /// How many connections wait in a listening TCP socket's accept queue, and how many fit.
 ///
 /// # Errors
@@ -201,6 +220,14 @@ pub(crate) fn shutdown(fd: RawFd, how: Shutdown) -> io::Result<()> {
     };
     // SAFETY: I6: no memory is passed.
     check(unsafe { libc::shutdown(fd, how) }).map(drop)
+}
+
+/// Whether the socket is ready to be read or written, or broken, now.
+pub(crate) fn is_ready(fd: RawFd, for_writing: bool) -> io::Result<bool> {
+    let events = if for_writing { libc::POLLOUT } else { libc::POLLIN | libc::POLLRDHUP };
+    let mut poll = libc::pollfd { fd, events, revents: 0 };
+    // SAFETY: I6: the kernel reads and writes one entry during the call.
+    check(unsafe { libc::poll(&raw mut poll, 1, 0) }).map(|ready| ready > 0)
 }
 
 /// Starts a connect; false when it goes on in the background.

@@ -4,7 +4,7 @@ use super::files;
 use super::world::World;
 use ringway_ring::{Arrival, Driver, Event, Handle, Interest, Op, OpId, Pool, Slots, Wait, Waker};
 use std::cell::RefCell;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::io;
 use std::net::Shutdown;
@@ -23,17 +23,19 @@ pub struct SimDriver {
     waker: Waker,
     woken: bool,
     stream_buffer_bytes: usize,
-    active: Vec<Active>,
+    /// By the bits of their ids, so that a seed always meets the same order.
+    active: BTreeMap<u64, Active>,
     cancels: Vec<Cancel>,
     /// Completions that have happened and were not reported yet, in order for each operation.
-    outbox: Vec<Outbox>,
+    outbox: BTreeMap<u64, VecDeque<Event>>,
+    /// Directions of sockets in use, until the last completion of their operation has been reported.
+    lanes: BTreeMap<Lane, OpId>,
 }
 
 /// An operation that has not ended.
 #[derive(Clone, Copy)]
 struct Active {
     id: OpId,
-    lane: Option<Lane>,
     delay: usize,
     /// A zero-copy send that is done and waits for the "kernel" to let go of its buffer.
     is_notifying: bool,
@@ -45,12 +47,6 @@ type Lane = (i32, bool);
 struct Cancel {
     id: OpId,
     delay: usize,
-}
-
-struct Outbox {
-    id: OpId,
-    lane: Option<Lane>,
-    events: VecDeque<Event>,
 }
 
 /// How far an attempt came.
@@ -74,9 +70,10 @@ impl SimDriver {
             waker,
             woken: false,
             stream_buffer_bytes,
-            active: Vec::new(),
+            active: BTreeMap::new(),
             cancels: Vec::new(),
-            outbox: Vec::new(),
+            outbox: BTreeMap::new(),
+            lanes: BTreeMap::new(),
         }
     }
 
@@ -94,7 +91,7 @@ impl SimDriver {
     fn step(&mut self, slots: &mut Slots) -> bool {
         self.world.borrow_mut().sweep();
         let mut moved = self.carry_out_cancels(slots);
-        let mut order: Vec<OpId> = self.active.iter().map(|active| active.id).collect();
+        let mut order: Vec<OpId> = self.active.values().map(|active| active.id).collect();
         self.world.borrow_mut().rng.shuffle(&mut order);
         for id in order {
             moved |= self.advance(id, slots);
@@ -121,7 +118,7 @@ impl SimDriver {
     }
 
     fn end_cancelled(&mut self, id: OpId, slots: &Slots) {
-        let Some(active) = self.active.iter().find(|active| active.id == id).copied() else { return };
+        let Some(active) = self.active.get(&id.bits()).copied() else { return };
         if active.is_notifying {
             // Sent already: it ends by itself.
             return;
@@ -133,7 +130,7 @@ impl SimDriver {
 
     /// One operation's turn; false when it waits for the other side.
     fn advance(&mut self, id: OpId, slots: &mut Slots) -> bool {
-        let Some(active) = self.active.iter_mut().find(|active| active.id == id) else { return false };
+        let Some(active) = self.active.get_mut(&id.bits()) else { return false };
         if active.delay > 0 {
             active.delay -= 1;
             return true;
@@ -142,7 +139,7 @@ impl SimDriver {
         if waits > 0 {
             // Only what could move is delayed: an idle network must come to rest.
             let could_move = slots.get(id).is_some_and(|op| self.could_move(op));
-            if let Some(active) = self.active.iter_mut().find(|active| active.id == id) {
+            if let Some(active) = self.active.get_mut(&id.bits()) {
                 active.delay = if could_move { waits } else { 0 };
             }
             return could_move;
@@ -156,7 +153,7 @@ impl SimDriver {
     }
 
     fn attempt(&mut self, id: OpId, slots: &mut Slots) -> bool {
-        let is_active = self.active.iter().any(|active| active.id == id);
+        let is_active = self.active.contains_key(&id.bits());
         let Some(op) = slots.get_mut(id).filter(|_| is_active) else { return false };
         let attempt = match op {
             Op::Accept { listener } => self.accept(id, listener.raw()),
@@ -183,7 +180,7 @@ impl SimDriver {
                     None => Attempt::Waits,
                 }
             }
-            Op::Open(_) | Op::Stat(_) | Op::Read(_) => self.file(op),
+            Op::Open(_) | Op::Stat(_) | Op::Read(_) | Op::Write(_) => self.file(op),
         };
         match attempt {
             Attempt::Waits => false,
@@ -244,11 +241,11 @@ impl SimDriver {
 
     fn send_zero_copy(&mut self, id: OpId, op: &mut Op) -> Attempt {
         let Op::SendZeroCopy(send) = op else { return Attempt::Waits };
-        let is_notifying = self.active.iter().any(|active| active.id == id && active.is_notifying);
+        let is_notifying = self.active.get(&id.bits()).is_some_and(|active| active.is_notifying);
         if is_notifying {
             return Attempt::Ended(signed(send.sent()), Arrival::None);
         }
-        let socket = send.socket().raw();
+        let Some(socket) = send.socket().map(Handle::raw) else { return Attempt::Waits };
         let left = send.bytes().get(send.sent() as usize..).unwrap_or_default();
         let result = self.world.borrow_mut().send(socket, left);
         let attempt = transfer(result, left.len(), send.sent(), |count| {
@@ -259,8 +256,9 @@ impl SimDriver {
             return attempt;
         }
         // All is sent; the buffer is let go of at a later poll.
+        send.release_socket();
         let delay = self.world.borrow_mut().rng.between(0, DELAY_POLLS_MAX);
-        if let Some(active) = self.active.iter_mut().find(|active| active.id == id) {
+        if let Some(active) = self.active.get_mut(&id.bits()) {
             (active.is_notifying, active.delay) = (true, delay);
         }
         if delay == 0 {
@@ -302,38 +300,30 @@ impl SimDriver {
     /// The last completion.
     fn end(&mut self, id: OpId, result: i32, arrival: Arrival) {
         self.report(id, result, arrival, false);
-        self.active.retain(|active| active.id != id);
+        self.active.remove(&id.bits());
     }
 
     fn report(&mut self, id: OpId, result: i32, arrival: Arrival, more: bool) {
-        let event = Event { id, result, more, arrival };
-        if let Some(outbox) = self.outbox.iter_mut().find(|outbox| outbox.id == id) {
-            outbox.events.push_back(event);
-            return;
-        }
-        let lane = self.active.iter().find(|active| active.id == id).and_then(|active| active.lane);
-        self.outbox.push(Outbox { id, lane, events: VecDeque::from([event]) });
+        self.outbox.entry(id.bits()).or_default().push_back(Event { id, result, more, arrival });
     }
 
     /// Hands completions over: operations in random order, each one's own in their order, some held back.
     fn deliver(&mut self, events: &mut Vec<Event>) {
-        self.world.borrow_mut().rng.shuffle(&mut self.outbox);
-        let mut kept = Vec::new();
-        for mut outbox in std::mem::take(&mut self.outbox) {
-            while !outbox.events.is_empty() && !self.chance(|faults| faults.hold) {
-                events.extend(outbox.events.pop_front());
+        let mut order: Vec<_> = std::mem::take(&mut self.outbox).into_iter().collect();
+        self.world.borrow_mut().rng.shuffle(&mut order);
+        for (id, mut waiting) in order {
+            while !waiting.is_empty() && !self.chance(|faults| faults.hold) {
+                events.extend(waiting.pop_front());
             }
-            if !outbox.events.is_empty() {
-                kept.push(outbox);
+            if !waiting.is_empty() {
+                self.outbox.insert(id, waiting);
             }
         }
-        self.outbox = kept;
-    }
-
-    fn is_taken(&self, lane: Lane) -> bool {
-        let active = self.active.iter().filter_map(|active| active.lane);
-        // What has ended counts until that has been told.
-        active.chain(self.outbox.iter().filter_map(|outbox| outbox.lane)).any(|taken| taken == lane)
+        let is_over = |id: OpId, driver: &Self| {
+            !driver.active.contains_key(&id.bits()) && !driver.outbox.contains_key(&id.bits())
+        };
+        let lanes = std::mem::take(&mut self.lanes);
+        self.lanes = lanes.into_iter().filter(|(_, id)| !is_over(*id, self)).collect();
     }
 }
 
@@ -344,9 +334,12 @@ impl Driver for SimDriver {
 
     fn submit(&mut self, id: OpId, op: &mut Op) {
         let lane = op.target().map(|(socket, interest)| (socket.raw(), interest == Interest::Writable));
-        let is_taken = lane.is_some_and(|lane| self.is_taken(lane));
         let delay = self.delay(|faults| faults.delay);
-        self.active.push(Active { id, lane, delay, is_notifying: false });
+        self.active.insert(id.bits(), Active { id, delay, is_notifying: false });
+        let is_taken = lane.is_some_and(|lane| self.lanes.contains_key(&lane));
+        if let Some(lane) = lane.filter(|_| !is_taken) {
+            self.lanes.insert(lane, id);
+        }
         if is_taken {
             self.end(id, -libc::EBUSY, Arrival::None);
         } else if op.is_complete() {

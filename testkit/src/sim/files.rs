@@ -2,7 +2,7 @@
 
 use ringway_ring::{Handle, Op};
 use std::fs::File;
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
@@ -29,6 +29,7 @@ pub(super) fn carry_out(op: &mut Op) -> io::Result<(usize, std::ops::Range<u64>)
             let bytes = file.read_at(read.target(), offset)?;
             Ok((bytes, offset..offset + bytes as u64))
         }
+        Op::Write(write) => Ok((file(write.file())?.write(write.left())?, 0..0)),
         _ => Err(not_a_file()),
     }
 }

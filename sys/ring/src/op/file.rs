@@ -141,3 +141,33 @@ impl ReadFile {
         &mut self.buffer[..want]
     }
 }
+
+/// Writes `bytes` to a file at its own position (appended, where it was opened so); may be short.
+#[derive(Debug)]
+pub struct WriteFile {
+    pub(crate) file: Handle,
+    /// What to write; handed back with the completion.
+    pub bytes: Vec<u8>,
+    /// Bytes at the front that are written already and not written again.
+    pub done: usize,
+}
+
+impl WriteFile {
+    /// Writes what follows the first `done` of `bytes`.
+    #[must_use]
+    pub fn new(file: Handle, bytes: Vec<u8>, done: usize) -> Box<Self> {
+        Box::new(Self { file, bytes, done })
+    }
+
+    /// The file.
+    #[must_use]
+    pub fn file(&self) -> &Handle {
+        &self.file
+    }
+
+    /// What is still to be written.
+    #[must_use]
+    pub fn left(&self) -> &[u8] {
+        self.bytes.get(self.done..).unwrap_or_default()
+    }
+}

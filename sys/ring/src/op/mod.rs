@@ -5,7 +5,7 @@ mod send;
 mod socket;
 mod transmit;
 
-pub use file::{OpenFile, ReadFile, StatFile};
+pub use file::{OpenFile, ReadFile, StatFile, WriteFile};
 pub use send::{Gather, ZeroCopy};
 pub use socket::{Connect, Interest};
 pub(crate) use transmit::{COLD_BYTES, Stage};
@@ -71,6 +71,8 @@ pub enum Op {
     Stat(Box<StatFile>),
     /// Reads a range of a file into a buffer.
     Read(Box<ReadFile>),
+    /// Writes to a file.
+    Write(Box<WriteFile>),
 }
 
 impl Op {
@@ -96,6 +98,7 @@ impl Op {
             Self::Open(_) => "open",
             Self::Stat(_) => "stat",
             Self::Read(_) => "read",
+            Self::Write(_) => "write",
         }
     }
 
@@ -111,19 +114,20 @@ impl Op {
         }
     }
 
-    /// The socket the operation works on and the direction it needs; `None` for operations on files.
+    /// The socket the operation works on and the direction it needs; `None` for operations on files, and for a zero-copy
+    /// send whose bytes are with the kernel.
     #[must_use]
     pub fn target(&self) -> Option<(&Handle, Interest)> {
         match self {
             Self::Accept { listener } => Some((listener, Interest::Readable)),
             Self::Stream { socket } | Self::Exact { socket, .. } => Some((socket, Interest::Readable)),
             Self::Send { socket, .. } => Some((socket, Interest::Writable)),
-            Self::SendZeroCopy(send) => Some((&send.socket, Interest::Writable)),
+            Self::SendZeroCopy(send) => send.socket().map(|socket| (socket, Interest::Writable)),
             Self::Gather(gather) => Some((&gather.socket, Interest::Writable)),
             Self::Transmit(transmit) => Some((&transmit.socket, Interest::Writable)),
             Self::Connect(connect) => Some((&connect.socket, Interest::Writable)),
             Self::Ready { socket, interest } => Some((socket, *interest)),
-            Self::Open(_) | Self::Stat(_) | Self::Read(_) => None,
+            Self::Open(_) | Self::Stat(_) | Self::Read(_) | Self::Write(_) => None,
         }
     }
 

@@ -70,9 +70,12 @@ impl Gather {
 }
 
 /// Sends a slice without copying it where the kernel can.
+///
+/// Once the bytes are with the kernel the operation holds their buffer only: the kernel lets go of it when the peer has
+/// taken them or the connection is gone, so the operation must not be what keeps the connection open.
 #[derive(Debug)]
 pub struct ZeroCopy {
-    pub(crate) socket: Handle,
+    socket: Option<Handle>,
     pub(crate) bytes: Slice,
     sent: u32,
     copied: bool,
@@ -84,13 +87,13 @@ impl ZeroCopy {
     /// A zero-copy send of `bytes` on `socket`.
     #[must_use]
     pub fn new(socket: Handle, bytes: Slice) -> Box<Self> {
-        Box::new(Self { socket, bytes, sent: 0, copied: false, error: 0 })
+        Box::new(Self { socket: Some(socket), bytes, sent: 0, copied: false, error: 0 })
     }
 
-    /// The socket.
+    /// The socket, until the bytes are with the kernel.
     #[must_use]
-    pub fn socket(&self) -> &Handle {
-        &self.socket
+    pub fn socket(&self) -> Option<&Handle> {
+        self.socket.as_ref()
     }
 
     /// What was to be sent.
@@ -114,6 +117,11 @@ impl ZeroCopy {
     /// Counts what a driver has sent.
     pub fn advance(&mut self, bytes: u32) {
         self.sent += bytes;
+    }
+
+    /// Lets go of the socket: the bytes are with the kernel, only the buffer is still in use.
+    pub fn release_socket(&mut self) {
+        self.socket = None;
     }
 
     /// Records that the bytes were copied.

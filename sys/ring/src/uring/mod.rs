@@ -263,7 +263,9 @@ fn prepare(op: &mut Op) -> Entry {
         }
         Op::SendZeroCopy(send) => {
             let len = u32::try_from(send.bytes.len()).unwrap_or(0);
-            opcode::SendZc::new(Fd(send.socket.raw()), send.bytes.as_ptr(), len)
+            // A send that has let go of its socket is never submitted again; the kernel refuses -1.
+            let socket = Fd(send.socket().map_or(-1, Handle::raw));
+            opcode::SendZc::new(socket, send.bytes.as_ptr(), len)
                 .flags(send_flags)
                 .zc_flags(ZERO_COPY_REPORT)
                 .build()
@@ -288,6 +290,12 @@ fn prepare(op: &mut Op) -> Entry {
                 .flags(libc::AT_EMPTY_PATH)
                 .mask(crate::file::STATX_MASK)
                 .build()
+        }
+        Op::Write(write) => {
+            let left = write.left();
+            let len = u32::try_from(left.len()).unwrap_or(u32::MAX);
+            // The offset of all ones means the file's own position.
+            opcode::Write::new(Fd(write.file.raw()), left.as_ptr(), len).offset(u64::MAX).build()
         }
         Op::Read(read) => {
             let (file, offset, target) = (Fd(read.file.raw()), read.offset, read.target());
@@ -363,6 +371,7 @@ fn translate(id: OpId, entry: &cqueue::Entry, buffers: &mut Buffers, slots: &mut
             } else {
                 send.settle(result);
                 if more {
+                    send.release_socket();
                     return Outcome::Later;
                 }
             }

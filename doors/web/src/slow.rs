@@ -1,0 +1,149 @@
+//! Requests that must wait: for their body, for a disk. A task holds the connection until the answer is out.
+
+use crate::clock::Persistence;
+use crate::limits::deadline;
+use crate::output::Output;
+use crate::pipeline::Later;
+use crate::protocol::{Answered, Context, Shared};
+use ringway_engine::ring::Slice;
+use ringway_engine::{Stream, Turn};
+use ringway_http::body::{BodyDecoder, Step};
+use ringway_http::head::Request;
+use ringway_http::status::Status;
+use std::io;
+use std::rc::Rc;
+use std::time::Instant;
+
+/// How often one request may wait for something before it is given up.
+const WAITS_MAX: usize = 8;
+
+/// A request to go on with.
+pub(crate) struct Pending {
+    pub(crate) head: Slice,
+    pub(crate) later: Option<Later>,
+    pub(crate) kept: Persistence,
+    pub(crate) requests: u32,
+}
+
+/// Reads the body, answers, and gives the connection back.
+pub(crate) async fn serve(shared: Rc<Shared>, mut stream: Stream, pending: Pending) -> Turn {
+    let Pending { head, later, kept, requests } = pending;
+    let started = shared.wants_details().then(Instant::now);
+    let Ok(request) = Request::parse(&head, &shared.limits.head) else { return Turn::Abort };
+    let peer = if shared.wants_details() { stream.peer() } else { None };
+    let mut context = Context { request: &request, kept, started, peer };
+    let mut output = Output::new(stream.pool(), 0);
+    if !request.body().is_empty() {
+        if let Some(turn) = refuse_unseen(&shared, &mut stream, &mut output, &context) {
+            return turn;
+        }
+        stream.set_deadline(deadline(stream.now_ms(), shared.limits.body_ms_max));
+        if let Err(status) = discard_body(&shared, &mut stream, &request).await {
+            let Some(status) = status else { return Turn::Close };
+            return match shared.refuse(&mut stream, &mut output, status, Some(&context)) {
+                Ok(()) => Turn::Linger,
+                Err(_no_memory) => Turn::Abort,
+            };
+        }
+    }
+    stream.clear_deadline();
+    // The server may have begun to drain, and time has passed.
+    context.kept = shared.persistence(&request, requests, stream.is_draining());
+    shared.clock.borrow_mut().advance(stream.now_ms());
+    answer(&shared, &mut stream, &mut output, &context, later).await
+}
+
+async fn answer(
+    shared: &Shared,
+    stream: &mut Stream,
+    output: &mut Output,
+    context: &Context<'_>,
+    later: Option<Later>,
+) -> Turn {
+    let mut answered = match later {
+        Some(later) => Answered::Later(later),
+        None => shared.answer(stream, output, context),
+    };
+    for _ in 0..WAITS_MAX {
+        answered = match answered {
+            Answered::Later(later) => {
+                let finish = later.await;
+                shared.clock.borrow_mut().advance(stream.now_ms());
+                shared.finish(stream, output, context, finish)
+            }
+            Answered::Done => {
+                output.flush(stream);
+                return match context.kept {
+                    Persistence::Close if context.request.keep_alive() => Turn::Linger,
+                    Persistence::Close => Turn::Close,
+                    Persistence::Keep | Persistence::KeepSaid => Turn::Idle,
+                };
+            }
+            Answered::Close => return Turn::Close,
+            Answered::Abort => return Turn::Abort,
+        };
+    }
+    Turn::Abort
+}
+
+/// A client that waits for "100 Continue" is told the outcome instead, and its body is never read: files want none.
+fn refuse_unseen(
+    shared: &Shared,
+    stream: &mut Stream,
+    output: &mut Output,
+    context: &Context<'_>,
+) -> Option<Turn> {
+    if !context.request.expects_continue() {
+        return None;
+    }
+    let context = Context { kept: Persistence::Close, ..*context };
+    match shared.answer(stream, output, &context) {
+        Answered::Done => {
+            output.flush(stream);
+            Some(Turn::Linger)
+        }
+        Answered::Close => Some(Turn::Close),
+        Answered::Abort => Some(Turn::Abort),
+        // It takes a disk to know the outcome: the body may come meanwhile.
+        Answered::Later(_) => {
+            let interim = stream.slice_of(b"HTTP/1.1 100 Continue\r\n\r\n").ok()?;
+            stream.send(interim);
+            None
+        }
+    }
+}
+
+/// Reads a body to its end and drops it. The status to refuse with on an error; none when the connection is gone.
+async fn discard_body(
+    shared: &Shared,
+    stream: &mut Stream,
+    request: &Request<'_>,
+) -> Result<(), Option<Status>> {
+    let mut decoder =
+        BodyDecoder::new(request.body(), shared.limits.body).map_err(|refusal| Some(refusal.status()))?;
+    let mut kept_bytes = 0;
+    loop {
+        let mut input = match stream.read_beyond(kept_bytes).await {
+            Ok(Some(input)) => input,
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+                return Err(Some(Status::REQUEST_TIMEOUT));
+            }
+            Ok(None) | Err(_) => return Err(None),
+        };
+        loop {
+            let step = decoder.decode(&input).map_err(|refusal| Some(refusal.status()))?;
+            input.advance(step.consumed());
+            match step {
+                Step::Done { .. } => {
+                    stream.unread(input);
+                    return Ok(());
+                }
+                Step::NeedMore { .. } => break,
+                Step::Data { .. } | Step::Trailer { .. } => {}
+            }
+        }
+        // Part of a trailer line is read again with what follows.
+        kept_bytes = input.len();
+        stream.unread(input);
+    }
+}

@@ -1,0 +1,190 @@
+//! The command line.
+
+use lexopt::prelude::{Long, Short, Value};
+use ringway::engine::Balance;
+use ringway::engine::ring::DriverChoice;
+use ringway::listen;
+use ringway::serve::{LogTarget, Serve};
+use ringway::web::access_log::Format;
+use std::ffi::OsString;
+use std::str::FromStr;
+
+/// What to do.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// Print this.
+    Help(&'static str),
+    /// Print the version.
+    Version {
+        /// With what the kernel offers.
+        verbose: bool,
+    },
+    /// Serve.
+    Serve(Box<Serve>),
+}
+
+const HELP: &str = "\
+Ringway serves files over HTTP/1.1 on a completion engine (io_uring, or epoll where that is refused).
+
+Usage: ringway serve [DIR] [options]     serve a directory (the current one)
+       ringway --version [--verbose]     version; with kernel features and choices
+       ringway --help | ringway serve --help
+
+Exit codes: 0 stopped as asked, 1 a worker failed, 2 wrong use or cannot start.
+";
+
+const SERVE_HELP: &str = "\
+Usage: ringway serve [DIR] [options]
+
+Serves the files below DIR (the current directory) over HTTP/1.1. Names that begin with a dot answer 404, except
+.well-known; symbolic links that lead out of DIR are not followed. Stops on SIGINT or SIGTERM when what is under way is
+finished, at the latest after the drain time; at once on a second signal.
+
+  -l, --listen ADDR       8080, 127.0.0.1:8080, [::1]:8080, :8080 (every address), unix:/path; may be repeated
+                          (default: 8080 on both loopback addresses)
+  -w, --workers N         worker threads, 1 to 1024 (default: one per core)
+      --driver NAME       auto, uring or epoll (default: auto)
+      --wait MODE         event, adaptive or polled (default: event; polled keeps its cores busy)
+      --balance NAME      reuseport or least-loaded (default: reuseport)
+      --index NAME        index file; may be repeated (default: index.html)
+      --no-listing        directories without index file answer 404
+      --log FORMAT        combined, json or off (default: combined)
+      --log-file PATH     append the access log to PATH (default: standard output)
+      --max-connections N connections a worker keeps open (default: 100000)
+      --max-per-address N connections of one address a worker keeps open; 0: no limit
+                          (default: 0 on loopback, 1024 elsewhere)
+      --idle-timeout S    seconds a connection may wait between requests (default: 60)
+      --head-timeout S    seconds a request's head may take (default: 15)
+      --body-timeout S    seconds a request's body may take (default: 60)
+      --send-timeout S    seconds in which an answer must move 16 KiB (default: 30)
+      --drain S           seconds to finish what is under way when asked to stop (default: 10)
+      --fast-open N       pending TCP Fast Open requests; 0: off (default: 0)
+  -h, --help              this text
+
+Exit codes: 0 stopped as asked, 1 a worker failed, 2 wrong use or cannot start.
+";
+
+/// Reads the command line.
+///
+/// # Errors
+/// One sentence.
+pub(crate) fn parse(mut parser: lexopt::Parser) -> Result<Command, String> {
+    let mut wants_version = false;
+    let mut verbose = false;
+    while let Some(argument) = parser.next().map_err(sentence)? {
+        match argument {
+            Short('h') | Long("help") => return Ok(Command::Help(HELP)),
+            Short('V') | Long("version") => wants_version = true,
+            Short('v') | Long("verbose") => verbose = true,
+            Value(command) if command == "serve" && !wants_version => return parse_serve(&mut parser),
+            Value(command) if command == "help" => return Ok(Command::Help(HELP)),
+            Value(other) => return Err(format!("{other:?} is no command; there is serve.")),
+            other => return Err(sentence(other.unexpected())),
+        }
+    }
+    if wants_version { Ok(Command::Version { verbose }) } else { Ok(Command::Help(HELP)) }
+}
+
+fn parse_serve(parser: &mut lexopt::Parser) -> Result<Command, String> {
+    let mut serve = Serve::new(".");
+    let mut has_root = false;
+    let mut index = Vec::new();
+    let mut per_address = None;
+    while let Some(argument) = parser.next().map_err(sentence)? {
+        match argument {
+            Short('h') | Long("help") => return Ok(Command::Help(SERVE_HELP)),
+            Short('l') | Long("listen") => serve.listen.extend(listen::parse(&text(parser)?)?),
+            Short('w') | Long("workers") => serve.workers = number(parser, "--workers", 1, 1024)?,
+            Long("driver") => serve.driver = driver(&text(parser)?)?,
+            Long("wait") => serve.wait = text(parser)?.parse()?,
+            Long("balance") => serve.balance = balance(&text(parser)?)?,
+            Long("index") => index.push(text(parser)?),
+            Long("no-listing") => serve.listing = false,
+            Long("log") => log_format(&text(parser)?, &mut serve)?,
+            Long("log-file") => serve.log = LogTarget::File(parser.value().map_err(sentence)?.into()),
+            Long("max-connections") => {
+                serve.connections_max = number(parser, "--max-connections", 1, 10_000_000)?
+            }
+            Long("max-per-address") => per_address = Some(number(parser, "--max-per-address", 0, u32::MAX)?),
+            Long("idle-timeout") => serve.limits.idle_ms_max = seconds(parser, "--idle-timeout")?,
+            Long("head-timeout") => serve.limits.head_ms_max = seconds(parser, "--head-timeout")?,
+            Long("body-timeout") => serve.limits.body_ms_max = seconds(parser, "--body-timeout")?,
+            Long("send-timeout") => serve.limits.send_window_ms = seconds(parser, "--send-timeout")?,
+            Long("drain") => serve.drain_ms = seconds(parser, "--drain")?,
+            Long("fast-open") => serve.fast_open_queue = number(parser, "--fast-open", 0, 65_535)?,
+            Value(root) if !has_root => {
+                serve.root = root.into();
+                has_root = true;
+            }
+            Value(more) => return Err(format!("one directory is served, and {more:?} is a second.")),
+            other => return Err(sentence(other.unexpected())),
+        }
+    }
+    if !index.is_empty() {
+        serve.index = index;
+    }
+    finish(&mut serve, per_address);
+    Ok(Command::Serve(Box::new(serve)))
+}
+
+/// Defaults that depend on other settings.
+fn finish(serve: &mut Serve, per_address: Option<u32>) {
+    if serve.listen.is_empty() {
+        serve.listen = listen::parse("8080").unwrap_or_default();
+        serve.is_listen_optional = true;
+    }
+    let is_local = serve.listen.iter().all(listen::is_local);
+    serve.connections_per_address_max = per_address.unwrap_or(if is_local { 0 } else { 1024 });
+}
+
+fn text(parser: &mut lexopt::Parser) -> Result<String, String> {
+    let value: OsString = parser.value().map_err(sentence)?;
+    value.into_string().map_err(|value| format!("{value:?} is not UTF-8."))
+}
+
+fn number<T: FromStr + PartialOrd + std::fmt::Display>(
+    parser: &mut lexopt::Parser,
+    name: &str,
+    least: T,
+    most: T,
+) -> Result<T, String> {
+    let text = text(parser)?;
+    let number = text.parse().ok().filter(|number: &T| *number >= least && *number <= most);
+    number.ok_or_else(|| format!("{name} takes a whole number from {least} to {most}, not {text:?}."))
+}
+
+/// A time limit in whole seconds, as milliseconds.
+fn seconds(parser: &mut lexopt::Parser, name: &str) -> Result<u64, String> {
+    number(parser, name, 1, 86_400_u64).map(|seconds| seconds * 1000)
+}
+
+fn driver(text: &str) -> Result<DriverChoice, String> {
+    match text {
+        "auto" => Ok(DriverChoice::Auto),
+        "uring" => Ok(DriverChoice::Uring),
+        "epoll" => Ok(DriverChoice::Epoll),
+        _ => Err(format!("{text:?} is no driver; there are auto, uring and epoll.")),
+    }
+}
+
+fn balance(text: &str) -> Result<Balance, String> {
+    match text {
+        "reuseport" => Ok(Balance::ReusePort),
+        "least-loaded" => Ok(Balance::LeastLoaded),
+        _ => Err(format!("{text:?} is no balance; there are reuseport and least-loaded.")),
+    }
+}
+
+fn log_format(text: &str, serve: &mut Serve) -> Result<(), String> {
+    match text {
+        "off" => serve.log = LogTarget::Off,
+        "combined" => serve.log_format = Format::Combined,
+        "json" => serve.log_format = Format::Json,
+        _ => return Err(format!("{text:?} is no log format; there are combined, json and off.")),
+    }
+    Ok(())
+}
+
+fn sentence(error: lexopt::Error) -> String {
+    format!("{error}.")
+}

@@ -1,0 +1,13 @@
+//! Ringway: a completion-based server platform for Linux. This crate is its façade; the binary `ringway` stands on it.
+//!
+//! [`engine`] carries connections on io_uring or epoll; [`web`] speaks HTTP on it; [`serve::Serve`] puts the two together
+//! for a directory of files.
+#![forbid(unsafe_code)]
+
+pub use ringway_engine as engine;
+#[cfg(feature = "static")]
+pub use ringway_web as web;
+
+pub mod listen;
+#[cfg(feature = "static")]
+pub mod serve;

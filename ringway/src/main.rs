@@ -1,0 +1,31 @@
+//! The `ringway` command.
+#![forbid(unsafe_code)]
+
+mod arguments;
+mod run;
+mod version;
+
+use arguments::Command;
+use std::process::ExitCode;
+
+/// Wrong use, or something that cannot be had at the start.
+const CANNOT_START: u8 = 2;
+
+fn main() -> ExitCode {
+    match arguments::parse(lexopt::Parser::from_env()) {
+        Ok(Command::Help(text)) => print(text),
+        Ok(Command::Version { verbose }) => print(&version::text(verbose)),
+        Ok(Command::Serve(serve)) => run::run(&serve),
+        Err(sentence) => {
+            eprintln!("ringway: {sentence}\nTry 'ringway --help'.");
+            ExitCode::from(CANNOT_START)
+        }
+    }
+}
+
+/// Prints to standard output; a reader that went away is no error.
+fn print(text: &str) -> ExitCode {
+    use std::io::Write;
+    let _reader_gone = std::io::stdout().write_all(text.as_bytes());
+    ExitCode::SUCCESS
+}

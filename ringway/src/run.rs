@@ -1,0 +1,93 @@
+//! Running a server: start, tell what is served where, stop on a signal.
+
+use crate::CANNOT_START;
+use crate::version;
+use ringway::engine::{Drainer, Server};
+use ringway::listen;
+use ringway::serve::Serve;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// A worker failed while serving.
+const FAILED: u8 = 1;
+
+/// Serves until a signal stops it.
+pub(crate) fn run(serve: &Serve) -> ExitCode {
+    raise_descriptor_limit();
+    let signals = match Signals::new([SIGINT, SIGTERM]) {
+        Ok(signals) => signals,
+        Err(error) => {
+            eprintln!("ringway: cannot wait for signals: {error}.");
+            return ExitCode::from(CANNOT_START);
+        }
+    };
+    let server = match serve.start() {
+        Ok(server) => server,
+        Err(sentence) => {
+            eprintln!("ringway: {sentence}");
+            return ExitCode::from(CANNOT_START);
+        }
+    };
+    announce(serve, &server);
+    let drain = Duration::from_millis(serve.drain_ms);
+    stop_on_signal(signals, server.drainer(), drain);
+    match server.wait(drain) {
+        Ok(totals) => {
+            eprintln!("Stopped: {} connections, {} bytes sent.", totals.accepted, totals.bytes_sent);
+            ExitCode::SUCCESS
+        }
+        Err(reason) => {
+            eprintln!("ringway: {reason}");
+            ExitCode::from(FAILED)
+        }
+    }
+}
+
+fn announce(serve: &Serve, server: &Server) {
+    let root = serve.root.canonicalize().unwrap_or_else(|_gone| serve.root.clone());
+    eprintln!("Serving {}", root.display());
+    for address in server.addresses() {
+        eprintln!("     at {}", listen::url(address));
+    }
+    let workers = match server.workers() {
+        1 => "1 worker".to_owned(),
+        count => format!("{count} workers"),
+    };
+    let listing = if serve.listing { "directories are listed" } else { "directories are not listed" };
+    eprintln!("   with {}, {workers}, wait mode {}", server.report(), serve.wait);
+    eprintln!("        {listing}, names that begin with a dot are hidden; Ctrl-C stops");
+    if serve.fast_open_queue > 0
+        && let Some(warning) = version::fast_open_warning()
+    {
+        eprintln!("ringway: {warning}");
+    }
+}
+
+/// The first signal drains, the second ends the process at once.
+fn stop_on_signal(mut signals: Signals, drainer: Drainer, within: Duration) {
+    let wait = move || {
+        let mut is_draining = false;
+        for signal in signals.forever() {
+            if is_draining {
+                let _never_returns = signal_hook::low_level::emulate_default_handler(signal);
+            }
+            is_draining = true;
+            eprintln!("Stopping: finishing what is under way, at most {} s.", within.as_secs());
+            drainer.drain(within);
+        }
+    };
+    let started = std::thread::Builder::new().name("ringway-signals".to_owned()).spawn(wait);
+    if let Err(error) = started {
+        eprintln!("ringway: cannot wait for signals: {error}; a signal ends the process at once.");
+    }
+}
+
+/// Every connection is a descriptor: take as many as this process may have.
+fn raise_descriptor_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let _keeps_what_it_has = setrlimit(Resource::Nofile, raised);
+}

@@ -1,0 +1,221 @@
+//! A directory of files, served.
+
+use crate::engine::ring::socket::{Address, ListenOptions};
+use crate::engine::ring::{DriverChoice, RingOptions};
+use crate::engine::{
+    Balance, Endpoint, EndpointLimits, Protocol, ProtocolFactory, Server, ServerOptions, StartError,
+    WaitMode, WorkerHandle,
+};
+use crate::web::access_log::Format;
+use crate::web::file_cache::CacheLimits;
+use crate::web::limits::WebLimits;
+use crate::web::load::LoadOptions;
+use crate::web::log_sink::AccessLog;
+use crate::web::pipeline::Pipeline;
+use crate::web::protocol::Http;
+use crate::web::root::{Root, RootOptions};
+use crate::web::static_files::StaticFiles;
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// Unsent bytes in a connection below which it takes more: what waits longer falls out of the processor's cache before
+/// it is sent, and a window of this size still fills a gigabit path of 2 ms. The send buffer itself stays the kernel's to
+/// tune, so a long fat pipe is not capped: what is in flight does not count.
+const UNSENT_LOW_WATER_BYTES: u32 = 256 * 1024;
+
+/// A connection is given to a worker with its first bytes, or after this many seconds.
+const DEFER_ACCEPT_SECONDS: u32 = 5;
+
+/// Where the access log goes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum LogTarget {
+    /// Nowhere.
+    Off,
+    /// Standard output.
+    #[default]
+    Stdout,
+    /// Appended to this file.
+    File(PathBuf),
+}
+
+/// What to serve, and how.
+#[derive(Clone, Debug)]
+pub struct Serve {
+    /// The directory.
+    pub root: PathBuf,
+    /// Where to listen.
+    pub listen: Vec<Address>,
+    /// Addresses in `listen` that may be missing on this machine (IPv6 where there is none).
+    pub is_listen_optional: bool,
+    /// Worker threads; 0: one per core.
+    pub workers: usize,
+    /// What carries operations out.
+    pub driver: DriverChoice,
+    /// How workers wait.
+    pub wait: WaitMode,
+    /// How connections find their worker.
+    pub balance: Balance,
+    /// Whether directories without index file are listed.
+    pub listing: bool,
+    /// Index files, the first that exists is served.
+    pub index: Vec<String>,
+    /// Format of the access log.
+    pub log_format: Format,
+    /// Where it goes.
+    pub log: LogTarget,
+    /// Most connections on a worker.
+    pub connections_max: usize,
+    /// Most connections of one address on a worker; 0: no limit.
+    pub connections_per_address_max: u32,
+    /// Pending TCP Fast Open requests; 0: off.
+    pub fast_open_queue: u32,
+    /// Milliseconds to finish what is under way when asked to stop.
+    pub drain_ms: u64,
+    /// Limits of HTTP connections.
+    pub limits: WebLimits,
+}
+
+impl Serve {
+    /// Serves `root` on the default addresses with the defaults of a developer's machine.
+    #[must_use]
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self {
+            root: root.into(),
+            listen: Vec::new(),
+            is_listen_optional: false,
+            workers: 0,
+            driver: DriverChoice::Auto,
+            wait: WaitMode::Event,
+            balance: Balance::ReusePort,
+            listing: true,
+            index: vec!["index.html".to_owned()],
+            log_format: Format::Combined,
+            log: LogTarget::Stdout,
+            connections_max: EndpointLimits::default().connections_max,
+            connections_per_address_max: 0,
+            fast_open_queue: 0,
+            drain_ms: 10_000,
+            limits: WebLimits::default(),
+        }
+    }
+
+    /// Starts serving.
+    ///
+    /// # Errors
+    /// The first thing that cannot be had, as a sentence for people.
+    pub fn start(&self) -> Result<Server, String> {
+        self.check_root()?;
+        let log = self.open_log()?;
+        let mut listen = self.listen.clone();
+        loop {
+            let endpoints: Vec<Endpoint> =
+                listen.iter().map(|address| self.endpoint(address, log.clone())).collect();
+            match Server::start(&endpoints, &self.server_options()) {
+                Ok(server) => return Ok(server),
+                Err(StartError::Bind(address, error)) if self.may_miss(&listen, &error) => {
+                    listen.retain(|other| *other != address);
+                }
+                Err(StartError::Bind(address, error)) => return Err(bind_sentence(&address, &error)),
+                Err(error) => return Err(format!("{error}.")),
+            }
+        }
+    }
+
+    fn may_miss(&self, listen: &[Address], error: &io::Error) -> bool {
+        let is_missing = matches!(error.kind(), io::ErrorKind::AddrNotAvailable | io::ErrorKind::Unsupported);
+        // EAFNOSUPPORT has no kind of its own.
+        self.is_listen_optional && listen.len() > 1 && (is_missing || error.raw_os_error() == Some(97))
+    }
+
+    /// Tries what every worker will do, so that the error comes before anything runs.
+    fn check_root(&self) -> Result<(), String> {
+        let shown = self.root.display();
+        let sentence = |error: &io::Error| match error.kind() {
+            io::ErrorKind::NotFound => format!("cannot serve {shown}: there is no such directory."),
+            io::ErrorKind::NotADirectory => format!("cannot serve {shown}: it is not a directory."),
+            io::ErrorKind::PermissionDenied => {
+                format!("cannot serve {shown}: this user may not read it.")
+            }
+            _ => format!("cannot serve {shown}: {error}."),
+        };
+        let root = Root::open(&self.root, RootOptions::default(), 0).map_err(|error| sentence(&error))?;
+        root.dir().check_readable().map_err(|error| sentence(&error))
+    }
+
+    fn open_log(&self) -> Result<Option<Arc<OwnedFd>>, String> {
+        let opened = match &self.log {
+            LogTarget::Off => return Ok(None),
+            LogTarget::Stdout => rustix::io::dup(rustix::stdio::stdout()).map_err(io::Error::from),
+            LogTarget::File(path) => File::options().append(true).create(true).open(path).map(OwnedFd::from),
+        };
+        opened.map(|fd| Some(Arc::new(fd))).map_err(|error| match &self.log {
+            LogTarget::File(path) => format!("cannot write the log {}: {error}.", path.display()),
+            _ => format!("cannot write the log to standard output: {error}."),
+        })
+    }
+
+    fn server_options(&self) -> ServerOptions {
+        let ring = RingOptions { driver: self.driver, ..RingOptions::default() };
+        ServerOptions { workers: self.workers, wait: self.wait, ring, ..ServerOptions::default() }
+    }
+
+    fn endpoint(&self, address: &Address, log: Option<Arc<OwnedFd>>) -> Endpoint {
+        let listen = ListenOptions {
+            defer_accept_seconds: DEFER_ACCEPT_SECONDS,
+            unsent_low_water_bytes: UNSENT_LOW_WATER_BYTES,
+            fast_open_queue: self.fast_open_queue,
+            ..ListenOptions::default()
+        };
+        let limits = EndpointLimits {
+            connections_max: self.connections_max,
+            connections_per_address_max: self.connections_per_address_max,
+        };
+        let protocol = self.protocol(log);
+        Endpoint { address: address.clone(), balance: self.balance, listen, limits, protocol }
+    }
+
+    fn protocol(&self, log: Option<Arc<OwnedFd>>) -> ProtocolFactory {
+        let options = Arc::new(LoadOptions {
+            index: self.index.clone(),
+            listing: self.listing,
+            ..LoadOptions::default()
+        });
+        let (root, limits, format) = (self.root.clone(), self.limits, self.log_format);
+        Arc::new(move |worker: &WorkerHandle| {
+            let files = StaticFiles::open(
+                &root,
+                RootOptions::default(),
+                Arc::clone(&options),
+                CacheLimits::default(),
+            )?;
+            files.watch(worker);
+            let mut pipeline = Pipeline::default();
+            pipeline.handlers.push(Box::new(files));
+            if let Some(log) = &log {
+                let target = log.try_clone()?;
+                pipeline.served.push(Box::new(AccessLog::new(format, target, worker)));
+            }
+            let http: Rc<dyn Protocol> = Rc::new(Http::new(pipeline, limits, worker.pool().clone()));
+            Ok(http)
+        })
+    }
+}
+
+fn bind_sentence(address: &Address, error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            format!("cannot listen on {address}: another program does; choose a port with --listen.")
+        }
+        io::ErrorKind::PermissionDenied => {
+            format!("cannot listen on {address}: this user may not; ports below 1024 need a privilege.")
+        }
+        io::ErrorKind::AddrNotAvailable => {
+            format!("cannot listen on {address}: this machine does not have that address.")
+        }
+        _ => format!("cannot listen on {address}: {error}."),
+    }
+}

@@ -1,0 +1,50 @@
+//! What this program is, and what this machine offers it.
+
+use ringway::engine::ring;
+use std::fmt::Write;
+
+/// The version; with what the kernel offers and what would be chosen when `verbose`.
+pub(crate) fn text(verbose: bool) -> String {
+    let mut text = format!("ringway {}\n", env!("CARGO_PKG_VERSION"));
+    if verbose {
+        add_machine(&mut text);
+    }
+    text
+}
+
+fn add_machine(text: &mut String) {
+    let uname = rustix::system::uname();
+    let kernel = uname.release().to_string_lossy();
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let driver = match ring::probe() {
+        Ok(features) => format!("uring ({features})"),
+        Err(error) => format!("epoll (io_uring is not used: {error})"),
+    };
+    // Writing to a string cannot fail.
+    let _infallible = writeln!(
+        text,
+        "kernel         Linux {kernel}\n\
+         cores          {cores}\n\
+         driver         {driver}\n\
+         tcp fast open  {}\n\
+         doors          static files over HTTP/1.1",
+        fast_open()
+    );
+}
+
+/// What `net.ipv4.tcp_fastopen` allows: bit 0 is for clients, bit 1 for servers.
+fn fast_open() -> String {
+    let setting = std::fs::read_to_string("/proc/sys/net/ipv4/tcp_fastopen").unwrap_or_default();
+    let bits: u32 = setting.trim().parse().unwrap_or(0);
+    let may = |bit: u32| if bits & bit != 0 { "allowed" } else { "switched off" };
+    format!("clients {}, servers {} (net.ipv4.tcp_fastopen = {})", may(1), may(2), setting.trim())
+}
+
+/// A warning when Fast Open was asked for and the kernel's setting for servers is off.
+pub(crate) fn fast_open_warning() -> Option<String> {
+    let setting = std::fs::read_to_string("/proc/sys/net/ipv4/tcp_fastopen").unwrap_or_default();
+    let bits: u32 = setting.trim().parse().unwrap_or(0);
+    (bits & 2 == 0).then(|| {
+        "TCP Fast Open is set up, but the kernel does not use it for servers: net.ipv4.tcp_fastopen lacks 2.".to_owned()
+    })
+}

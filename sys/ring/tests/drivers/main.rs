@@ -1,0 +1,19 @@
+//! Every operation and every race on io_uring, epoll and the simulated network.
+#![allow(
+    unsafe_code,
+    reason = "urgent bytes, page-cache advice and socket buffers have no safe interface here"
+)]
+
+#[path = "../bench/mod.rs"]
+mod bench;
+
+mod accept;
+mod cancel;
+mod connect;
+mod files;
+mod limits;
+mod modes;
+mod receive;
+mod send;
+mod transmit;
+mod wake;
