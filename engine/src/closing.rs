@@ -55,6 +55,12 @@ impl Core {
         self.rearm(id);
     }
 
+    /// Whether a connection is broken and its protocol knows.
+    pub(crate) fn is_lost(&mut self, id: ConnId) -> bool {
+        let record = self.conns.get(id);
+        record.is_some_and(|record| record.flags.has(Flags::BROKEN) && record.events.is_empty())
+    }
+
     /// Resets the connection: the peer sees that what it got is not whole.
     pub(crate) fn abort(&mut self, id: ConnId) {
         if let Some(record) = self.conns.get(id) {

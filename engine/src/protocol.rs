@@ -22,7 +22,7 @@ pub trait Protocol: 'static {
 
 /// What shall happen after a turn.
 pub enum Turn {
-    /// Wait for the next event.
+    /// Wait for the next event. A broken connection (see [`Conn::is_broken`]) is closed instead, once that was told.
     Idle,
     /// Close once everything is sent. For when the peer has nothing more to say.
     Close,

@@ -299,6 +299,8 @@ impl Worker {
 
     fn carry_out(local: &Rc<Local>, core: &mut Core, id: ConnId, turn: Turn) {
         match turn {
+            // A protocol that has been told that nothing can be delivered any more has nothing left to wait for.
+            Turn::Idle if core.is_lost(id) => core.close_now(id),
             Turn::Idle => core.settle(id),
             Turn::Close => core.close(id),
             Turn::Linger => core.linger(id),

@@ -1,0 +1,8 @@
+//! Tests of the engine on real sockets, each on both drivers.
+
+#[path = "../stand/mod.rs"]
+mod stand;
+
+mod closing;
+mod echo;
+mod records;

@@ -1,0 +1,150 @@
+//! A record layer without a purpose of its own: frames of at most 1,000 bytes, scrambled, with a last word. It stands for
+//! TLS: its boundaries match nobody's, and it has handshakes' needs (answers of its own, words after the end).
+
+use ringway_engine::ring::{Pool, Slice};
+use ringway_engine::{Filter, Inbox};
+use std::io;
+
+/// Most plain bytes of a record.
+pub(crate) const RECORD_MAX: usize = 1_000;
+
+/// A record of this length is the last word.
+const LAST_WORD: usize = 0;
+
+/// A record of this length asks for an answer of the filter's own.
+pub(crate) const KNOCK: u16 = 0xfffe;
+
+/// A record of this length makes the filter panic.
+pub(crate) const BOMB: u16 = 0xffff;
+
+/// The answer to a knock.
+pub(crate) const ANSWER: &[u8] = &[0xff, 0xfe];
+
+/// One direction's scrambler: every byte has its own key, so one that is lost or doubled spoils all that follow.
+#[derive(Default)]
+pub(crate) struct Keys {
+    counter: u64,
+}
+
+impl Keys {
+    pub(crate) fn apply(&mut self, bytes: &mut [u8]) {
+        for byte in bytes {
+            *byte ^= self.counter.wrapping_mul(0x2545_f491_4f6c_dd1d).to_be_bytes()[1];
+            self.counter += 1;
+        }
+    }
+}
+
+/// The filter.
+#[derive(Default)]
+pub(crate) struct Scramble {
+    receiving: Keys,
+    sending: Keys,
+    /// The length of the record whose head has arrived.
+    awaited: Option<usize>,
+}
+
+pub(crate) fn boxed() -> Box<dyn Filter> {
+    Box::new(Scramble::default())
+}
+
+impl Filter for Scramble {
+    fn receive(
+        &mut self,
+        wire: &mut Inbox,
+        plain: &mut Inbox,
+        reply: &mut dyn FnMut(Slice),
+        pool: &Pool,
+    ) -> io::Result<()> {
+        loop {
+            if self.awaited.is_none() {
+                let mut head = [0; 2];
+                if wire.len() < head.len() {
+                    return Ok(());
+                }
+                wire.copy_to(&mut head);
+                match u16::from_be_bytes(head) {
+                    KNOCK => reply(pool.copy_of(ANSWER).ok_or(io::ErrorKind::OutOfMemory)?),
+                    BOMB => panic!("on purpose: a filter"),
+                    length if usize::from(length) > RECORD_MAX => {
+                        return Err(io::ErrorKind::InvalidData.into());
+                    }
+                    length if usize::from(length) == LAST_WORD => {}
+                    length => self.awaited = Some(usize::from(length)),
+                }
+                continue;
+            }
+            let Some(length) = self.awaited.filter(|&length| wire.len() >= length) else { return Ok(()) };
+            let mut buffer = pool.get(length).ok_or(io::ErrorKind::OutOfMemory)?;
+            wire.copy_to(&mut buffer[..length]);
+            self.receiving.apply(&mut buffer[..length]);
+            plain.push(buffer.freeze(length));
+            self.awaited = None;
+        }
+    }
+
+    fn send(&mut self, plain: &[u8], wire: &mut dyn FnMut(Slice), pool: &Pool) -> io::Result<()> {
+        for part in plain.chunks(RECORD_MAX) {
+            let record = sealed(&mut self.sending, part);
+            wire(pool.copy_of(&record).ok_or(io::ErrorKind::OutOfMemory)?);
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, wire: &mut dyn FnMut(Slice), pool: &Pool) -> io::Result<()> {
+        wire(pool.copy_of(&[0, 0]).ok_or(io::ErrorKind::OutOfMemory)?);
+        Ok(())
+    }
+}
+
+fn sealed(keys: &mut Keys, part: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(part.len()).expect("a record is short");
+    let mut record = length.to_be_bytes().to_vec();
+    record.extend_from_slice(part);
+    keys.apply(&mut record[2..]);
+    record
+}
+
+/// The client's side of the record layer.
+#[derive(Default)]
+pub(crate) struct Peer {
+    sending: Keys,
+    receiving: Keys,
+    wire: Vec<u8>,
+    pub(crate) plain: Vec<u8>,
+    /// The last word has come.
+    pub(crate) is_finished: bool,
+}
+
+impl Peer {
+    /// Records of `bytes`, the lengths of which are taken from `lengths` over and over.
+    pub(crate) fn seal(&mut self, mut bytes: &[u8], lengths: &[usize]) -> Vec<u8> {
+        let mut wire = Vec::new();
+        for length in lengths.iter().cycle() {
+            if bytes.is_empty() {
+                break;
+            }
+            let (part, rest) = bytes.split_at((*length).clamp(1, RECORD_MAX.min(bytes.len())));
+            wire.extend(sealed(&mut self.sending, part));
+            bytes = rest;
+        }
+        wire
+    }
+
+    /// Takes in what came. Nothing may follow the last word.
+    pub(crate) fn open(&mut self, bytes: &[u8]) {
+        self.wire.extend_from_slice(bytes);
+        while self.wire.len() >= 2 {
+            assert!(!self.is_finished, "bytes after the last word");
+            let length = usize::from(u16::from_be_bytes([self.wire[0], self.wire[1]]));
+            assert!(length <= RECORD_MAX, "a record of {length} bytes");
+            if self.wire.len() < 2 + length {
+                return;
+            }
+            let mut part: Vec<u8> = self.wire.drain(..2 + length).skip(2).collect();
+            self.receiving.apply(&mut part);
+            self.is_finished = length == LAST_WORD;
+            self.plain.append(&mut part);
+        }
+    }
+}
