@@ -27,6 +27,9 @@ const LISTING_ENTRIES_MAX: usize = 10_000;
 /// Longest path that is looked up, in bytes; a request line may be longer, a file's name hardly.
 const PATH_BYTES_MAX: usize = 4096;
 
+/// Longest path that is normalised without an allocation, in bytes.
+const SHORT_PATH_BYTES: usize = 256;
+
 /// How long following changes rests at the ring's limit of operations, in milliseconds.
 const RETRY_MS: u64 = 1_000;
 
@@ -98,11 +101,18 @@ impl Handler for StaticFiles {
         if let Some(plan) = answer::refuse_method(exchange.request, exchange.common, exchange.memory) {
             return Ok(answered(plan?, Source::None));
         }
-        let mut memory = [0; PATH_BYTES_MAX];
-        let Some(memory) = memory.get_mut(..exchange.request.path().len()) else {
-            return error(exchange, Status::URI_TOO_LONG);
+        let raw = exchange.request.path();
+        // Ordinary paths need no allocation and little memory to be cleared.
+        let (mut little, mut much) = ([0; SHORT_PATH_BYTES], Vec::new());
+        let memory = match raw.len() {
+            0..=SHORT_PATH_BYTES => &mut little[..],
+            0..=PATH_BYTES_MAX => {
+                much.resize(raw.len(), 0);
+                &mut much[..]
+            }
+            _ => return error(exchange, Status::URI_TOO_LONG),
         };
-        let path = match target::normalise(exchange.request.path(), memory) {
+        let path = match target::normalise(raw, memory) {
             Ok(path) if target::has_dot_name(path) => return error(exchange, Status::NOT_FOUND),
             Ok(path) => path,
             Err(refusal) => return error(exchange, refusal.status()),

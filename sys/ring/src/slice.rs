@@ -19,7 +19,7 @@ pub const SLICE_BYTES_MAX: usize = CLASS_BYTES[CLASS_BYTES.len() - 1];
 const BLOCK_BYTES: usize = 128 * 1024;
 
 /// Empty blocks of a class kept for the next burst; further ones are given back to the system.
-const RESERVE_BLOCKS: usize = 1;
+const RESERVE_BLOCKS: usize = 4;
 
 /// A worker's I/O memory: size classes over lazily mapped blocks under one byte limit.
 ///
