@@ -23,6 +23,10 @@ pub(crate) struct Bench {
     net: Option<SimNet>,
     next_port: u16,
     kept: VecDeque<Completion>,
+    /// Every operation that was submitted through the bench.
+    submitted: Vec<OpId>,
+    /// Dropped after the ring.
+    held: Vec<Box<dyn Peer>>,
 }
 
 /// The test's end of a connection; nothing blocks.
@@ -58,7 +62,18 @@ pub(crate) fn on_simulated(options: &RingOptions, faults: Faults, test: impl Fn(
     let seed = Seed::take();
     let net = SimNet::new(seed.value(), faults);
     let ring = net.ring(options).expect("a simulated ring");
-    run(Bench { ring, seed, net: Some(net), next_port: 1, kept: VecDeque::new() }, test);
+    run(
+        Bench {
+            ring,
+            seed,
+            net: Some(net),
+            next_port: 1,
+            kept: VecDeque::new(),
+            submitted: Vec::new(),
+            held: Vec::new(),
+        },
+        test,
+    );
 }
 
 /// Runs a test on io_uring and epoll only.
@@ -72,7 +87,18 @@ pub(crate) fn on_kernel_with(options: &RingOptions, test: impl Fn(&mut Bench)) {
         match Ring::new(&RingOptions { driver, ..*options }) {
             Ok(ring) => {
                 let seed = Seed::take();
-                run(Bench { ring, seed, net: None, next_port: 1, kept: VecDeque::new() }, &test);
+                run(
+                    Bench {
+                        ring,
+                        seed,
+                        net: None,
+                        next_port: 1,
+                        kept: VecDeque::new(),
+                        submitted: Vec::new(),
+                        held: Vec::new(),
+                    },
+                    &test,
+                );
             }
             Err(error) => eprintln!("SKIPPED on {driver:?}: {error}"),
         }
@@ -110,7 +136,20 @@ impl Bench {
     }
 
     pub(crate) fn submit(&mut self, op: Op, token: u64) -> OpId {
-        self.ring.submit(op, token).expect("below the limit of operations")
+        let id = self.ring.submit(op, token).expect("below the limit of operations");
+        self.submitted.push(id);
+        id
+    }
+
+    /// Orphans every operation that is still in flight.
+    pub(crate) fn orphan_all(&mut self) {
+        // The names of those that ended reach nothing.
+        self.submitted.drain(..).for_each(|id| self.ring.orphan(id));
+    }
+
+    /// Keeps peers open until the ring is gone.
+    pub(crate) fn hold_until_dropped(&mut self, peers: Vec<Box<dyn Peer>>) {
+        self.held.extend(peers);
     }
 
     /// Polls once, sleeping a little when nothing is there.
@@ -136,11 +175,6 @@ impl Bench {
             }
             self.poll();
         }
-    }
-
-    /// The next completion, of any operation.
-    pub(crate) fn next(&mut self) -> Completion {
-        self.wait_for("a completion", |_| true)
     }
 
     /// The next completion with this token; others are kept for later.
@@ -172,7 +206,7 @@ impl Bench {
     }
 
     /// A connection: our end and the test's.
-    pub(crate) fn pair(&mut self) -> (Handle, Box<dyn Peer>) {
+    pub(crate) fn pair(&self) -> (Handle, Box<dyn Peer>) {
         match &self.net {
             Some(net) => {
                 let (socket, peer) = net.pair();

@@ -4,6 +4,7 @@
     reason = "urgent bytes, page-cache advice and socket buffers have no safe interface here"
 )]
 
+#[allow(dead_code, reason = "the bench is shared with the leak tests")]
 #[path = "../bench/mod.rs"]
 mod bench;
 

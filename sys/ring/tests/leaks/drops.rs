@@ -1,0 +1,149 @@
+//! The dropped-read test: 8-byte writes, and waits that are dropped while pending and taken up again. Nothing may be
+//! lost and nothing may be left: not a byte, a slice, an operation, a descriptor.
+
+use crate::Descriptors;
+use crate::bench::{Bench, Peer, bytes_of, count, errno, on_each};
+use ringway_ring::{Handle, Op, OpId, Payload};
+
+const READ: u64 = 1;
+
+/// What each write carries: its number.
+const RECORD_BYTES: usize = 8;
+
+/// Numbers that arrived in order.
+#[derive(Default)]
+struct Check {
+    rest: Vec<u8>,
+    next: u64,
+}
+
+impl Check {
+    fn take(&mut self, bytes: &[u8]) {
+        self.rest.extend_from_slice(bytes);
+        let whole = self.rest.len() / RECORD_BYTES * RECORD_BYTES;
+        for record in self.rest.drain(..whole).as_slice().chunks(RECORD_BYTES) {
+            let number = u64::from_le_bytes(record.try_into().expect("eight bytes"));
+            assert_eq!(number, self.next, "bytes were lost or came twice");
+            self.next += 1;
+        }
+    }
+}
+
+struct Writer {
+    peer: Box<dyn Peer>,
+    written: u64,
+}
+
+impl Writer {
+    /// Writes the next number; a full window refuses it whole because records divide it.
+    fn write(&mut self) {
+        if let Ok(bytes) = self.peer.write(&self.written.to_le_bytes()) {
+            assert_eq!(bytes, RECORD_BYTES);
+            self.written += 1;
+        }
+    }
+}
+
+/// A wait for one record that can be dropped: what it had goes into the next one.
+fn wait(bench: &mut Bench, socket: &Handle, had: &[u8]) -> OpId {
+    let mut buffer = bench.ring.pool().get(RECORD_BYTES).expect("memory");
+    buffer[..had.len()].copy_from_slice(had);
+    let filled = u32::try_from(had.len()).expect("eight at most");
+    let want = u32::try_from(RECORD_BYTES).expect("eight");
+    bench.submit(Op::Exact { socket: socket.clone(), buffer, filled, want }, READ)
+}
+
+/// What the wait has when it is over.
+fn had(bench: &mut Bench) -> Vec<u8> {
+    let completion = bench.next_of(READ);
+    assert!([None, Some(libc::ECANCELED)].contains(&errno(&completion)), "{completion:?}");
+    let Payload::Finished(Op::Exact { buffer, filled, .. }) = completion.payload else { panic!("a read") };
+    buffer[..filled as usize].to_vec()
+}
+
+#[test]
+fn exact_reads_dropped_while_pending_lose_nothing() {
+    let descriptors = Descriptors::count();
+    on_each(|bench| {
+        let (socket, peer) = bench.pair();
+        let (mut writer, mut check) = (Writer { peer, written: 0 }, Check::default());
+        let mut rng = bench.seed.rng();
+        let (mut drops, mut had_bytes) = (0, Vec::new());
+        let wanted = if bench.is_simulated() { count(10_000, 100_000) } else { count(30_000, 100_000) };
+        let out = bench.ring.pool().slices_out();
+        while drops < wanted {
+            let id = wait(bench, &socket, &had_bytes);
+            // The write comes before the wait is seen, between, after the drop, or not at all.
+            let moment = rng.below(4);
+            if moment == 0 {
+                writer.write();
+            }
+            if rng.chance(500) {
+                bench.glance();
+            }
+            if moment == 1 {
+                writer.write();
+            }
+            bench.ring.cancel(id);
+            drops += 1;
+            if moment == 2 {
+                writer.write();
+            }
+            had_bytes = had(bench);
+            if had_bytes.len() == RECORD_BYTES {
+                check.take(&std::mem::take(&mut had_bytes));
+            }
+            assert_eq!(bench.ring.in_flight(), 0);
+        }
+        check.take(&had_bytes);
+        let left = usize::try_from(writer.written).expect("small") * RECORD_BYTES
+            - usize::try_from(check.next).expect("small") * RECORD_BYTES
+            - check.rest.len();
+        check.take(&bench.stream_exactly(&socket, 2, left));
+        assert_eq!((check.next, check.rest.len()), (writer.written, 0), "on {}", bench.name());
+        assert!(check.next > 0 && bench.ring.pool().slices_out() <= out + 1);
+    });
+    descriptors.assert_all_closed();
+}
+
+#[test]
+fn streams_dropped_while_pending_lose_nothing() {
+    let descriptors = Descriptors::count();
+    on_each(|bench| {
+        let (socket, peer) = bench.pair();
+        let (mut writer, mut check) = (Writer { peer, written: 0 }, Check::default());
+        let mut rng = bench.seed.rng();
+        let wanted = if bench.is_simulated() { count(10_000, 100_000) } else { count(30_000, 100_000) };
+        for _ in 0..wanted {
+            let id = bench.submit(Op::Stream { socket: socket.clone() }, READ);
+            let moment = rng.below(4);
+            if moment == 0 {
+                writer.write();
+            }
+            if rng.chance(500) {
+                bench.glance();
+            }
+            if moment == 1 {
+                writer.write();
+            }
+            bench.ring.cancel(id);
+            if moment == 2 {
+                writer.write();
+            }
+            loop {
+                let completion = bench.next_of(READ);
+                let is_last = !completion.more;
+                check.take(&bytes_of(completion));
+                if is_last {
+                    break;
+                }
+            }
+            assert_eq!(bench.ring.in_flight(), 0);
+        }
+        let arrived = usize::try_from(check.next).expect("small") * RECORD_BYTES + check.rest.len();
+        let left = usize::try_from(writer.written).expect("small") * RECORD_BYTES - arrived;
+        check.take(&bench.stream_exactly(&socket, 2, left));
+        assert_eq!((check.next, check.rest.len()), (writer.written, 0), "on {}", bench.name());
+    });
+    descriptors.assert_all_closed();
+}

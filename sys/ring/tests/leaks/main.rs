@@ -1,0 +1,162 @@
+//! What is left behind: nothing. Descriptors are counted, so these tests have a process of their own and take turns.
+
+#[allow(dead_code, reason = "the bench is shared with the larger suite")]
+#[path = "../bench/mod.rs"]
+mod bench;
+
+mod drops;
+
+use bench::{Bench, Peer, count, on_each, pattern};
+use ringway_ring::socket::{self, Address, ListenOptions, RawAddress};
+use ringway_ring::{
+    Chain, Connect, Gather, Handle, Interest, Op, OpenFile, ReadFile, StatFile, Transmit, WriteFile, ZeroCopy,
+};
+use ringway_testkit::Scratch;
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+static TURN: Mutex<()> = Mutex::new(());
+
+/// Keeps other tests of this process away and counts descriptors.
+struct Descriptors {
+    before: usize,
+    _turn: MutexGuard<'static, ()>,
+}
+
+impl Descriptors {
+    fn count() -> Self {
+        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        Self { before: open_descriptors(), _turn: turn }
+    }
+
+    /// As many are open as at the beginning. The kernel closes a ring's own references a moment after the ring, but
+    /// those have no number any more.
+    fn assert_all_closed(&self) {
+        assert_eq!(open_descriptors(), self.before, "descriptors are left open");
+    }
+}
+
+fn open_descriptors() -> usize {
+    std::fs::read_dir("/proc/self/fd").expect("/proc").count()
+}
+
+/// Every kind of operation, in every state a few polls bring about.
+fn submit_everything(bench: &mut Bench, scratch: &Scratch) -> Vec<Box<dyn Peer>> {
+    let mut peers = Vec::new();
+    let socket = |bench: &mut Bench, peers: &mut Vec<Box<dyn Peer>>| {
+        let (socket, mut peer) = bench.pair();
+        let _room = peer.write(b"some bytes");
+        peers.push(peer);
+        socket
+    };
+    let (listener, dialer) = bench.listen();
+    peers.extend((0..5).map(|_| dialer.dial()));
+    let file = Handle::new(OwnedFd::from(File::open(scratch.path().join("file")).expect("there")));
+    let log = Handle::new(OwnedFd::from(File::create(scratch.path().join("log")).expect("ours")));
+    let directory = Handle::new(OwnedFd::from(File::open(scratch.path()).expect("there")));
+    let pool = bench.ring.pool().clone();
+    let big = pool.copy_of(&[7; 60_000]).expect("memory");
+    let mut ops = vec![
+        Op::Accept { listener },
+        Op::Stream { socket: socket(bench, &mut peers) },
+        Op::Ready { socket: socket(bench, &mut peers), interest: Interest::Writable },
+        Op::Open(OpenFile::beneath(directory, b"file").expect("no NUL")),
+        Op::Stat(StatFile::new(file.clone())),
+        Op::Read(ReadFile::new(file.clone(), pool.get(65_536).expect("memory"), 0, 65_536)),
+        Op::Write(WriteFile::new(log, vec![1; 1000], 0)),
+        Op::Transmit(Transmit::new(socket(bench, &mut peers), None, file, 0, 5_000_000)),
+    ];
+    let buffer = pool.get(4000).expect("memory");
+    ops.push(Op::Exact { socket: socket(bench, &mut peers), buffer, filled: 0, want: 4000 });
+    for _ in 0..3 {
+        let full = socket(bench, &mut peers);
+        while bench.ring.try_send(&full, &big).is_ok() {}
+        ops.push(match ops.len() % 3 {
+            0 => Op::Send { socket: full, bytes: big.clone(), sent: 0 },
+            1 => Op::Gather(Gather::new(full, Chain::from(big.clone()))),
+            _ => Op::SendZeroCopy(ZeroCopy::new(full, big.clone())),
+        });
+    }
+    if !bench.is_simulated() {
+        ops.push(hanging_connect());
+    }
+    for op in ops {
+        bench.submit(op, 1);
+    }
+    peers
+}
+
+fn hanging_connect() -> Op {
+    let options = ListenOptions { backlog: 0, ..ListenOptions::default() };
+    let any = Address::Tcp("127.0.0.1:0".parse().expect("an address"));
+    let listener = Handle::new(socket::listen(&any, &options).expect("loopback"));
+    let address = socket::local_address(listener.kernel().expect("real")).expect("bound");
+    let raw = RawAddress::new(&Address::Tcp(address)).expect("an address");
+    Op::Connect(Connect::new(Handle::new(socket::stream_socket(&raw).expect("a socket")), raw))
+}
+
+#[test]
+fn a_ring_dropped_with_everything_in_flight_leaves_nothing() {
+    let descriptors = Descriptors::count();
+    for polls in 0..4 {
+        // The bench drops the ring and looks at its memory.
+        on_each(|bench| {
+            let scratch = Scratch::new("leaks");
+            scratch.file("file", &pattern(1, 0, 5_000_000));
+            let peers = submit_everything(bench, &scratch);
+            for _ in 0..polls {
+                bench.glance();
+            }
+            assert!(bench.ring.in_flight() > 0);
+            // The peers live until the operations are gone: nothing ends by itself.
+            bench.hold_until_dropped(peers);
+        });
+    }
+    descriptors.assert_all_closed();
+}
+
+#[test]
+fn everything_orphaned_leaves_nothing_in_a_ring_that_lives_on() {
+    let descriptors = Descriptors::count();
+    on_each(|bench| {
+        let scratch = Scratch::new("leaks");
+        scratch.file("file", &pattern(1, 0, 5_000_000));
+        for round in 0..count(6, 100) {
+            let mut peers = submit_everything(bench, &scratch);
+            let mut ended = Vec::new();
+            for _ in 0..round % 4 {
+                bench.glance();
+                ended.extend(std::iter::from_fn(|| bench.try_next()));
+            }
+            bench.orphan_all();
+            bench.drive("all orphans", |bench| {
+                // The kernel keeps a zero-copy buffer until the peer has taken what was sent of it.
+                for peer in &mut peers {
+                    while peer.read(&mut [0; 65_536]).is_ok_and(|bytes| bytes > 0) {}
+                }
+                assert!(bench.try_next().is_none(), "an orphan was heard on {}", bench.name());
+                bench.ring.in_flight() == 0
+            });
+            drop(ended);
+            assert_eq!(bench.ring.orphans(), 0);
+        }
+        if bench.is_simulated() {
+            assert_eq!(bench.net().open_sockets(), 0);
+        }
+    });
+    descriptors.assert_all_closed();
+}
+
+#[test]
+fn rings_come_and_go() {
+    let descriptors = Descriptors::count();
+    for _ in 0..count(30, 1000) {
+        on_each(|bench| {
+            let (socket, mut peer) = bench.pair();
+            bench.write_all(&mut *peer, b"hello");
+            assert_eq!(bench.stream_exactly(&socket, 1, 5), b"hello");
+        });
+    }
+    descriptors.assert_all_closed();
+}
