@@ -90,6 +90,12 @@ impl Core {
         u64::try_from(self.epoch.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
+    /// Writes the levels into the counters; before the worker sleeps, so that they are not of long ago.
+    pub(crate) fn publish(&self) {
+        self.counters.operations.set(self.ring.in_flight() as u64);
+        self.counters.memory_bytes.set(self.ring.pool().mapped_bytes() as u64);
+    }
+
     pub(crate) fn pool(&self) -> Pool {
         self.ring.pool().clone()
     }

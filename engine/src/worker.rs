@@ -125,6 +125,7 @@ impl Worker {
         while !(self.is_done() && self.parts.mailbox.close_if_served()) {
             self.turn()?;
         }
+        self.local.core.borrow().publish();
         Ok(())
     }
 
@@ -134,6 +135,7 @@ impl Worker {
             let core = &mut *self.local.core.borrow_mut();
             self.parts.acceptor.arm(core);
             core.feed_starved();
+            core.publish();
         }
         let wait = self.parts.wait.choose(self.parts.idle_polls, self.until_next_ms());
         let had_news = {
@@ -391,12 +393,10 @@ impl Worker {
         self.tell_ended();
         self.local.wake_all();
         self.local.release_abandoned();
-        let core = &mut *self.local.core.borrow_mut();
+        let core = self.local.core.borrow();
         let counters = &self.parts.counters;
         let turn_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
         counters.longest_turn_us.raise(turn_us);
-        counters.operations.set(core.ring.in_flight() as u64);
-        counters.memory_bytes.set(core.ring.pool().mapped_bytes() as u64);
         let has_come = counters.accepted.get() > 0;
         if has_come && core.now_ms >= self.parts.backlog_check_at_ms {
             self.parts.backlog_check_at_ms = core.now_ms + BACKLOG_CHECK_MS;

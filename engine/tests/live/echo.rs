@@ -227,7 +227,7 @@ fn a_pause_lasts_until_it_is_ended() {
 fn a_reader_that_does_not_read_costs_a_bounded_amount() {
     let slow = |stand: Stand| {
         let idle = stand.totals().memory_bytes;
-        let message = pattern(0, 24_000_000);
+        let message = pattern(0, 8_000_000);
         let mut stream = stand.connect();
         let mut writer = stream.try_clone().expect("a descriptor");
         std::thread::scope(|scope| {
@@ -241,7 +241,7 @@ fn a_reader_that_does_not_read_costs_a_bounded_amount() {
                 seen.store(later, Ordering::Relaxed);
                 if now == later && later > 0 { Ok(()) } else { Err(later) }
             });
-            assert!(!writing.is_finished(), "24 MB do not fit between the two");
+            assert!(!writing.is_finished(), "8 MB do not fit between the two");
             let memory = stand.totals().memory_bytes - idle;
             // Queue and inbox hold 2 KiB slices: far below what was sent. One megabyte is the whole budget.
             assert!(memory <= 1024 * 1024, "{memory} bytes");
@@ -254,7 +254,7 @@ fn a_reader_that_does_not_read_costs_a_bounded_amount() {
         stand.stop();
     };
     on_each_driver(|driver| {
-        slow(Stand::start(driver, |_| TurnEcho::default()));
-        slow(Stand::start(driver, |_| TaskEcho::default()));
+        slow(Setup::new(driver, |_| TurnEcho::default()).with_small_sockets().start());
+        slow(Setup::new(driver, |_| TaskEcho::default()).with_small_sockets().start());
     });
 }

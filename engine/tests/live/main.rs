@@ -4,5 +4,6 @@
 mod stand;
 
 mod closing;
+mod dropped_reads;
 mod echo;
 mod records;

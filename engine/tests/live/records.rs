@@ -2,7 +2,7 @@
 
 use crate::stand::echo::{TaskEcho, TurnEcho};
 use crate::stand::scramble::{self, ANSWER, BOMB, KNOCK, Peer, RECORD_MAX};
-use crate::stand::{Stand, assert_same, eventually, on_each_driver, pattern};
+use crate::stand::{Setup, Stand, assert_same, eventually, on_each_driver, pattern};
 use ringway_engine::ring::Handle;
 use ringway_engine::{Conn, Events, Protocol, Turn};
 use ringway_testkit::{Scratch, Seed};
@@ -38,10 +38,10 @@ fn read_plain(stream: &mut TcpStream, peer: &mut Peer, bytes: usize) {
 fn both_echoes(test: impl Fn(&Stand)) {
     on_each_driver(|driver| {
         let filter = Some(scramble::boxed as fn() -> _);
-        for stand in [
-            Stand::start(driver, move |_| TurnEcho { filter }),
-            Stand::start(driver, move |_| TaskEcho { filter }),
-        ] {
+        let by_turns = Setup::new(driver, move |_| TurnEcho { filter });
+        let as_tasks = Setup::new(driver, move |_| TaskEcho { filter });
+        for setup in [by_turns, as_tasks] {
+            let stand = setup.with_small_sockets().start();
             test(&stand);
             stand.until_resting();
             stand.stop();
@@ -207,7 +207,7 @@ fn a_slow_reader_behind_a_filter_costs_a_bounded_amount() {
         let idle = stand.totals().memory_bytes;
         let mut stream = stand.connect();
         let mut peer = Peer::default();
-        let message = pattern(0, 20_000_000);
+        let message = pattern(0, 7_000_000);
         let wire = peer.seal(&message, &[RECORD_MAX]);
         let mut writer = stream.try_clone().expect("a descriptor");
         std::thread::scope(|scope| {
@@ -221,7 +221,7 @@ fn a_slow_reader_behind_a_filter_costs_a_bounded_amount() {
                 let later = stand.totals().bytes_received;
                 if now == later && later > 0 { Ok(()) } else { Err(later) }
             });
-            assert!(!writing.is_finished(), "20 MB do not fit between the two");
+            assert!(!writing.is_finished(), "7 MB do not fit between the two");
             let memory = stand.totals().memory_bytes - idle;
             assert!(memory <= 1024 * 1024, "{memory} bytes");
             read_to_last_word(&mut stream, &mut peer);

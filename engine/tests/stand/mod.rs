@@ -71,6 +71,13 @@ impl Setup {
         Self { options, endpoint }
     }
 
+    /// Socket buffers of 64 KiB on the server's side: less fits between client and protocol.
+    pub(crate) fn with_small_sockets(mut self) -> Self {
+        self.endpoint.listen.receive_buffer_bytes = 64 * 1024;
+        self.endpoint.listen.send_buffer_bytes = 64 * 1024;
+        self
+    }
+
     pub(crate) fn start(self) -> Stand {
         let server =
             Server::start(std::slice::from_ref(&self.endpoint), &self.options).expect("the server starts");
