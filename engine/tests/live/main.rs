@@ -6,4 +6,5 @@ mod stand;
 mod closing;
 mod dropped_reads;
 mod echo;
+mod limits;
 mod records;
