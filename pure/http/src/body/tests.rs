@@ -89,6 +89,9 @@ fn a_length_is_exact_and_what_follows_stays() {
     assert_eq!(decoder.remaining(), Some(9));
     decoder.decode(b"hello").unwrap();
     assert_eq!(decoder.remaining(), Some(4));
+    decoder.decode(b"worlds").unwrap();
+    assert_eq!((decoder.remaining(), decoder.is_done()), (Some(0), true));
+    assert_eq!(BodyDecoder::new(Body::Chunked, Limits::default()).unwrap().remaining(), None);
 }
 
 #[test]
