@@ -33,7 +33,9 @@ pub(crate) struct Epoll {
     stream_buffer_bytes: usize,
     waker: Waker,
     woken: bool,
-    lane: Lane,
+    files: Lane,
+    /// Writes have a thread of their own: one that waits for the reader of a pipe must not keep files from being opened.
+    writes: Lane,
     states: Vec<State>,
     /// Operations that may make progress now.
     ready: VecDeque<OpId>,
@@ -83,14 +85,16 @@ impl Epoll {
         // SAFETY: I5: a descriptor the kernel just made for us.
         let epoll = unsafe { OwnedFd::from_raw_fd(fd) };
         control(&epoll, waker.raw(), libc::EPOLLIN, WAKE)?;
-        let lane = Lane::new(waker.clone());
+        let files = Lane::new("ringway-files", waker.clone());
+        let writes = Lane::new("ringway-writes", waker.clone());
         Ok(Self {
             epoll,
             pool,
             stream_buffer_bytes: options.stream_buffer_bytes,
             waker,
             woken: false,
-            lane,
+            files,
+            writes,
             states: Vec::new(),
             ready: VecDeque::new(),
             cancels: VecDeque::new(),
@@ -114,7 +118,8 @@ impl Epoll {
     }
 
     fn start(&mut self, id: OpId, op: &mut Op) -> io::Result<()> {
-        if let Some(started) = self.lane.start(id, op) {
+        let lane = if matches!(op, Op::Write(_)) { &mut self.writes } else { &mut self.files };
+        if let Some(started) = lane.start(id, op) {
             return started;
         }
         let Some((handle, interest)) = op.target() else { return Err(io::ErrorKind::Unsupported.into()) };
@@ -401,7 +406,9 @@ impl Epoll {
     }
 
     fn collect_files(&mut self, slots: &mut Slots, events: &mut Vec<Event>) {
-        for outcome in self.lane.take_results() {
+        let mut outcomes = self.files.take_results();
+        outcomes.append(&mut self.writes.take_results());
+        for outcome in outcomes {
             if let (Some(Op::Open(open)), Some(fd)) = (slots.get_mut(outcome.id), outcome.opened) {
                 open.opened = Some(fd);
             }
@@ -441,7 +448,7 @@ impl Driver for Epoll {
             let Some(id) = self.ready.pop_front() else { break };
             self.attempt(id, slots, events);
         }
-        if self.lane.is_busy() {
+        if self.files.is_busy() || self.writes.is_busy() {
             self.collect_files(slots, events);
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! A thread that does the epoll driver's file operations: epoll cannot wait for a disk, and a worker must not.
+//! Threads that do the epoll driver's file operations: epoll cannot wait for a disk, and a worker must not.
 
 use crate::file::{self, OpenHow};
 use crate::op::Op;
@@ -11,8 +11,9 @@ use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-/// The lane; its thread starts with the first file operation.
+/// A lane; its thread starts with the first operation.
 pub(crate) struct Lane {
+    name: &'static str,
     waker: Waker,
     results: Arc<Mutex<Vec<Outcome>>>,
     running: Option<(Sender<Job>, JoinHandle<()>)>,
@@ -45,8 +46,9 @@ enum Work {
 unsafe impl Send for Work {}
 
 impl Lane {
-    pub(crate) fn new(waker: Waker) -> Self {
-        Self { waker, results: Arc::default(), running: None, under_way: 0 }
+    /// `name` is the thread's.
+    pub(crate) fn new(name: &'static str, waker: Waker) -> Self {
+        Self { name, waker, results: Arc::default(), running: None, under_way: 0 }
     }
 
     /// Starts a file operation; `None` when `op` is none.
@@ -102,16 +104,18 @@ impl Lane {
                 waker.wake();
             }
         };
-        let thread = std::thread::Builder::new().name("ringway-files".to_owned()).spawn(run)?;
+        let thread = std::thread::Builder::new().name(self.name.to_owned()).spawn(run)?;
         Ok((sender, thread))
     }
 }
 
 impl Drop for Lane {
     fn drop(&mut self) {
-        // The thread must be done with every operation's memory before the slots go (I4).
-        if let Some((sender, thread)) = self.running.take() {
-            drop(sender);
+        let Some((sender, thread)) = self.running.take() else { return };
+        drop(sender);
+        // A thread that still has an operation may be stuck with it for ever (a pipe that nobody reads, a disk that is
+        // gone). The ring keeps such operations for good (I4), so the thread may go on alone.
+        if self.under_way == 0 {
             let _panicked = thread.join();
         }
     }

@@ -4,7 +4,7 @@ use crate::bench::{Bench, errno, on_each, on_kernel, pattern};
 use ringway_ring::{Handle, Op, OpenFile, Payload, ReadFile, StatFile, WriteFile};
 use ringway_testkit::Scratch;
 use std::fs::File;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 
 const FILE: u64 = 6;
 
@@ -84,6 +84,42 @@ fn writes_append_what_follows_the_mark() {
             assert_eq!(write.bytes, line.as_bytes(), "the bytes come back");
         }
         assert_eq!(std::fs::read(&path).expect("ours"), b"old\none\ntwo\n");
+    });
+}
+
+#[test]
+fn a_write_that_waits_for_a_reader_holds_nothing_else_up() {
+    on_kernel(|bench| {
+        let scratch = Scratch::new("files");
+        scratch.file("f", b"contents");
+        let directory = directory(&scratch);
+        let (mut reader, mut writer) = std::io::pipe().expect("a pipe");
+        // SAFETY: I6: no memory is passed.
+        let room = unsafe { libc::fcntl(writer.as_raw_fd(), libc::F_GETPIPE_SZ) };
+        let room = usize::try_from(room).expect("a size");
+        std::io::Write::write_all(&mut writer, &vec![0; room]).expect("room");
+        let pipe = Handle::new(OwnedFd::from(writer));
+        let text = pattern(1, 0, 300_000);
+        bench.submit(Op::Write(WriteFile::new(pipe, text.clone(), 0)), 1);
+        for _ in 0..5 {
+            open(bench, &directory, "f").expect("there");
+            assert!(bench.try_next_of(1).is_none(), "nobody has read on {}", bench.name());
+        }
+        // A write may be short; what was written is the front of it.
+        let mut got = Vec::new();
+        let mut buffer = [0; 4096];
+        let completion = loop {
+            let count = std::io::Read::read(&mut reader, &mut buffer).expect("the pipe is open");
+            got.extend_from_slice(&buffer[..count]);
+            bench.poll();
+            if let Some(completion) = bench.try_next_of(1) {
+                break completion;
+            }
+        };
+        let written = completion.result.as_ref().copied().expect("a reader") as usize;
+        drop(completion);
+        std::io::Read::read_to_end(&mut reader, &mut got).expect("the operation has let go of the pipe");
+        assert!(written > 0 && got[room..] == text[..written], "{written} on {}", bench.name());
     });
 }
 

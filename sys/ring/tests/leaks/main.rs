@@ -1,4 +1,5 @@
 //! What is left behind: nothing. Descriptors are counted, so these tests have a process of their own and take turns.
+#![allow(unsafe_code, reason = "a process that may have to be left in the middle")]
 
 #[allow(dead_code, reason = "the bench is shared with the larger suite")]
 #[path = "../bench/mod.rs"]
@@ -6,7 +7,7 @@ mod bench;
 
 mod drops;
 
-use bench::{Bench, Peer, count, on_each, pattern};
+use bench::{Bench, PATIENCE, Peer, count, on_each, pattern};
 use ringway_ring::socket::{self, Address, ListenOptions, RawAddress};
 use ringway_ring::{
     Chain, Connect, Gather, Handle, Interest, Op, OpenFile, ReadFile, StatFile, Transmit, WriteFile, ZeroCopy,
@@ -15,6 +16,7 @@ use ringway_testkit::Scratch;
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 static TURN: Mutex<()> = Mutex::new(());
 
@@ -159,4 +161,55 @@ fn rings_come_and_go() {
         });
     }
     descriptors.assert_all_closed();
+}
+
+/// Set for the process that may hang.
+const CHILD: &str = "RINGWAY_TEST_CHILD";
+
+/// How that process says that it did not.
+const CAME_THROUGH: i32 = 7;
+
+#[test]
+fn a_ring_dropped_with_a_stuck_write_does_not_wait_for_it() {
+    if std::env::var_os(CHILD).is_some() {
+        drop_rings_with_stuck_writes();
+        // What the rings have left to the kernel is not for a leak checker to find.
+        // SAFETY: I6: no memory is passed, and nothing of this process is needed any more.
+        unsafe { libc::_exit(CAME_THROUGH) };
+    }
+    let descriptors = Descriptors::count();
+    let myself = std::env::current_exe().expect("a test has a file");
+    let mut child = std::process::Command::new(myself)
+        .args(["a_ring_dropped_with_a_stuck_write_does_not_wait_for_it", "--exact"])
+        .env(CHILD, "1")
+        .spawn()
+        .expect("the same file runs again");
+    let deadline = Instant::now() + PATIENCE;
+    let status = loop {
+        if let Some(status) = child.try_wait().expect("our child") {
+            break status;
+        }
+        if Instant::now() > deadline {
+            child.kill().expect("our child");
+            panic!("the drop waits for a reader that never comes");
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    };
+    assert_eq!(status.code(), Some(CAME_THROUGH));
+    descriptors.assert_all_closed();
+}
+
+fn drop_rings_with_stuck_writes() {
+    bench::on_kernel(|bench| {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        let pipe = Handle::new(OwnedFd::from(writer));
+        // More than any pipe holds, in as many writes as that takes.
+        for _ in 0..100 {
+            bench.submit(Op::Write(WriteFile::new(pipe.clone(), vec![0; 1 << 20], 0)), 1);
+        }
+        bench.glance();
+        assert!(bench.ring.in_flight() > 0);
+        // The reader stays: with it gone the writes would fail instead of waiting.
+        let _kept = std::mem::ManuallyDrop::new(reader);
+    });
 }
