@@ -4,6 +4,8 @@
 mod stand;
 
 mod closing;
+mod deaths;
+mod drain;
 mod dropped_reads;
 mod echo;
 mod limits;

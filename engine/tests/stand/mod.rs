@@ -5,7 +5,7 @@ pub(crate) mod echo;
 pub(crate) mod scramble;
 
 use ringway_engine::ring::socket::{Address, ListenOptions};
-use ringway_engine::ring::{DriverChoice, RingOptions, probe};
+use ringway_engine::ring::{DriverChoice, Features, RingOptions, probe};
 use ringway_engine::{
     Balance, Endpoint, EndpointLimits, Protocol, Server, ServerOptions, Totals, WorkerHandle,
 };
@@ -13,6 +13,7 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 /// How long anything may take before a test fails.
@@ -23,11 +24,17 @@ const DRAIN: Duration = Duration::from_secs(5);
 
 /// Runs a test on every driver there is; a missing one is told.
 pub(crate) fn on_each_driver(test: impl Fn(DriverChoice)) {
-    match probe() {
+    match probed() {
         Ok(_features) => test(DriverChoice::Uring),
         Err(reason) => eprintln!("SKIPPED on io_uring: {reason}"),
     }
     test(DriverChoice::Epoll);
+}
+
+/// What the kernel's io_uring is like. Asked on a thread of its own: the end of a ring interrupts waits with a timeout on
+/// the thread that made it.
+fn probed() -> io::Result<Features> {
+    std::thread::spawn(probe).join().expect("no panic")
 }
 
 /// The same for tests that mostly wait.
@@ -35,7 +42,7 @@ pub(crate) fn on_all_drivers_at_once(test: impl Fn(DriverChoice) + Sync) {
     std::thread::scope(|scope| {
         let test = &test;
         scope.spawn(move || test(DriverChoice::Epoll));
-        match probe() {
+        match probed() {
             Ok(_features) => test(DriverChoice::Uring),
             Err(reason) => eprintln!("SKIPPED on io_uring: {reason}"),
         }
@@ -89,6 +96,26 @@ impl Setup {
         };
         Stand { server: Some(server), address, resting }
     }
+}
+
+/// Runs a future on a worker of its own and returns what it comes to.
+pub(crate) fn on_worker<T: Send + 'static, F: Future<Output = T> + 'static>(
+    driver: DriverChoice,
+    work: impl Fn(WorkerHandle) -> F + Send + Sync + 'static,
+) -> T {
+    let (sender, result) = channel();
+    let mut setup = Setup::new(driver, |_| echo::TurnEcho::default());
+    setup.options.on_start = Some(Arc::new(move |worker: &WorkerHandle| {
+        let (sender, work) = (sender.clone(), work(worker.clone()));
+        worker.spawn(async move {
+            let _test_gave_up = sender.send(work.await);
+        });
+    }));
+    let stand = setup.start();
+    let value = result.recv_timeout(PATIENCE).expect("the work comes to an end");
+    stand.until_resting();
+    assert_eq!(stand.stop().panics, 0);
+    value
 }
 
 /// A running server.
