@@ -411,7 +411,13 @@ impl Driver for SimDriver {
         if self.chance(|faults| faults.would_block) {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        let contents = files::range(file, offset, bytes)?;
+        // A full window is found out by the send.
+        let room = self
+            .world
+            .borrow_mut()
+            .connection_mut(socket.raw())
+            .map_or(1, |connection| connection.to_peer.room());
+        let contents = files::range(file, offset, bytes.min(room.max(1)))?;
         if contents.is_empty() {
             return Ok(0);
         }

@@ -98,9 +98,11 @@ impl Pipe {
 
     pub(super) fn take(&mut self, buffer: &mut [u8]) -> usize {
         let count = buffer.len().min(self.bytes.len());
-        for (to, from) in buffer.iter_mut().zip(self.bytes.drain(..count)) {
-            *to = from;
-        }
+        let (front, back) = self.bytes.as_slices();
+        let from_front = count.min(front.len());
+        buffer[..from_front].copy_from_slice(&front[..from_front]);
+        buffer[from_front..count].copy_from_slice(&back[..count - from_front]);
+        self.bytes.drain(..count);
         count
     }
 

@@ -56,6 +56,36 @@ fn a_stream_brings_every_byte_in_order_and_then_the_end() {
 }
 
 #[test]
+fn bytes_and_end_that_come_together_are_both_heard() {
+    on_each(|bench| {
+        for started_first in [false, true] {
+            let (socket, mut peer) = bench.pair();
+            if started_first {
+                bench.submit(Op::Stream { socket: socket.clone() }, RECEIVE);
+                bench.poll();
+            }
+            bench.write_all(&mut *peer, b"the end");
+            peer.finish();
+            if !started_first {
+                bench.submit(Op::Stream { socket: socket.clone() }, RECEIVE);
+            }
+            let mut got = Vec::new();
+            loop {
+                let completion = bench.next_of(RECEIVE);
+                if is_end(&completion) {
+                    break;
+                }
+                if !completion.more {
+                    bench.submit(Op::Stream { socket: socket.clone() }, RECEIVE);
+                }
+                got.extend(bytes_of(completion));
+            }
+            assert_eq!(got, b"the end", "on {}", bench.name());
+        }
+    });
+}
+
+#[test]
 fn an_exact_receive_gathers_many_small_writes() {
     on_each(|bench| {
         let (socket, mut peer) = bench.pair();
