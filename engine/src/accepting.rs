@@ -4,7 +4,7 @@ use crate::core::Core;
 use crate::counters::Counters;
 use crate::mailbox::{Mailbox, Message};
 use crate::token::Token;
-use ringway_ring::socket::{self, Address};
+use ringway_ring::socket;
 use ringway_ring::{Completion, Handle, Op, OpId, Payload};
 use std::io;
 use std::os::fd::OwnedFd;
@@ -63,10 +63,14 @@ impl Peer {
 }
 
 impl Listener {
-    pub(crate) fn new(endpoint: u16, socket: OwnedFd, address: &Address, is_shared_out: bool) -> Self {
-        let is_shared_out = is_shared_out && matches!(address, Address::Tcp(_));
-        let socket = Some(Handle::new(socket));
-        Self { endpoint, socket, is_shared_out, accepting: None, retry_at_ms: None }
+    pub(crate) fn new(endpoint: u16, socket: OwnedFd, is_shared_out: bool) -> Self {
+        Self {
+            endpoint,
+            socket: Some(Handle::new(socket)),
+            is_shared_out,
+            accepting: None,
+            retry_at_ms: None,
+        }
     }
 }
 

@@ -44,7 +44,8 @@ pub type ProtocolFactory = Arc<dyn Fn(&WorkerHandle) -> io::Result<Rc<dyn Protoc
 pub struct Endpoint {
     /// Where to listen.
     pub address: Address,
-    /// How connections are spread over workers. Unix sockets are always shared by all.
+    /// How connections are spread over workers. Unix sockets, which the kernel does not spread, are always balanced by
+    /// load.
     pub balance: Balance,
     /// The listening socket's options.
     pub listen: ListenOptions,
@@ -64,12 +65,14 @@ impl fmt::Debug for Endpoint {
     }
 }
 
-/// A bound endpoint: its address with the real port, and a listening socket for each worker.
+/// A bound endpoint: its address with the real port, and its listening sockets.
 #[derive(Debug)]
 pub(crate) struct Bound {
     pub(crate) address: Address,
-    /// By worker; `None` where another worker accepts for it.
-    pub(crate) listeners: Vec<Option<OwnedFd>>,
+    /// For the first worker, or for each.
+    pub(crate) listeners: Vec<OwnedFd>,
+    /// The first worker accepts for all.
+    pub(crate) is_shared_out: bool,
 }
 
 impl Endpoint {
@@ -88,24 +91,20 @@ impl Endpoint {
     pub(crate) fn bind(&self, workers: usize) -> io::Result<Bound> {
         let is_tcp = matches!(self.address, Address::Tcp(_));
         let is_spread = self.balance == Balance::ReusePort && is_tcp && workers > 1;
-        let options = ListenOptions { reuse_port: is_spread, ..self.listen };
+        let options = ListenOptions { reuse_port: is_spread || self.listen.reuse_port, ..self.listen };
         let first = socket::listen(&self.address, &options)?;
         // Port 0 became a real one: the other workers must listen on the same.
         let address = match socket::local_address(first.as_fd()) {
             Some(tcp) if is_tcp => Address::Tcp(tcp),
             _ => self.address.clone(),
         };
-        let mut listeners = vec![Some(first)];
-        for _ in 1..workers {
-            let next = match &listeners[0] {
-                _ if is_spread => Some(socket::listen(&address, &options)?),
-                // Unix sockets, whatever the balance: whoever is free accepts.
-                Some(first) if !is_tcp => Some(first.try_clone()?),
-                _ => None,
-            };
-            listeners.push(next);
+        let mut listeners = vec![first];
+        if is_spread {
+            for _ in 1..workers {
+                listeners.push(socket::listen(&address, &options)?);
+            }
         }
-        Ok(Bound { address, listeners })
+        Ok(Bound { address, listeners, is_shared_out: !is_spread && workers > 1 })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::accepting::{Acceptor, Listener, Peer};
 use crate::counters::{Counters, Totals};
-use crate::endpoint::{Balance, Endpoint};
+use crate::endpoint::Endpoint;
 use crate::mailbox::{Mailbox, Message};
 use crate::pool::ThreadPool;
 use crate::wait::WaitMode;
@@ -141,12 +141,9 @@ impl Server {
         for (index, endpoint) in endpoints.iter().enumerate() {
             let bound =
                 endpoint.bind(count).map_err(|error| StartError::Bind(endpoint.address.clone(), error))?;
-            let is_shared_out = endpoint.balance == Balance::LeastLoaded && count > 1;
-            for (worker, listener) in bound.listeners.into_iter().enumerate() {
-                if let Some(fd) = listener {
-                    let endpoint = u16::try_from(index).unwrap_or(u16::MAX);
-                    listeners[worker].push((endpoint, fd, is_shared_out));
-                }
+            for (worker, fd) in bound.listeners.into_iter().enumerate() {
+                let endpoint = u16::try_from(index).unwrap_or(u16::MAX);
+                listeners[worker].push((endpoint, fd, bound.is_shared_out));
             }
             addresses.push(bound.address);
         }
@@ -237,7 +234,6 @@ impl Server {
             let seed = Seed {
                 index,
                 listeners: own,
-                addresses: addresses.clone(),
                 endpoints: endpoints.to_vec(),
                 options: options.clone(),
                 counters: Arc::clone(&counters),
@@ -333,7 +329,6 @@ impl Drainer {
 struct Seed {
     index: usize,
     listeners: Vec<(u16, OwnedFd, bool)>,
-    addresses: Vec<Address>,
     endpoints: Vec<Endpoint>,
     options: ServerOptions,
     counters: Arc<Counters>,
@@ -366,7 +361,7 @@ fn work(seed: Seed) -> io::Result<()> {
     let listeners = seed
         .listeners
         .into_iter()
-        .map(|(endpoint, fd, out)| Listener::new(endpoint, fd, &seed.addresses[usize::from(endpoint)], out))
+        .map(|(endpoint, fd, is_shared_out)| Listener::new(endpoint, fd, is_shared_out))
         .collect();
     let acceptor = Acceptor::new(listeners, seed.index, Arc::clone(&seed.counters));
     let parts = WorkerParts {

@@ -11,7 +11,7 @@ use crate::record::{ConnId, Flags};
 use crate::task::{self, Polled, TaskId, Tasks, Work};
 use crate::timer::Timers;
 use crate::wait::WaitMode;
-use ringway_ring::{Handle, Ring};
+use ringway_ring::{Handle, Pool, Ring};
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::future::Future;
@@ -447,6 +447,12 @@ impl WorkerHandle {
     pub fn hold(&self) -> Hold {
         self.local.holds.set(self.local.holds.get() + 1);
         Hold { local: Rc::clone(&self.local) }
+    }
+
+    /// Where this worker's slices come from. Not during a turn: a protocol asks its [`Conn`].
+    #[must_use]
+    pub fn slices(&self) -> Pool {
+        self.local.core.borrow().pool()
     }
 
     /// The pool for blocking work.

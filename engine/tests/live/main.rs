@@ -8,5 +8,7 @@ mod deaths;
 mod drain;
 mod dropped_reads;
 mod echo;
+mod endpoints;
 mod limits;
 mod records;
+mod wakes;

@@ -99,7 +99,7 @@ fn records_split_at_every_byte_are_put_together() {
     });
 }
 
-/// Sends parts of a file through the filter, and closes.
+/// Answers the first byte with parts of a file, through the filter, and closes.
 struct Files {
     path: PathBuf,
 }
@@ -109,10 +109,12 @@ const PARTS: [(u64, u64); 4] = [(0, 1), (3, 0), (5, 700_001), (700_000, 0)];
 
 impl Protocol for Files {
     fn turn(&self, conn: &mut Conn<'_>, events: Events) -> Turn {
-        if !events.has(Events::OPENED) {
+        if events.has(Events::OPENED) {
+            conn.set_filter(scramble::boxed());
+        }
+        if conn.take().is_none() {
             return Turn::Idle;
         }
-        conn.set_filter(scramble::boxed());
         for (offset, bytes) in PARTS {
             let file = Handle::new(OwnedFd::from(File::open(&self.path).expect("the file is there")));
             let head = (offset != 3).then(|| conn.pool().copy_of(b"head").expect("room"));
@@ -140,6 +142,7 @@ fn files_go_through_the_filter() {
         let stand = Stand::start(driver, move |_| Files { path: path.clone() });
         let mut stream = stand.connect();
         let mut peer = Peer::default();
+        stream.write_all(&peer.seal(b"?", &[1])).expect("the server reads");
         read_to_last_word(&mut stream, &mut peer);
         assert_same(&peer.plain, &wanted, "the file");
         stand.until_resting();
@@ -155,6 +158,7 @@ fn a_file_that_is_too_short_ends_without_the_last_word() {
         let path = path.clone();
         let stand = Stand::start(driver, move |_| Files { path: path.clone() });
         let mut stream = stand.connect();
+        stream.write_all(&Peer::default().seal(b"?", &[1])).expect("the server reads");
         let mut found = Vec::new();
         let error = stream.read_to_end(&mut found).expect_err("a reset");
         assert_eq!(error.kind(), ErrorKind::ConnectionReset);
