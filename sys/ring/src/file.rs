@@ -46,9 +46,10 @@ const PROBE_STRIDE_BYTES: usize = 64 * 1024;
 /// Whether `bytes` of `file` from `offset` are in memory and read, so that sending them waits for no disk.
 ///
 /// Asks `cachestat(2)` (Linux 6.5) for the range and reads the last byte with RWF_NOWAIT, because a page counts as
-/// cached while its read is still under way. Where cachestat is missing or refused (it wants the owner of the file, or
-/// somebody who may write it), one byte of each read-ahead window is probed. What cannot be probed at all (a file
-/// system without RWF_NOWAIT) counts as resident: there is nothing better to do with it.
+/// cached while its read is still under way. Where cachestat is missing, refused (it wants the owner of the file, or
+/// somebody who may write it) or blind (the pages of an overlay file system are another inode's), one byte of each
+/// read-ahead window is probed. What cannot be probed at all (a file system without RWF_NOWAIT) counts as resident:
+/// there is nothing better to do with it.
 pub(crate) fn is_resident(file: RawFd, offset: u64, bytes: u64) -> bool {
     if bytes == 0 {
         return true;
@@ -57,13 +58,13 @@ pub(crate) fn is_resident(file: RawFd, offset: u64, bytes: u64) -> bool {
     let mut found = Cachestat::default();
     // SAFETY: I6: the kernel reads the range and writes the counts during the call.
     let result = unsafe { libc::syscall(CACHESTAT, file, &raw const range, &raw mut found, 0) };
-    if result == 0 {
-        let pages = (offset + bytes).div_ceil(PAGE_BYTES) - offset / PAGE_BYTES;
-        // A file that shrank has fewer pages than asked for: sending finds out, without waiting for a disk.
-        if found.cached < pages && !is_past_end(file, offset + bytes) {
-            return false;
-        }
-    } else {
+    let pages = (offset + bytes).div_ceil(PAGE_BYTES) - offset / PAGE_BYTES;
+    let is_blind = result != 0 || found.cached == 0;
+    // A file that shrank has fewer pages than asked for: sending finds out, without waiting for a disk.
+    if !is_blind && found.cached < pages && !is_past_end(file, offset + bytes) {
+        return false;
+    }
+    if is_blind {
         let mut probes = (offset..offset + bytes).step_by(PROBE_STRIDE_BYTES);
         if !probes.all(|at| is_byte_resident(file, at)) {
             return false;
@@ -145,5 +146,16 @@ mod tests {
         assert!(is_resident(file.as_raw_fd(), 99_999, 1));
         assert!(is_resident(file.as_raw_fd(), 0, 200_000), "a shrunken file must not loop as cold for ever");
         assert!(is_resident(file.as_raw_fd(), 500, 0));
+    }
+
+    #[test]
+    fn a_file_whose_pages_cannot_be_counted_is_not_cold_for_ever() {
+        // A file with a length, without pages, on a file system without RWF_NOWAIT: as overlay file systems look.
+        let Ok(file) = std::fs::File::open("/sys/kernel/uevent_seqnum") else {
+            eprintln!("SKIPPED: no sysfs");
+            return;
+        };
+        let bytes = file.metadata().expect("open").len();
+        assert!(bytes > 0 && is_resident(file.as_raw_fd(), 0, bytes));
     }
 }
