@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::fmt;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::rc::Rc;
 
 thread_local! {
@@ -14,51 +14,46 @@ thread_local! {
 #[derive(Clone)]
 pub struct Handle(Rc<Inner>);
 
+/// Eight bytes, so that the allocation with its counts fits the allocator's smallest chunk: every connection has one.
 struct Inner {
-    kind: Kind,
-    serial: u32,
+    raw: RawFd,
+    /// The serial, and [`SIMULATED`].
+    marks: u32,
 }
 
-enum Kind {
-    Kernel(OwnedFd),
-    Simulated(i32),
-}
+/// Set in the marks of a descriptor that the kernel knows nothing of.
+const SIMULATED: u32 = 1 << 31;
 
 impl Handle {
     /// Takes ownership of a kernel descriptor.
     #[must_use]
     pub fn new(fd: OwnedFd) -> Self {
-        Self::of(Kind::Kernel(fd))
+        Self::of(fd.into_raw_fd(), 0)
     }
 
     /// A descriptor of a simulated driver; the kernel knows nothing of it.
     #[must_use]
     pub fn simulated(number: i32) -> Self {
-        Self::of(Kind::Simulated(number))
+        Self::of(number, SIMULATED)
     }
 
     /// The descriptor's number; a simulated driver's own number for a simulated one.
     #[must_use]
     pub fn raw(&self) -> RawFd {
-        match &self.0.kind {
-            Kind::Kernel(fd) => fd.as_raw_fd(),
-            Kind::Simulated(number) => *number,
-        }
+        self.0.raw
     }
 
     /// The kernel descriptor, for calls that borrow one; `None` when simulated.
     #[must_use]
     pub fn kernel(&self) -> Option<BorrowedFd<'_>> {
-        match &self.0.kind {
-            Kind::Kernel(fd) => Some(fd.as_fd()),
-            Kind::Simulated(_) => None,
-        }
+        // SAFETY: I5: the handle owns the descriptor and keeps it open as long as it is borrowed.
+        (!self.0.is_simulated()).then(|| unsafe { BorrowedFd::borrow_raw(self.0.raw) })
     }
 
     /// Tells this descriptor from earlier ones that had the same number on this thread.
     #[must_use]
     pub fn serial(&self) -> u32 {
-        self.0.serial
+        self.0.marks & !SIMULATED
     }
 
     /// How many hold the descriptor now (owner and operations).
@@ -67,10 +62,25 @@ impl Handle {
         Rc::strong_count(&self.0)
     }
 
-    fn of(kind: Kind) -> Self {
+    fn of(raw: RawFd, mark: u32) -> Self {
         let serial = NEXT_SERIAL.get();
-        NEXT_SERIAL.set(serial.wrapping_add(1).max(1));
-        Self(Rc::new(Inner { kind, serial }))
+        NEXT_SERIAL.set((serial + 1) % SIMULATED);
+        Self(Rc::new(Inner { raw, marks: serial.max(1) | mark }))
+    }
+}
+
+impl Inner {
+    fn is_simulated(&self) -> bool {
+        self.marks & SIMULATED != 0
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if !self.is_simulated() {
+            // SAFETY: I5: taken from its owner when the handle was made, and given up only here.
+            drop(unsafe { OwnedFd::from_raw_fd(self.raw) });
+        }
     }
 }
 
@@ -82,9 +92,7 @@ impl From<OwnedFd> for Handle {
 
 impl fmt::Debug for Handle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0.kind {
-            Kind::Kernel(fd) => write!(f, "Handle({})", fd.as_raw_fd()),
-            Kind::Simulated(number) => write!(f, "Handle(simulated {number})"),
-        }
+        let kind = if self.0.is_simulated() { "simulated " } else { "" };
+        write!(f, "Handle({kind}{})", self.0.raw)
     }
 }
