@@ -15,6 +15,8 @@
 //! - **I6** Arguments of a plain system call are valid for the duration of the call, and the kernel keeps nothing of them.
 //! - **I7** The provided-buffer ring and the buffers in it stay mapped until the kernel has unregistered the group with
 //!   nothing in flight; otherwise they are leaked.
+//! - **I8** A registered buffer is a whole block that was mapped when it was registered; the kernel pins its pages; the
+//!   table's entry is emptied before an operation names a block at the address of one that was given back.
 #![allow(unsafe_code, reason = "sys is where unsafe code lives; the invariants above say why it is sound")]
 
 mod driver;

@@ -16,7 +16,7 @@ pub const CLASS_BYTES: [usize; 4] = [256, 2048, 16 * 1024, 64 * 1024];
 pub const SLICE_BYTES_MAX: usize = CLASS_BYTES[CLASS_BYTES.len() - 1];
 
 /// Bytes of one slab block; a block serves one size class.
-const BLOCK_BYTES: usize = 128 * 1024;
+pub(crate) const BLOCK_BYTES: usize = 128 * 1024;
 
 /// Empty blocks of a class kept for the next burst; further ones are given back to the system.
 const RESERVE_BLOCKS: usize = 4;
@@ -34,6 +34,8 @@ struct PoolInner {
     mapped_bytes: Cell<usize>,
     slices_out: Cell<usize>,
     refused: Cell<u64>,
+    /// Addresses of blocks given back, for who has registered them with the kernel; `None` when nobody has.
+    gone: RefCell<Option<Vec<usize>>>,
     classes: [RefCell<Class>; CLASS_BYTES.len()],
 }
 
@@ -72,6 +74,7 @@ impl Pool {
             mapped_bytes: Cell::new(0),
             slices_out: Cell::new(0),
             refused: Cell::new(0),
+            gone: RefCell::new(None),
             classes: Default::default(),
         };
         Self { inner: Rc::new(inner) }
@@ -118,6 +121,16 @@ impl Pool {
     #[must_use]
     pub fn refused(&self) -> u64 {
         self.inner.refused.get()
+    }
+
+    /// From now on, remembers the addresses of blocks that are given back.
+    pub(crate) fn note_gone_blocks(&self) {
+        self.inner.gone.borrow_mut().get_or_insert_default();
+    }
+
+    /// Addresses of blocks given back since the last call.
+    pub(crate) fn take_gone_blocks(&self) -> Vec<usize> {
+        self.inner.gone.borrow_mut().as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     /// Gives every empty block back to the system and says whether slices are still out.
@@ -221,7 +234,11 @@ impl PoolInner {
                 block.as_ref().is_some_and(|block| block.free.len() == block.descriptors.len())
             };
             let Some(position) = state.blocks.iter().rposition(is_empty) else { return };
-            state.blocks[position] = None;
+            let block = state.blocks[position].take();
+            if let (Some(gone), Some(block)) = (&mut *self.gone.borrow_mut(), &block) {
+                gone.push(block.memory.as_ptr() as usize);
+            }
+            drop(block);
             let position = u32::try_from(position).unwrap_or(u32::MAX);
             state.vacant.push(position);
             state.open.retain(|&open| open != position);
@@ -273,9 +290,21 @@ impl SliceMut {
         Slice { descriptor, start: 0, end: u32::try_from(len).unwrap_or(0) }
     }
 
+    /// The address of the block that the buffer lies in.
+    pub(crate) fn block(&self) -> usize {
+        self.descriptor().block()
+    }
+
     fn descriptor(&self) -> &Descriptor {
         // SAFETY: I1: a holder keeps its descriptor's block alive.
         unsafe { self.descriptor.as_ref() }
+    }
+}
+
+impl Descriptor {
+    /// Where the block begins that the buffer lies in.
+    fn block(&self) -> usize {
+        self.memory.as_ptr() as usize - self.index as usize * CLASS_BYTES[self.class as usize]
     }
 }
 
@@ -374,6 +403,11 @@ impl Slice {
         }
         self.end += u32::try_from(bytes.len()).unwrap_or(0);
         true
+    }
+
+    /// The address of the block that the buffer lies in.
+    pub(crate) fn block(&self) -> usize {
+        self.descriptor().block()
     }
 
     fn descriptor(&self) -> &Descriptor {

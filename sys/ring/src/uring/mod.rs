@@ -2,6 +2,7 @@
 
 mod buffers;
 mod probe;
+mod registered;
 
 pub use probe::{Features, probe};
 
@@ -16,6 +17,7 @@ use buffers::Buffers;
 use io_uring::squeue::Entry;
 use io_uring::types::{Fd, SubmitArgs, Timespec};
 use io_uring::{IoUring, cqueue, opcode, squeue};
+use registered::Registered;
 use std::collections::VecDeque;
 use std::io;
 use std::net::Shutdown;
@@ -38,6 +40,8 @@ const ZERO_COPY_REPORT: u16 = 1 << 3;
 pub(crate) struct Uring {
     ring: IoUring,
     buffers: Buffers,
+    registered: Registered,
+    pool: Pool,
     waker: Waker,
     woken: bool,
     wake_armed: bool,
@@ -55,10 +59,13 @@ impl Uring {
     /// Sets a ring up with the strongest flags the kernel takes.
     pub(crate) fn new(options: &RingOptions, pool: Pool, waker: Waker) -> io::Result<Self> {
         let ring = probe::build(options)?;
-        let buffers = Buffers::register(&ring, pool, options.stream_buffers, options.stream_buffer_bytes)?;
+        let buffers =
+            Buffers::register(&ring, pool.clone(), options.stream_buffers, options.stream_buffer_bytes)?;
         Ok(Self {
             ring,
             buffers,
+            registered: Registered::default(),
+            pool,
             waker,
             woken: false,
             wake_armed: false,
@@ -161,7 +168,8 @@ impl Driver for Uring {
     }
 
     fn submit(&mut self, id: OpId, op: &mut Op) {
-        let entry = prepare(op).user_data(id.bits());
+        let block = fixed_block(op).and_then(|block| self.registered.index(&self.ring, &self.pool, block));
+        let entry = prepare(op, block).user_data(id.bits());
         self.push(entry);
     }
 
@@ -239,8 +247,17 @@ impl Drop for Uring {
     }
 }
 
-/// The submission entry of an operation, without its id.
-fn prepare(op: &mut Op) -> Entry {
+/// The block of an operation that gains from a registered buffer: the kernel need not pin its pages each time.
+fn fixed_block(op: &Op) -> Option<usize> {
+    match op {
+        Op::SendZeroCopy(send) => Some(send.bytes.block()),
+        Op::Read(read) => Some(read.buffer.block()),
+        _ => None,
+    }
+}
+
+/// The submission entry of an operation, without its id. `block` is the registered block its buffer lies in.
+fn prepare(op: &mut Op, block: Option<u16>) -> Entry {
     if op.is_complete() {
         // A transfer of no bytes must not wait for the peer.
         return opcode::Nop::new().build();
@@ -268,6 +285,7 @@ fn prepare(op: &mut Op) -> Entry {
             opcode::SendZc::new(socket, send.bytes.as_ptr(), len)
                 .flags(send_flags)
                 .zc_flags(ZERO_COPY_REPORT)
+                .buf_index(block)
                 .build()
         }
         Op::Gather(gather) => {
@@ -300,7 +318,12 @@ fn prepare(op: &mut Op) -> Entry {
         Op::Read(read) => {
             let (file, offset, target) = (Fd(read.file.raw()), read.offset, read.target());
             let bytes = u32::try_from(target.len()).unwrap_or(0);
-            opcode::Read::new(file, target.as_mut_ptr(), bytes).offset(offset).build()
+            match block {
+                Some(block) => {
+                    opcode::ReadFixed::new(file, target.as_mut_ptr(), bytes, block).offset(offset).build()
+                }
+                None => opcode::Read::new(file, target.as_mut_ptr(), bytes).offset(offset).build(),
+            }
         }
     }
 }
