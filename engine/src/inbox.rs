@@ -195,6 +195,22 @@ mod tests {
     }
 
     #[test]
+    fn small_pieces_share_a_buffer_and_large_ones_do_not() {
+        let pool = Pool::new(1 << 20);
+        let drips: Vec<&[u8]> = vec![b"x"; 256];
+        let mut inbox = inbox(&pool, &drips);
+        assert_eq!((inbox.len(), inbox.capacity()), (256, 256));
+        inbox.push(pool.copy_of(b"y").expect("room"));
+        assert_eq!((inbox.len(), inbox.capacity()), (257, 512));
+        // Somebody else sees the last buffer: nothing is written behind it.
+        let mut last = inbox.next_joined(&pool).expect("bytes");
+        let seen = last.split_to(100);
+        inbox.push(last);
+        inbox.push(pool.copy_of(b"z").expect("room"));
+        assert_eq!((seen.len(), inbox.len(), inbox.is_joined()), (100, 158, false));
+    }
+
+    #[test]
     fn joining_without_memory_hands_out_the_first_piece() {
         let pool = Pool::new(1);
         let mut inbox = inbox(&pool, &[b"abc"]);
