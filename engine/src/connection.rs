@@ -82,11 +82,11 @@ impl Conn<'_> {
         self.core.conns.get(self.id).is_none_or(|record| record.is_flushed())
     }
 
-    /// Bytes of the piece under way that are with the kernel, where the kernel tells; a measure of progress.
+    /// How far sending has come, to be compared with a later look.
     #[must_use]
-    pub fn sent_bytes(&mut self) -> u64 {
+    pub fn send_progress(&mut self) -> SendProgress {
         let sending = self.core.conns.get(self.id).and_then(|record| record.sending);
-        sending.map_or(0, |id| self.core.ring.progress(id))
+        sending.map_or(SendProgress(0), |id| SendProgress::new(id.bits(), self.core.ring.progress(id)))
     }
 
     /// Whether the connection takes more to send without exceeding its queue.
@@ -188,8 +188,60 @@ impl Conn<'_> {
     }
 }
 
+/// How far a connection's sending had come: which piece was under way, and how much of it was with the kernel (where that
+/// is known before the end; see [`ringway_ring::Ring::progress`]).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SendProgress(u64);
+
+impl SendProgress {
+    const BYTES_BITS: u32 = 44;
+
+    /// Whether a piece has ended since `earlier`, or at least `bytes` more of it were sent.
+    #[must_use]
+    pub fn has_moved(self, earlier: Self, bytes: u64) -> bool {
+        let parts =
+            |progress: Self| (progress.0 >> Self::BYTES_BITS, progress.0 & ((1 << Self::BYTES_BITS) - 1));
+        let ((piece, sent), (piece_before, sent_before)) = (parts(self), parts(earlier));
+        piece != piece_before || sent >= sent_before.saturating_add(bytes)
+    }
+
+    /// As one word, to be kept in a connection's context.
+    #[must_use]
+    pub fn bits(self) -> u64 {
+        self.0
+    }
+
+    /// From the word.
+    #[must_use]
+    pub fn from_bits(bits: u64) -> Self {
+        Self(bits)
+    }
+
+    /// Generation and index of the operation, folded: two pieces of one connection in a row differ.
+    fn new(operation: u64, sent: u64) -> Self {
+        let piece = operation ^ (operation >> 32).wrapping_mul(0x9e37_79b9);
+        Self(piece << Self::BYTES_BITS | sent & ((1 << Self::BYTES_BITS) - 1))
+    }
+}
+
 impl fmt::Debug for Conn<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Conn({})", self.id.index)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn progress_is_a_new_piece_or_enough_bytes() {
+        let operation = |generation: u64| generation << 32 | 7;
+        let earlier = SendProgress::new(operation(1), 1000);
+        assert!(!SendProgress::new(operation(1), 1000).has_moved(earlier, 1));
+        assert!(!SendProgress::new(operation(1), 1099).has_moved(earlier, 100));
+        assert!(SendProgress::new(operation(1), 1100).has_moved(earlier, 100));
+        assert!(SendProgress::new(operation(2), 0).has_moved(earlier, 100), "the next piece");
+        assert_eq!(SendProgress::from_bits(earlier.bits()), earlier);
     }
 }

@@ -23,7 +23,7 @@ mod token;
 mod wait;
 mod worker;
 
-pub use connection::Conn;
+pub use connection::{Conn, SendProgress};
 pub use counters::{Counter, Counters, Totals};
 pub use endpoint::{Balance, Endpoint, EndpointLimits, ProtocolFactory};
 pub use filter::Filter;

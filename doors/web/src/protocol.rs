@@ -73,6 +73,9 @@ impl Protocol for Http {
             return Turn::Abort;
         }
         let mut state = State::unpack(conn.context());
+        if events.has(Events::OPENED) {
+            state.opened_s = u32::try_from(conn.now_ms() / 1000).unwrap_or(0);
+        }
         let turn = if events.has(Events::TIMEOUT) {
             self.timed_out(conn, &mut state)
         } else {
@@ -149,7 +152,7 @@ impl Http {
     fn wait_for_room(&self, conn: &mut Conn<'_>, state: &mut State) -> Turn {
         if state.phase != Phase::Sending {
             state.phase = Phase::Sending;
-            state.progress = conn.sent_bytes();
+            state.progress = conn.send_progress();
             conn.set_deadline(deadline(conn.now_ms(), self.shared.limits.send_window_ms));
         }
         Turn::Idle
@@ -178,11 +181,11 @@ impl Http {
                 }
             }
             Phase::Sending => {
-                let sent = conn.sent_bytes();
-                if sent < state.progress.saturating_add(self.shared.limits.send_window_bytes_min) {
+                let progress = conn.send_progress();
+                if !progress.has_moved(state.progress, self.shared.limits.send_window_bytes_min) {
                     return Turn::Abort;
                 }
-                state.progress = sent;
+                state.progress = progress;
                 conn.set_deadline(deadline(conn.now_ms(), self.shared.limits.send_window_ms));
                 Turn::Idle
             }
@@ -222,7 +225,8 @@ impl Http {
             Err(refusal) => return shared.refuse_head(conn, output, refusal),
             Ok(request) => {
                 state.requests = state.requests.saturating_add(1);
-                let kept = shared.persistence(&request, state.requests, conn.is_draining());
+                let is_last = conn.is_draining() || shared.is_old(*state, conn.now_ms());
+                let kept = shared.persistence(&request, state.requests, is_last);
                 // A client that did not ask for the close may have sent more already.
                 let keeps = request.keep_alive();
                 if request.body().is_empty() {
@@ -272,10 +276,16 @@ pub(crate) enum Answered {
 }
 
 impl Shared {
+    /// Whether a connection has lived for as long as it may.
+    fn is_old(&self, state: State, now_ms: u64) -> bool {
+        let age_ms = now_ms.saturating_sub(u64::from(state.opened_s) * 1000);
+        self.limits.lifetime_ms_max > 0 && age_ms > self.limits.lifetime_ms_max
+    }
+
     /// What becomes of the connection after this request.
-    pub(crate) fn persistence(&self, request: &Request<'_>, requests: u32, is_draining: bool) -> Persistence {
-        let is_last = self.limits.requests_max > 0 && requests >= self.limits.requests_max;
-        if !request.keep_alive() || is_last || is_draining {
+    pub(crate) fn persistence(&self, request: &Request<'_>, requests: u32, is_last: bool) -> Persistence {
+        let has_had_its_share = self.limits.requests_max > 0 && requests >= self.limits.requests_max;
+        if !request.keep_alive() || is_last || has_had_its_share {
             Persistence::Close
         } else if request.version() == Version::Http10 {
             Persistence::KeepSaid

@@ -105,9 +105,9 @@ impl Handler for StaticFiles {
         // Ordinary paths need no allocation and little memory to be cleared.
         let (mut little, mut much) = ([0; SHORT_PATH_BYTES], Vec::new());
         let memory = match raw.len() {
-            0..=SHORT_PATH_BYTES => &mut little[..],
-            0..=PATH_BYTES_MAX => {
-                much.resize(raw.len(), 0);
+            len if len <= SHORT_PATH_BYTES => &mut little[..],
+            len if len <= PATH_BYTES_MAX => {
+                much.resize(len, 0);
                 &mut much[..]
             }
             _ => return error(exchange, Status::URI_TOO_LONG),

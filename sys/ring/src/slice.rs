@@ -34,8 +34,9 @@ struct PoolInner {
     mapped_bytes: Cell<usize>,
     slices_out: Cell<usize>,
     refused: Cell<u64>,
-    /// Addresses of blocks given back, for who has registered them with the kernel; `None` when nobody has.
-    gone: RefCell<Option<Vec<usize>>>,
+    /// Addresses of blocks that a driver has registered with the kernel, and of those of them that were given back since.
+    registered: RefCell<Vec<usize>>,
+    gone: RefCell<Vec<usize>>,
     classes: [RefCell<Class>; CLASS_BYTES.len()],
 }
 
@@ -74,7 +75,8 @@ impl Pool {
             mapped_bytes: Cell::new(0),
             slices_out: Cell::new(0),
             refused: Cell::new(0),
-            gone: RefCell::new(None),
+            registered: RefCell::default(),
+            gone: RefCell::default(),
             classes: Default::default(),
         };
         Self { inner: Rc::new(inner) }
@@ -123,14 +125,14 @@ impl Pool {
         self.inner.refused.get()
     }
 
-    /// From now on, remembers the addresses of blocks that are given back.
-    pub(crate) fn note_gone_blocks(&self) {
-        self.inner.gone.borrow_mut().get_or_insert_default();
+    /// Remembers that a driver has registered the block at `address` with the kernel.
+    pub(crate) fn note_registered(&self, address: usize) {
+        self.inner.registered.borrow_mut().push(address);
     }
 
-    /// Addresses of blocks given back since the last call.
+    /// Addresses of registered blocks given back since the last call.
     pub(crate) fn take_gone_blocks(&self) -> Vec<usize> {
-        self.inner.gone.borrow_mut().as_mut().map(std::mem::take).unwrap_or_default()
+        std::mem::take(&mut *self.inner.gone.borrow_mut())
     }
 
     /// Gives every empty block back to the system and says whether slices are still out.
@@ -226,6 +228,14 @@ impl PoolInner {
         }
     }
 
+    fn note_gone(&self, address: usize) {
+        let registered = &mut *self.registered.borrow_mut();
+        if let Some(place) = registered.iter().position(|block| *block == address) {
+            registered.swap_remove(place);
+            self.gone.borrow_mut().push(address);
+        }
+    }
+
     fn release_empty(&self, class: usize, keep: usize) {
         let mut state = self.classes[class].borrow_mut();
         let state = &mut *state;
@@ -235,8 +245,8 @@ impl PoolInner {
             };
             let Some(position) = state.blocks.iter().rposition(is_empty) else { return };
             let block = state.blocks[position].take();
-            if let (Some(gone), Some(block)) = (&mut *self.gone.borrow_mut(), &block) {
-                gone.push(block.memory.as_ptr() as usize);
+            if let Some(block) = &block {
+                self.note_gone(block.memory.as_ptr() as usize);
             }
             drop(block);
             let position = u32::try_from(position).unwrap_or(u32::MAX);

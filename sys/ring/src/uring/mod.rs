@@ -421,3 +421,37 @@ fn sent_of_gather(gather: &mut Gather, result: i32) -> Option<i32> {
     let goes_on = is_whole && !is_done && !gather.is_cancelled;
     (!goes_on).then(|| partial(gather.sent(), result))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Instant;
+
+    #[test]
+    fn what_waits_in_the_backlog_goes_before_the_cancels() {
+        let (pool, waker) = (Pool::new(1 << 20), Waker::new().expect("a descriptor"));
+        let options = RingOptions { submission_entries: 2, ..RingOptions::default() };
+        let Ok(mut driver) = Uring::new(&options, pool, waker) else {
+            eprintln!("SKIPPED: no io_uring");
+            return;
+        };
+        // Sockets on which nothing ever happens: only a cancel that comes after its operation ends it.
+        let pairs: Vec<_> =
+            (0..20).map(|_| std::os::unix::net::UnixStream::pair().expect("descriptors")).collect();
+        let mut slots = Slots::default();
+        for (socket, _) in &pairs {
+            let socket = Handle::new(socket.try_clone().expect("descriptors").into());
+            let id = slots.insert(Op::Ready { socket, interest: Interest::Readable }, 0);
+            let entry = prepare(slots.get_mut(id).expect("just put in"), None).user_data(id.bits());
+            driver.backlog.push_back(entry);
+            driver.cancel(id);
+        }
+        let (mut events, deadline) = (Vec::new(), Instant::now() + Duration::from_secs(20));
+        while events.len() < pairs.len() && Instant::now() < deadline {
+            driver.poll(Wait::AtMost(Duration::from_millis(5)), &mut slots, &mut events).expect("sound");
+        }
+        assert!(events.len() == pairs.len(), "{} of {} ended", events.len(), pairs.len());
+        assert!(events.iter().all(|event| event.result == -libc::ECANCELED && !event.more));
+        driver.settled();
+    }
+}

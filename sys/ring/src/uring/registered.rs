@@ -19,7 +19,6 @@ impl Registered {
     pub(super) fn index(&mut self, ring: &IoUring, pool: &Pool, address: usize) -> Option<u16> {
         if self.table.is_none() && !self.is_refused {
             self.is_refused = ring.submitter().register_buffers_sparse(u32::from(BLOCKS_MAX)).is_err();
-            pool.note_gone_blocks();
             self.table = (!self.is_refused).then(|| vec![None; usize::from(BLOCKS_MAX)]);
         }
         self.forget_gone(ring, pool);
@@ -36,6 +35,7 @@ impl Registered {
                     return None;
                 }
                 table[place] = Some(address);
+                pool.note_registered(address);
                 place
             }
         };
@@ -65,4 +65,35 @@ fn update(ring: &IoUring, place: usize, block: libc::iovec) -> bool {
     // SAFETY: I8: the block is mapped now; the kernel pins its pages, and the entry is emptied before the address of a
     // block that was given back is used again.
     unsafe { ring.submitter().register_buffers_update(place, &[block], None) }.is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::RingOptions;
+    use crate::uring::probe;
+
+    #[test]
+    fn blocks_are_registered_once_and_forgotten_when_they_go() {
+        let ring = match probe::build(&RingOptions::default()) {
+            Ok(ring) => ring,
+            Err(error) => return eprintln!("SKIPPED: {error}"),
+        };
+        let pool = Pool::new(1 << 20);
+        let mut registered = Registered::default();
+        let first = pool.get(16 * 1024).expect("room");
+        let second = pool.get(16 * 1024).expect("room");
+        assert_eq!(first.block(), second.block(), "one block holds both");
+        let place = registered.index(&ring, &pool, first.block());
+        assert!(place.is_some(), "8 MiB of locked memory is everywhere");
+        assert_eq!(registered.index(&ring, &pool, second.block()), place);
+        let gone = first.block();
+        drop((first, second));
+        assert!(!pool.flush());
+        let next = pool.get(2048).expect("room");
+        let place_now = registered.index(&ring, &pool, next.block());
+        assert_eq!(place_now, Some(0), "the place of the block that went is free again");
+        let known = registered.table.as_ref().map(|table| table.iter().flatten().count());
+        assert_eq!(known, Some(1), "block {gone:#x} is forgotten");
+    }
 }
