@@ -19,8 +19,6 @@ pub struct WebLimits {
     pub requests_max: u32,
     /// For a connection as a whole: the first answer after it is the last. Default 0, off.
     pub lifetime_ms_max: u64,
-    /// For a connection as a whole: the first answer after it is the last. Default 0, off.
-    pub lifetime_ms_max: u64,
     /// Sizes of heads. Default: a line of 8 KiB, a head of 16 KiB, 100 fields.
     pub head: head::Limits,
     /// Sizes of bodies. Default 1 MiB: files are not sent here, a body is only read and dropped.
@@ -36,7 +34,6 @@ impl Default for WebLimits {
             send_window_ms: 30_000,
             send_window_bytes_min: 16 * 1024,
             requests_max: 0,
-            lifetime_ms_max: 0,
             lifetime_ms_max: 0,
             head: head::Limits::default(),
             body: body::Limits { body_bytes_max: 1024 * 1024, ..body::Limits::default() },
