@@ -76,6 +76,12 @@ impl Conn<'_> {
         self.core.send(self.id, Outgoing::File { head, file, offset, bytes, is_warm });
     }
 
+    /// Whether a range of `file` is in memory, so that sending it waits for no disk.
+    #[must_use]
+    pub fn is_resident(&mut self, file: &Handle, offset: u64, bytes: u64) -> bool {
+        self.core.ring.is_resident(file, offset, bytes)
+    }
+
     /// Whether everything sent so far is with the kernel. If not, [`Events::SENT`] will tell.
     #[must_use]
     pub fn is_flushed(&mut self) -> bool {

@@ -1,5 +1,7 @@
 //! What the open-file cache holds of one address: the content or where it is, and the head it is sent with.
 
+use std::cell::Cell;
+
 use ringway_http::date;
 use ringway_http::etag::{EntityTag, SETTLE_NS};
 
@@ -11,6 +13,10 @@ use crate::root::{FileState, Timestamp};
 /// How old a file's last change must be, in milliseconds, before its entity tag is strong: until then another change could
 /// leave the same time behind (RFC 9110 section 8.8.1).
 pub const SETTLE_MS: i128 = SETTLE_NS / 1_000_000;
+
+/// How long content that was seen in memory counts as being there, in milliseconds: evicting it takes longer as a rule, and
+/// at worst one answer waits for a disk.
+const WARM_MS: u64 = 1_000;
 
 /// What an address stands for. `F` is the worker's kind of descriptor.
 #[derive(Debug)]
@@ -76,6 +82,8 @@ pub struct FileEntry<F> {
     etag_at: u16,
     etag_len: u16,
     settles_ms: u16,
+    /// The worker's time until which the content counts as being in memory, once that was seen.
+    warm_until_ms: Cell<u64>,
 }
 
 impl<F> FileEntry<F> {
@@ -176,6 +184,17 @@ impl<F> FileEntry<F> {
         &self.head[usize::from(self.validators_at)..]
     }
 
+    /// Whether the content was seen in memory a moment ago.
+    #[must_use]
+    pub fn is_warm(&self, now_ms: u64) -> bool {
+        now_ms < self.warm_until_ms.get()
+    }
+
+    /// The content was seen in memory.
+    pub fn note_warm(&self, now_ms: u64) {
+        self.warm_until_ms.set(now_ms + WARM_MS);
+    }
+
     fn adopt<G: From<F>>(self) -> FileEntry<G> {
         FileEntry {
             content: match self.content {
@@ -195,6 +214,7 @@ impl<F> FileEntry<F> {
             etag_at: self.etag_at,
             etag_len: self.etag_len,
             settles_ms: self.settles_ms,
+            warm_until_ms: self.warm_until_ms,
         }
     }
 }
@@ -262,6 +282,7 @@ impl<F> Parts<F> {
             etag_at,
             etag_len,
             settles_ms,
+            warm_until_ms: Cell::new(0),
         }
     }
 }

@@ -13,6 +13,9 @@ const HEAD_ROOM_BYTES: usize = 1280;
 const SINGLE_BYTES: usize = 2048;
 const BATCH_BYTES: usize = 16 * 1024;
 
+/// Largest file whose being in memory is remembered, in bytes.
+const WARM_BYTES_MAX: u64 = 1024 * 1024;
+
 /// What answers are sent on.
 pub trait Sink {
     /// Where its slices come from.
@@ -20,7 +23,11 @@ pub trait Sink {
     /// Sends bytes.
     fn send(&mut self, bytes: Slice);
     /// Sends `head`, then a range of a file.
-    fn send_file(&mut self, head: Option<Slice>, file: Handle, offset: u64, bytes: u64);
+    fn send_file(&mut self, head: Option<Slice>, file: Handle, offset: u64, bytes: u64, is_warm: bool);
+    /// Whether a range of a file is in memory. `false` when nobody looked.
+    fn is_resident(&mut self, file: &Handle, offset: u64, bytes: u64) -> bool;
+    /// The worker's clock in milliseconds.
+    fn now_ms(&self) -> u64;
 }
 
 impl Sink for Conn<'_> {
@@ -32,8 +39,16 @@ impl Sink for Conn<'_> {
         Conn::send(self, bytes);
     }
 
-    fn send_file(&mut self, head: Option<Slice>, file: Handle, offset: u64, bytes: u64) {
-        Conn::send_file(self, head, file, offset, bytes, false);
+    fn send_file(&mut self, head: Option<Slice>, file: Handle, offset: u64, bytes: u64, is_warm: bool) {
+        Conn::send_file(self, head, file, offset, bytes, is_warm);
+    }
+
+    fn is_resident(&mut self, file: &Handle, offset: u64, bytes: u64) -> bool {
+        Conn::is_resident(self, file, offset, bytes)
+    }
+
+    fn now_ms(&self) -> u64 {
+        Conn::now_ms(self)
     }
 }
 
@@ -46,8 +61,17 @@ impl Sink for Stream {
         Stream::send(self, bytes);
     }
 
-    fn send_file(&mut self, head: Option<Slice>, file: Handle, offset: u64, bytes: u64) {
+    fn send_file(&mut self, head: Option<Slice>, file: Handle, offset: u64, bytes: u64, _is_warm: bool) {
         Stream::send_file(self, head, file, offset, bytes);
+    }
+
+    fn is_resident(&mut self, _file: &Handle, _offset: u64, _bytes: u64) -> bool {
+        // What a task sends has just been loaded: it is looked at piece by piece as it is sent.
+        false
+    }
+
+    fn now_ms(&self) -> u64 {
+        Stream::now_ms(self)
     }
 }
 
@@ -151,9 +175,18 @@ impl Output {
     /// What was collected leaves as the head of the file.
     fn file(&mut self, sink: &mut impl Sink, entry: &Entry<Handle>, offset: u64, len: u64) {
         let head = self.take();
-        if let Some(Content::File(file)) = entry.file().map(FileEntry::content) {
-            sink.send_file(head, file.clone(), offset, len);
+        let Some(entry) = entry.file() else { return };
+        let Content::File(file) = entry.content() else { return };
+        let now_ms = sink.now_ms();
+        let mut is_warm = entry.is_warm(now_ms);
+        // A file that goes out often is looked at once a second, not once a request; a large one piece by piece.
+        if !is_warm && entry.content_len() <= WARM_BYTES_MAX {
+            is_warm = sink.is_resident(file, 0, entry.content_len());
+            if is_warm {
+                entry.note_warm(now_ms);
+            }
         }
+        sink.send_file(head, file.clone(), offset, len, is_warm);
     }
 
     fn copy(&mut self, sink: &mut impl Sink, mut bytes: &[u8]) -> Result<(), NoMemory> {

@@ -342,6 +342,12 @@ impl Ring {
         self.driver.try_send(socket, bytes, false)
     }
 
+    /// Whether a range of a file is in memory, so that sending it waits for no disk.
+    #[must_use]
+    pub fn is_resident(&mut self, file: &Handle, offset: u64, bytes: u64) -> bool {
+        self.driver.is_resident(file, offset, bytes)
+    }
+
     /// Shuts a connection's direction down.
     ///
     /// # Errors
