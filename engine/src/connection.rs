@@ -7,7 +7,7 @@ use crate::record::{ConnId, Flags, Mode, Outgoing};
 use crate::sending::QUEUE_PIECES_MAX;
 use crate::stream::Stream;
 use crate::worker::Local;
-use ringway_ring::{Handle, Pool, Slice};
+use ringway_ring::{Handle, Pool, Slice, socket};
 use std::fmt;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -91,8 +91,12 @@ impl Conn<'_> {
     /// How far sending has come, to be compared with a later look.
     #[must_use]
     pub fn send_progress(&mut self) -> SendProgress {
-        let sending = self.core.conns.get(self.id).and_then(|record| record.sending);
-        sending.map_or(SendProgress(0), |id| SendProgress::new(id.bits(), self.core.ring.progress(id)))
+        let Some(record) = self.core.conns.get(self.id) else { return SendProgress(0) };
+        // What the peer has acknowledged says most; where there is no such thing, what the kernel took.
+        if let Some(Ok(bytes)) = record.socket.kernel().map(socket::acknowledged_bytes) {
+            return SendProgress::new(0, bytes);
+        }
+        record.sending.map_or(SendProgress(0), |id| SendProgress::new(id.bits(), self.core.ring.progress(id)))
     }
 
     /// Whether the connection takes more to send without exceeding its queue.
@@ -194,8 +198,8 @@ impl Conn<'_> {
     }
 }
 
-/// How far a connection's sending had come: which piece was under way, and how much of it was with the kernel (where that
-/// is known before the end; see [`ringway_ring::Ring::progress`]).
+/// How far a connection's sending had come: what a TCP peer had acknowledged; elsewhere which piece was under way, and how
+/// much of it was with the kernel (where that is known before the end; see [`ringway_ring::Ring::progress`]).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SendProgress(u64);
 

@@ -1,7 +1,6 @@
 //! Running a server: start, tell what is served where, stop on a signal.
 
 use crate::CANNOT_START;
-use crate::version;
 use ringway::engine::{Drainer, Server};
 use ringway::listen;
 use ringway::serve::Serve;
@@ -59,10 +58,8 @@ fn announce(serve: &Serve, server: &Server) {
     let listing = if serve.listing { "directories are listed" } else { "directories are not listed" };
     eprintln!("   with {}, {workers}, wait mode {}", server.report(), serve.wait);
     eprintln!("        {listing}, names that begin with a dot are hidden; Ctrl-C stops");
-    if serve.fast_open_queue > 0
-        && let Some(warning) = version::fast_open_warning()
-    {
-        eprintln!("ringway: {warning}");
+    if let Some(note) = serve.fast_open_note() {
+        eprintln!("ringway: {note}.");
     }
 }
 

@@ -125,6 +125,12 @@ impl Serve {
         }
     }
 
+    /// Why TCP Fast Open, if it is asked for, does not work here.
+    #[must_use]
+    pub fn fast_open_note(&self) -> Option<String> {
+        self.listen.iter().find_map(|address| self.endpoint(address, None).fast_open_note())
+    }
+
     fn may_miss(&self, listen: &[Address], error: &io::Error) -> bool {
         let is_missing = matches!(error.kind(), io::ErrorKind::AddrNotAvailable | io::ErrorKind::Unsupported);
         // EAFNOSUPPORT has no kind of its own.

@@ -39,12 +39,3 @@ fn fast_open() -> String {
     let may = |bit: u32| if bits & bit != 0 { "allowed" } else { "switched off" };
     format!("clients {}, servers {} (net.ipv4.tcp_fastopen = {})", may(1), may(2), setting.trim())
 }
-
-/// A warning when Fast Open was asked for and the kernel's setting for servers is off.
-pub(crate) fn fast_open_warning() -> Option<String> {
-    let setting = std::fs::read_to_string("/proc/sys/net/ipv4/tcp_fastopen").unwrap_or_default();
-    let bits: u32 = setting.trim().parse().unwrap_or(0);
-    (bits & 2 == 0).then(|| {
-        "TCP Fast Open is set up, but the kernel does not use it for servers: net.ipv4.tcp_fastopen lacks 2.".to_owned()
-    })
-}

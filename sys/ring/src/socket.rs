@@ -163,22 +163,49 @@ pub fn accept_waiting(listener: BorrowedFd<'_>) -> io::Result<Option<OwnedFd>> {
 /// # Errors
 /// What `getsockopt(2)` says; Unix sockets cannot tell.
 pub fn accept_queue(fd: BorrowedFd<'_>) -> io::Result<(u32, u32)> {
-    let mut info = MaybeUninit::<libc::tcp_info>::zeroed();
-    let mut len = socklen::<libc::tcp_info>();
-    // SAFETY: I6: the kernel writes at most `len` bytes into `info`.
-    check(unsafe {
-        libc::getsockopt(
-            fd.as_raw_fd(),
-            libc::IPPROTO_TCP,
-            libc::TCP_INFO,
-            info.as_mut_ptr().cast(),
-            &raw mut len,
-        )
-    })?;
-    // SAFETY: I6: all-zero was valid and the kernel only wrote plain integers.
-    let info = unsafe { info.assume_init() };
-    // For a listener the kernel reports the queue in these two fields.
-    Ok((info.tcpi_unacked, info.tcpi_sacked))
+    let info = TcpInfo::of(fd)?;
+    // For a listener the kernel reports the queue in the fields of unacknowledged and selectively acknowledged segments.
+    Ok((info.u32_at(24), info.u32_at(28)))
+}
+
+/// Bytes that the peer of a TCP connection has acknowledged since the connection began: progress that does not depend on
+/// what waits in the send buffer.
+///
+/// # Errors
+/// What `getsockopt(2)` says; Unix sockets cannot tell.
+pub fn acknowledged_bytes(fd: BorrowedFd<'_>) -> io::Result<u64> {
+    Ok(TcpInfo::of(fd)?.u64_at(120))
+}
+
+/// The kernel's `struct tcp_info` (linux/tcp.h) as bytes, because the C library's copy of it ends before the newer fields.
+struct TcpInfo([u8; 256]);
+
+impl TcpInfo {
+    fn of(fd: BorrowedFd<'_>) -> io::Result<Self> {
+        let mut info = Self([0; 256]);
+        let mut len = socklen::<Self>();
+        // SAFETY: I6: the kernel writes at most `len` bytes into `info` during the call.
+        check(unsafe {
+            libc::getsockopt(
+                fd.as_raw_fd(),
+                libc::IPPROTO_TCP,
+                libc::TCP_INFO,
+                info.0.as_mut_ptr().cast(),
+                &raw mut len,
+            )
+        })?;
+        Ok(info)
+    }
+
+    fn u32_at(&self, offset: usize) -> u32 {
+        let bytes = self.0.get(offset..offset + 4).and_then(|bytes| bytes.try_into().ok());
+        bytes.map_or(0, u32::from_ne_bytes)
+    }
+
+    fn u64_at(&self, offset: usize) -> u64 {
+        let bytes = self.0.get(offset..offset + 8).and_then(|bytes| bytes.try_into().ok());
+        bytes.map_or(0, u64::from_ne_bytes)
+    }
 }
 
 /// Takes a waiting connection: non-blocking, with its peer's address where it has one.
@@ -440,6 +467,16 @@ mod tests {
             let server = accept(listener.as_raw_fd()).expect("a connection waits");
             assert_eq!(peer_address(server.as_fd()), client.local_addr().ok());
             assert_eq!(accept_queue(listener.as_fd()).expect("TCP_INFO").1, 4096);
+            assert_eq!(acknowledged_bytes(server.as_fd()).expect("TCP_INFO"), 0);
+            assert_eq!(send(server.as_raw_fd(), b"hello", false).expect("room"), 5);
+            let mut hello = [0; 5];
+            io::Read::read_exact(&mut &client, &mut hello).expect("it arrives");
+            let acknowledged = || acknowledged_bytes(server.as_fd()).expect("TCP_INFO");
+            let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+            while acknowledged() < 5 && std::time::Instant::now() < deadline {
+                std::thread::yield_now();
+            }
+            assert_eq!(acknowledged(), 5);
         }
     }
 
