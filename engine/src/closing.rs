@@ -9,13 +9,15 @@ use std::net::Shutdown;
 const LINGER_MS: u64 = 5_000;
 
 impl Core {
-    /// Closes once everything is sent.
+    /// Closes once everything is sent. A deadline that is set still holds: then what is not sent is given up.
     pub(crate) fn close(&mut self, id: ConnId) {
         self.finish_writing(id);
         let Some(record) = self.conns.get(id) else { return };
         record.flags.set(Flags::CLOSING);
         if record.is_flushed() || record.flags.has(Flags::BROKEN) {
             self.close_now(id);
+        } else {
+            self.watch_closing(id);
         }
     }
 
@@ -29,7 +31,39 @@ impl Core {
             self.close(id);
         } else if record.is_flushed() {
             self.begin_linger(id);
+        } else {
+            self.watch_closing(id);
         }
+    }
+
+    /// A closing connection's deadline has passed: it is reset unless the deadline was the engine's own and something was
+    /// sent since.
+    pub(crate) fn closing_timed_out(&mut self, id: ConnId) {
+        let now = self.closing_progress(id);
+        let Some(record) = self.conns.get(id) else { return };
+        match record.extra.as_ref().and_then(|extra| extra.closing) {
+            Some(before) if before != now => self.watch_closing(id),
+            _ => self.abort(id),
+        }
+    }
+
+    /// Sees to it that a peer that reads nothing does not keep a closing connection for ever.
+    fn watch_closing(&mut self, id: ConnId) {
+        if self.deadlines.deadline(id.index).is_some() {
+            return;
+        }
+        let progress = self.closing_progress(id);
+        let Some(record) = self.conns.get(id) else { return };
+        record.extra().closing = Some(progress);
+        let stall_ms_max = self.limits[usize::from(record.endpoint)].close_stall_ms_max;
+        self.deadlines.arm(id.index, self.now_ms.saturating_add(stall_ms_max));
+    }
+
+    /// What is under way, how much of it is sent, and how much waits behind it.
+    fn closing_progress(&mut self, id: ConnId) -> (u64, u64, usize) {
+        let Some(record) = self.conns.get(id) else { return (0, 0, 0) };
+        let queued = record.queued();
+        record.sending.map_or((0, 0, queued), |op| (op.bits(), self.ring.progress(op), queued))
     }
 
     pub(crate) fn begin_linger(&mut self, id: ConnId) {

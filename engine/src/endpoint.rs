@@ -28,11 +28,14 @@ pub struct EndpointLimits {
     pub connections_max: usize,
     /// Most connections of one address on a worker; 0: no limit. IPv6 addresses count by /64.
     pub connections_per_address_max: u32,
+    /// How long a closing connection for which its protocol has set no deadline may take nothing of what is still to be
+    /// sent, in milliseconds, before it is reset.
+    pub close_stall_ms_max: u64,
 }
 
 impl Default for EndpointLimits {
     fn default() -> Self {
-        Self { connections_max: 100_000, connections_per_address_max: 0 }
+        Self { connections_max: 100_000, connections_per_address_max: 0, close_stall_ms_max: 60_000 }
     }
 }
 

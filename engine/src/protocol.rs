@@ -24,7 +24,8 @@ pub trait Protocol: 'static {
 pub enum Turn {
     /// Wait for the next event. A broken connection (see [`Conn::is_broken`]) is closed instead, once that was told.
     Idle,
-    /// Close once everything is sent. For when the peer has nothing more to say.
+    /// Close once everything is sent. For when the peer has nothing more to say. A deadline that is set still holds and
+    /// resets what is not sent by then; without one, [`crate::EndpointLimits::close_stall_ms_max`] does when nothing moves.
     Close,
     /// Send a FIN once everything is sent, then discard what the peer still sends, for a limited time: a close with
     /// unread data would reset the connection and could destroy the answer.

@@ -51,6 +51,8 @@ pub(crate) struct Extra {
     pub(crate) waker: Option<Waker>,
     /// Bytes of the exact receive under way that had arrived before it.
     pub(crate) exact_prefix: u32,
+    /// How far sending had come when the deadline of a closing connection was set, if the engine set it.
+    pub(crate) closing: Option<(u64, u64, usize)>,
     /// Bytes discarded while lingering.
     pub(crate) discarded: u64,
 }

@@ -163,11 +163,10 @@ impl Worker {
         if task::any_scheduled() || !core.ready.is_empty() || !core.wakes.is_empty() {
             return Some(0);
         }
-        let now_ms = core.clock_ms();
         let retry = self.parts.acceptor.next_retry_ms();
         let all =
             [core.deadlines.next_wakeup(), self.local.timers.next_wakeup(), self.parts.drain_until_ms, retry];
-        let next = all.into_iter().flatten().min().map(|at_ms| at_ms.saturating_sub(now_ms));
+        let next = all.into_iter().flatten().min().map(|at_ms| at_ms.saturating_sub(core.clock_ms()));
         [next, core.until_feeding_ms()].into_iter().flatten().min()
     }
 
@@ -206,7 +205,7 @@ impl Worker {
                     // Everything is sent, the FIN too: what the peer still sends is its own affair.
                     core.close_now(id);
                 } else if flags.is_closing() {
-                    core.abort(id);
+                    core.closing_timed_out(id);
                 } else {
                     core.notify(id, Events::TIMEOUT);
                 }

@@ -179,6 +179,7 @@ impl Serve {
         let limits = EndpointLimits {
             connections_max: self.connections_max,
             connections_per_address_max: self.connections_per_address_max,
+            ..EndpointLimits::default()
         };
         let protocol = self.protocol(log);
         Endpoint { address: address.clone(), balance: self.balance, listen, limits, protocol }

@@ -1,7 +1,8 @@
 //! How connections end: closed, lingering, reset, by either side.
 
 use crate::stand::{
-    PATIENCE, Stand, assert_same, eventually, on_all_drivers_at_once, on_each_driver, pattern, read_all,
+    PATIENCE, Setup, Stand, assert_same, eventually, on_all_drivers_at_once, on_each_driver, pattern,
+    read_all,
 };
 use ringway_engine::{Conn, Events, Protocol, Turn};
 use std::io::{ErrorKind, Read, Write};
@@ -10,6 +11,9 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+
+/// How long a closing connection may stand still.
+const STALL_MS_MAX: u64 = 300;
 
 /// What a one-word command asks for.
 struct Commands {
@@ -21,7 +25,10 @@ impl Commands {
     fn start(driver: ringway_engine::ring::DriverChoice) -> (Stand, Arc<AtomicU64>) {
         let closed = Arc::new(AtomicU64::new(0));
         let shared = Arc::clone(&closed);
-        (Stand::start(driver, move |_| Self { closed: Arc::clone(&shared) }), closed)
+        let mut setup =
+            Setup::new(driver, move |_| Self { closed: Arc::clone(&shared) }).with_small_sockets();
+        setup.endpoint.limits.close_stall_ms_max = STALL_MS_MAX;
+        (setup.start(), closed)
     }
 }
 
@@ -58,9 +65,11 @@ impl Protocol for Commands {
                 answer(conn, 16);
                 Turn::Abort
             }
-            // A deadline, and more than the sockets hold: the close cannot come to an end by itself.
+            // More than the sockets hold: the close cannot come to an end by itself. With a deadline, or without.
             Some(b's') => {
-                conn.set_deadline(conn.now_ms() + 100);
+                if command.get(2) != Some(&b'-') {
+                    conn.set_deadline(conn.now_ms() + 100);
+                }
                 answer(conn, 200);
                 if command.get(1) == Some(&b'l') { Turn::Linger } else { Turn::Close }
             }
@@ -206,7 +215,7 @@ fn a_peer_that_resets_is_forgotten_even_by_a_protocol_that_does_nothing() {
 fn a_client_that_never_reads_is_cut_by_the_deadline_of_a_closing_connection() {
     on_each_driver(|driver| {
         let (stand, closed) = Commands::start(driver);
-        for (command_number, command) in (0..).zip([b"sc", b"sl"]) {
+        for (command_number, command) in (0..).zip([b"sc", b"sl", b"sc-", b"sl-"] as [&[u8]; 4]) {
             let mut stream = stand.connect();
             stream.write_all(command).expect("the server reads");
             told(&closed, command_number + 1);
@@ -216,6 +225,29 @@ fn a_client_that_never_reads_is_cut_by_the_deadline_of_a_closing_connection() {
             let error = stream.read_to_end(&mut found).expect_err("a reset");
             assert_eq!(error.kind(), ErrorKind::ConnectionReset);
             assert!(found.len() < 10_000_000);
+        }
+        stand.until_resting();
+        stand.stop();
+    });
+}
+
+#[test]
+fn a_client_that_reads_slowly_gets_everything_of_a_closing_connection() {
+    on_each_driver(|driver| {
+        let (stand, _) = Commands::start(driver);
+        for command in [b"sc-", b"sl-"] {
+            let began = Instant::now();
+            let mut stream = stand.connect();
+            stream.write_all(command).expect("the server reads");
+            let mut found = vec![0; 10_000_000];
+            for part in found.chunks_mut(1_500_000) {
+                // Slow, but never as slow as a stall.
+                std::thread::sleep(Duration::from_millis(STALL_MS_MAX / 3));
+                stream.read_exact(part).expect("no reset");
+            }
+            assert!(began.elapsed() > Duration::from_millis(2 * STALL_MS_MAX), "longer than one stall");
+            assert_same(&found, &pattern(0, 10_000_000), "the answer");
+            assert_eq!(stream.read(&mut [0; 1]).expect("a good end"), 0);
         }
         stand.until_resting();
         stand.stop();

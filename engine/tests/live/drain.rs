@@ -96,7 +96,8 @@ fn stragglers_are_reset_at_the_end() {
         let error = straggler.read(&mut [0; 1]).expect_err("a reset");
         assert_eq!(error.kind(), ErrorKind::ConnectionReset);
         let totals = server.wait(PATIENCE).expect("no worker dies");
-        assert!(began.elapsed() >= Duration::from_millis(150), "it had its time");
+        // The worker's clock counts whole milliseconds.
+        assert!(began.elapsed() >= Duration::from_millis(149), "it had its time");
         assert_eq!(totals.open, 0);
     });
 }
