@@ -1,5 +1,6 @@
 //! What HTTP keeps with a connection between turns: two words.
 
+use crate::clock::Persistence;
 use ringway_engine::SendProgress;
 
 /// What the connection waits for.
@@ -14,10 +15,34 @@ pub(crate) enum Phase {
     Sending,
 }
 
+/// Whether the connection's last answer is on its way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// There may be more requests.
+    #[default]
+    No,
+    /// When everything is sent the connection is closed: the client said that it sends nothing more.
+    Close,
+    /// When everything is sent the connection lingers: the client may be sending still.
+    Linger,
+}
+
+impl Ending {
+    /// What follows an answer that said `kept` to a client that for its part `keeps` the connection.
+    pub(crate) fn after(kept: Persistence, keeps: bool) -> Self {
+        match kept {
+            Persistence::Keep | Persistence::KeepSaid => Self::No,
+            Persistence::Close if keeps => Self::Linger,
+            Persistence::Close => Self::Close,
+        }
+    }
+}
+
 /// A connection's state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct State {
     pub(crate) phase: Phase,
+    pub(crate) ending: Ending,
     /// When it was opened: the worker's seconds.
     pub(crate) opened_s: u32,
     /// Requests so far.
@@ -26,8 +51,8 @@ pub(crate) struct State {
     pub(crate) progress: SendProgress,
 }
 
-/// Seconds as far as they fit between phase and requests: 34 years of a worker's life.
-const OPENED_MAX: u64 = (1 << 30) - 1;
+/// Seconds as far as they fit between ending and requests: 8 years of a worker's life.
+const OPENED_MAX: u64 = (1 << 28) - 1;
 
 impl State {
     pub(crate) fn unpack(words: [u64; 2]) -> Self {
@@ -36,9 +61,15 @@ impl State {
             2 => Phase::Sending,
             _ => Phase::Idle,
         };
+        let ending = match words[0] >> 2 & 3 {
+            1 => Ending::Close,
+            2 => Ending::Linger,
+            _ => Ending::No,
+        };
         Self {
             phase,
-            opened_s: u32::try_from(words[0] >> 2 & OPENED_MAX).unwrap_or(0),
+            ending,
+            opened_s: u32::try_from(words[0] >> 4 & OPENED_MAX).unwrap_or(0),
             requests: u32::try_from(words[0] >> 32).unwrap_or(0),
             progress: SendProgress::from_bits(words[1]),
         }
@@ -50,8 +81,13 @@ impl State {
             Phase::Head => 1,
             Phase::Sending => 2,
         };
+        let ending = match self.ending {
+            Ending::No => 0,
+            Ending::Close => 1,
+            Ending::Linger => 2,
+        };
         let opened = u64::from(self.opened_s) & OPENED_MAX;
-        [u64::from(self.requests) << 32 | opened << 2 | phase, self.progress.bits()]
+        [u64::from(self.requests) << 32 | opened << 4 | ending << 2 | phase, self.progress.bits()]
     }
 }
 
@@ -62,9 +98,11 @@ mod tests {
     #[test]
     fn states_survive_packing() {
         for phase in [Phase::Idle, Phase::Head, Phase::Sending] {
-            let progress = SendProgress::from_bits(u64::MAX);
-            let state = State { phase, opened_s: (1 << 30) - 1, requests: u32::MAX, progress };
-            assert_eq!(State::unpack(state.pack()), state);
+            for ending in [Ending::No, Ending::Close, Ending::Linger] {
+                let progress = SendProgress::from_bits(u64::MAX);
+                let state = State { phase, ending, opened_s: (1 << 28) - 1, requests: u32::MAX, progress };
+                assert_eq!(State::unpack(state.pack()), state);
+            }
         }
         assert_eq!(State::unpack([0; 2]), State::default());
     }

@@ -5,6 +5,7 @@ use crate::entry::{Content, Entry, FileEntry};
 use crate::pipeline::{Reply, Source};
 use ringway_engine::ring::{Handle, Pool, SLICE_BYTES_MAX, Slice, SliceMut};
 use ringway_engine::{Conn, Stream};
+use std::net::SocketAddr;
 
 /// Room that every answer's head finds before it is written, in bytes.
 const HEAD_ROOM_BYTES: usize = 1280;
@@ -20,6 +21,8 @@ const WARM_BYTES_MAX: u64 = 1024 * 1024;
 pub trait Sink {
     /// Where its slices come from.
     fn pool(&self) -> Pool;
+    /// Who is at the other end; `None` for Unix sockets.
+    fn peer(&mut self) -> Option<SocketAddr>;
     /// Sends bytes.
     fn send(&mut self, bytes: Slice);
     /// Sends `head`, then a range of a file.
@@ -33,6 +36,10 @@ pub trait Sink {
 impl Sink for Conn<'_> {
     fn pool(&self) -> Pool {
         Conn::pool(self)
+    }
+
+    fn peer(&mut self) -> Option<SocketAddr> {
+        Conn::peer(self)
     }
 
     fn send(&mut self, bytes: Slice) {
@@ -55,6 +62,10 @@ impl Sink for Conn<'_> {
 impl Sink for Stream {
     fn pool(&self) -> Pool {
         Stream::pool(self)
+    }
+
+    fn peer(&mut self) -> Option<SocketAddr> {
+        Stream::peer(self)
     }
 
     fn send(&mut self, bytes: Slice) {

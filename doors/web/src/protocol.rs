@@ -2,13 +2,13 @@
 
 use crate::answer::{self, Common};
 use crate::clock::{Clock, Persistence};
-use crate::connection::{Phase, State};
+use crate::connection::{Ending, Phase, State};
 use crate::limits::{WebLimits, deadline};
 use crate::output::{NoMemory, Output, Sink};
 use crate::pipeline::{Exchange, Handled, Later, Pipeline, Reply, Served, Source};
 use crate::slow::{self, Pending};
 use ringway_engine::ring::Slice;
-use ringway_engine::{Conn, Events, Protocol, ThreadPool, Turn};
+use ringway_engine::{Conn, Events, Protocol, SendProgress, ThreadPool, Turn};
 use ringway_http::head::{HeadScan, Request, Version};
 use ringway_http::refusal::Refusal;
 use ringway_http::response::EncodeError;
@@ -104,6 +104,13 @@ impl Http {
     /// Serves what is there, as long as the answers go out.
     fn serve(&self, conn: &mut Conn<'_>, state: &mut State) -> Turn {
         while conn.is_flushed() {
+            if state.ending != Ending::No {
+                return self.end(conn, state);
+            }
+            if state.phase == Phase::Sending {
+                // What is sent next has a window of its own.
+                state.phase = Phase::Idle;
+            }
             let Some(mut input) = conn.take_joined() else { break };
             let before = input.len();
             let outcome = self.serve_input(conn, &mut input, state);
@@ -117,12 +124,16 @@ impl Http {
                     return self.wait_for_head(conn, state);
                 }
                 Outcome::Next => conn.unread(input),
-                Outcome::Last(false) if input.is_empty() => return Turn::Close,
-                Outcome::Last(_) => return Turn::Linger,
+                Outcome::Last(sends_more) => {
+                    let may_close = !sends_more && input.is_empty();
+                    state.ending = if may_close { Ending::Close } else { Ending::Linger };
+                    return self.end(conn, state);
+                }
                 Outcome::Abort => return Turn::Abort,
                 Outcome::Wait(pending) => {
                     conn.unread(input);
                     state.phase = Phase::Idle;
+                    state.ending = pending.ending;
                     let stream = conn.detach();
                     return Turn::Task(Box::pin(slow::serve(Rc::clone(&self.shared), stream, *pending)));
                 }
@@ -132,6 +143,18 @@ impl Http {
             return self.wait_for_room(conn, state);
         }
         self.wait_for_request(conn, state)
+    }
+
+    /// The last answer was given. While it is on its way its reader is watched as any other.
+    fn end(&self, conn: &mut Conn<'_>, state: &mut State) -> Turn {
+        if !conn.is_flushed() {
+            return self.wait_for_room(conn, state);
+        }
+        match state.ending {
+            // A close with unread data would reset the connection and could destroy the answer.
+            Ending::Close if !conn.has_input() => Turn::Close,
+            _ => Turn::Linger,
+        }
     }
 
     /// Part of a head is there: its deadline was set with its first byte and is not moved by the next ones.
@@ -152,7 +175,9 @@ impl Http {
     fn wait_for_room(&self, conn: &mut Conn<'_>, state: &mut State) -> Turn {
         if state.phase != Phase::Sending {
             state.phase = Phase::Sending;
-            state.progress = conn.send_progress();
+            // Where sending stands is asked at the first look: asking costs a system call, and most answers never see one.
+            // What was acknowledged before counts for that look, so a slow reader is cut after one window or two.
+            state.progress = SendProgress::default();
             conn.set_deadline(deadline(conn.now_ms(), self.shared.limits.send_window_ms));
         }
         Turn::Idle
@@ -175,10 +200,11 @@ impl Http {
             Phase::Idle => Turn::Close,
             Phase::Head => {
                 let mut output = Output::new(Sink::pool(conn), 0);
-                match self.shared.refuse(conn, &mut output, Status::REQUEST_TIMEOUT, None) {
-                    Ok(()) => Turn::Linger,
-                    Err(NoMemory) => Turn::Abort,
+                if self.shared.refuse(conn, &mut output, Status::REQUEST_TIMEOUT, None).is_err() {
+                    return Turn::Abort;
                 }
+                state.ending = Ending::Linger;
+                self.end(conn, state)
             }
             Phase::Sending => {
                 let progress = conn.send_progress();
@@ -221,7 +247,7 @@ impl Http {
             Ok(None) => return Outcome::NeedMore,
             Err(refusal) => return shared.refuse_head(conn, output, refusal),
         };
-        let (later, kept) = match Request::parse(&input[..end], &shared.limits.head) {
+        let (later, kept, ending) = match Request::parse(&input[..end], &shared.limits.head) {
             Err(refusal) => return shared.refuse_head(conn, output, refusal),
             Ok(request) => {
                 state.requests = state.requests.saturating_add(1);
@@ -243,15 +269,15 @@ impl Http {
                         }
                         Answered::Close => return Outcome::Last(false),
                         Answered::Abort => return Outcome::Abort,
-                        Answered::Later(later) => (Some(later), kept),
+                        Answered::Later(later) => (Some(later), kept, Ending::after(kept, keeps)),
                     }
                 } else {
-                    (None, kept)
+                    (None, kept, Ending::after(kept, keeps))
                 }
             }
         };
         let head = input.split_to(end);
-        Outcome::Wait(Box::new(Pending { head, later, kept, requests: state.requests }))
+        Outcome::Wait(Box::new(Pending { head, later, kept, ending, requests: state.requests }))
     }
 }
 
@@ -285,7 +311,8 @@ impl Shared {
     /// What becomes of the connection after this request.
     pub(crate) fn persistence(&self, request: &Request<'_>, requests: u32, is_last: bool) -> Persistence {
         let has_had_its_share = self.limits.requests_max > 0 && requests >= self.limits.requests_max;
-        if !request.keep_alive() || is_last || has_had_its_share {
+        // Who waits for "100 Continue" may send its body, or give it up, whatever it is told: nothing can follow.
+        if !request.keep_alive() || is_last || has_had_its_share || request.expects_continue() {
             Persistence::Close
         } else if request.version() == Version::Http10 {
             Persistence::KeepSaid
@@ -315,24 +342,20 @@ impl Shared {
         let clock = self.clock.borrow();
         let common = Common { fields: clock.lines(context.kept), now_s: clock.unix_s() };
         let moment = clock.moment();
+        let (request, pool) = (context.request, &self.pool);
         let Ok(memory) = output.room(sink) else { return Answered::Abort };
-        let pool = &self.pool;
-        let mut exchange = Exchange { request: context.request, common, moment, memory, pool };
-        let decided = decide(&mut exchange).or_else(|_full| {
-            // A head that does not fit: the only long thing in one is what the client sent, and it is too long.
-            let status = Status::INTERNAL_SERVER_ERROR;
-            answer::error(Some(context.request), status, common, exchange.memory).map(reply_of)
-        });
-        let handled = match decided {
-            Ok(Handled::NotMine) => {
-                let page = answer::error(Some(context.request), Status::NOT_FOUND, common, exchange.memory);
-                match page {
-                    Ok(plan) => reply_of(plan),
+        let handled = match or_not_found(&mut Exchange { request, common, moment, memory, pool }, decide) {
+            Ok(handled) => handled,
+            Err(_full) => {
+                // What made the head long is what the client sent: begin again with the most memory there is.
+                let Ok(memory) = output.large_room(sink) else { return Answered::Abort };
+                let mut exchange = Exchange { request, common, moment, memory, pool };
+                let again = or_not_found(&mut exchange, |exchange| self.pipeline.run(exchange));
+                match again.or_else(|_full| status_reply(&mut exchange, Status::INTERNAL_SERVER_ERROR)) {
+                    Ok(handled) => handled,
                     Err(_full) => return Answered::Abort,
                 }
             }
-            Ok(handled) => handled,
-            Err(_full) => return Answered::Abort,
         };
         match handled {
             Handled::Answer(reply) => {
@@ -340,7 +363,7 @@ impl Shared {
                 if output.add(sink, reply).is_err() {
                     return Answered::Abort;
                 }
-                self.tell_served(Some(context), status, body_bytes, clock.unix_ms());
+                self.tell_served(Some(context), context.peer, status, body_bytes, clock.unix_ms());
                 Answered::Done
             }
             Handled::Later(later) => Answered::Later(later),
@@ -364,7 +387,8 @@ impl Shared {
         let body_bytes = plan.body_len;
         output.add(sink, Reply { plan, source: Source::None })?;
         output.flush(sink);
-        self.tell_served(context, status.code(), body_bytes, clock.unix_ms());
+        let peer = if self.wants_details { sink.peer() } else { None };
+        self.tell_served(context, peer, status.code(), body_bytes, clock.unix_ms());
         Ok(())
     }
 
@@ -375,14 +399,21 @@ impl Shared {
         }
     }
 
-    fn tell_served(&self, context: Option<&Context<'_>>, status: u16, body_bytes: u64, unix_ms: u64) {
+    fn tell_served(
+        &self,
+        context: Option<&Context<'_>>,
+        peer: Option<SocketAddr>,
+        status: u16,
+        body_bytes: u64,
+        unix_ms: u64,
+    ) {
         if self.pipeline.served.is_empty() {
             return;
         }
         let started = context.and_then(|context| context.started);
         let served = Served {
             request: context.map(|context| context.request),
-            peer: context.and_then(|context| context.peer),
+            peer,
             status,
             body_bytes,
             duration_us: started
@@ -397,6 +428,18 @@ impl Shared {
     }
 }
 
-fn reply_of(plan: answer::Plan) -> Handled {
-    Handled::Answer(Reply { plan, source: Source::None })
+/// Decides; what no handler calls its own is not found.
+fn or_not_found(
+    exchange: &mut Exchange<'_>,
+    decide: impl FnOnce(&mut Exchange<'_>) -> Result<Handled, EncodeError>,
+) -> Result<Handled, EncodeError> {
+    match decide(exchange)? {
+        Handled::NotMine => status_reply(exchange, Status::NOT_FOUND),
+        handled => Ok(handled),
+    }
+}
+
+fn status_reply(exchange: &mut Exchange<'_>, status: Status) -> Result<Handled, EncodeError> {
+    let plan = answer::error(Some(exchange.request), status, exchange.common, exchange.memory)?;
+    Ok(Handled::Answer(Reply { plan, source: Source::None }))
 }

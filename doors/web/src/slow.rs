@@ -1,6 +1,7 @@
 //! Requests that must wait: for their body, for a disk. A task holds the connection until the answer is out.
 
 use crate::clock::Persistence;
+use crate::connection::Ending;
 use crate::limits::deadline;
 use crate::output::Output;
 use crate::pipeline::Later;
@@ -22,12 +23,15 @@ pub(crate) struct Pending {
     pub(crate) head: Slice,
     pub(crate) later: Option<Later>,
     pub(crate) kept: Persistence,
+    /// What the connection's state says follows the answer.
+    pub(crate) ending: Ending,
     pub(crate) requests: u32,
 }
 
-/// Reads the body, answers, and gives the connection back.
+/// Reads the body, answers, and gives the connection back: its next turn sees to it that the answer is sent, and ends the
+/// connection if it was the last one.
 pub(crate) async fn serve(shared: Rc<Shared>, mut stream: Stream, pending: Pending) -> Turn {
-    let Pending { head, later, kept, requests } = pending;
+    let Pending { head, later, kept, ending, requests } = pending;
     let started = shared.wants_details().then(Instant::now);
     let Ok(request) = Request::parse(&head, &shared.limits.head) else { return Turn::Abort };
     let peer = if shared.wants_details() { stream.peer() } else { None };
@@ -40,17 +44,24 @@ pub(crate) async fn serve(shared: Rc<Shared>, mut stream: Stream, pending: Pendi
         stream.set_deadline(deadline(stream.now_ms(), shared.limits.body_ms_max));
         if let Err(status) = discard_body(&shared, &mut stream, &request).await {
             let Some(status) = status else { return Turn::Close };
-            return match shared.refuse(&mut stream, &mut output, status, Some(&context)) {
-                Ok(()) => Turn::Linger,
-                Err(_no_memory) => Turn::Abort,
-            };
+            if shared.refuse(&mut stream, &mut output, status, Some(&context)).is_err() {
+                return Turn::Abort;
+            }
+            // What little there is to send must not wait for ever for a client that does not read.
+            stream.set_deadline(deadline(stream.now_ms(), shared.limits.send_window_ms));
+            return Turn::Linger;
         }
     }
     stream.clear_deadline();
     // The server may have begun to drain, and time has passed.
-    context.kept = shared.persistence(&request, requests, stream.is_draining());
+    context.kept = shared.persistence(&request, requests, ending != Ending::No || stream.is_draining());
     shared.clock.borrow_mut().advance(stream.now_ms());
-    answer(&shared, &mut stream, &mut output, &context, later).await
+    let turn = answer(&shared, &mut stream, &mut output, &context, later).await;
+    match turn {
+        // That the answer was the last one is news to the connection's state.
+        Turn::Idle if context.kept == Persistence::Close && ending == Ending::No => Turn::Linger,
+        turn => turn,
+    }
 }
 
 async fn answer(
@@ -73,11 +84,7 @@ async fn answer(
             }
             Answered::Done => {
                 output.flush(stream);
-                return match context.kept {
-                    Persistence::Close if context.request.keep_alive() => Turn::Linger,
-                    Persistence::Close => Turn::Close,
-                    Persistence::Keep | Persistence::KeepSaid => Turn::Idle,
-                };
+                return Turn::Idle;
             }
             Answered::Close => return Turn::Close,
             Answered::Abort => return Turn::Abort,
@@ -96,11 +103,10 @@ fn refuse_unseen(
     if !context.request.expects_continue() {
         return None;
     }
-    let context = Context { kept: Persistence::Close, ..*context };
-    match shared.answer(stream, output, &context) {
+    match shared.answer(stream, output, context) {
         Answered::Done => {
             output.flush(stream);
-            Some(Turn::Linger)
+            Some(Turn::Idle)
         }
         Answered::Close => Some(Turn::Close),
         Answered::Abort => Some(Turn::Abort),
