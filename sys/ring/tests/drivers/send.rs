@@ -188,3 +188,31 @@ fn a_zero_copy_send_keeps_its_buffer_until_the_end() {
         assert!(got == pattern(SEND, 0, 60_000));
     });
 }
+
+#[test]
+fn a_zero_copy_send_does_not_keep_a_stalled_connection_open() {
+    on_each(|bench| {
+        let (socket, mut peer) = bench.pair();
+        let before = fill(bench, &socket);
+        let op = kinds(bench, &socket, before).into_iter().nth(2).expect("three kinds");
+        let id = bench.submit(op, SEND);
+        bench.poll();
+        // Part of it goes into the queue of the socket and not to the peer, which reads no more after this.
+        let mut got = Vec::new();
+        read_into(&mut *peer, &mut got, before / 2);
+        bench.poll();
+        // Where all of it fitted it has ended, and nothing is left to show.
+        while bench.try_next_of(SEND).is_some() {}
+        bench.ring.orphan(id);
+        bench.poll();
+        bench.poll();
+        if let Some(socket) = socket.kernel() {
+            ringway_ring::socket::set_abort_on_close(socket).expect("a socket");
+        }
+        drop(socket);
+        bench.drive("the end of the send", |bench| {
+            assert!(bench.try_next_of(SEND).is_none(), "nobody waits any more");
+            bench.ring.in_flight() == 0
+        });
+    });
+}

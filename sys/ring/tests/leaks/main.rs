@@ -10,7 +10,8 @@ mod drops;
 use bench::{Bench, PATIENCE, Peer, count, on_each, pattern};
 use ringway_ring::socket::{self, Address, ListenOptions, RawAddress};
 use ringway_ring::{
-    Chain, Connect, Gather, Handle, Interest, Op, OpenFile, ReadFile, StatFile, Transmit, WriteFile, ZeroCopy,
+    Chain, Connect, Gather, Handle, Interest, Op, OpenFile, Payload, ReadFile, StatFile, Transmit, WriteFile,
+    ZeroCopy,
 };
 use ringway_testkit::Scratch;
 use std::fs::File;
@@ -160,6 +161,59 @@ fn rings_come_and_go() {
             assert_eq!(bench.stream_exactly(&socket, 1, 5), b"hello");
         });
     }
+    descriptors.assert_all_closed();
+}
+
+/// The most descriptors this process may have from now on; says how many it could have before.
+fn limit_descriptors(count: libc::rlim_t) -> libc::rlim_t {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: I6: the kernel reads or writes one limit during each call.
+    unsafe {
+        assert_eq!(libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit), 0);
+        let before = std::mem::replace(&mut limit.rlim_cur, count);
+        assert_eq!(libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit), 0);
+        before
+    }
+}
+
+#[test]
+fn exhausted_descriptors_end_an_accept_and_lose_no_connection() {
+    let descriptors = Descriptors::count();
+    bench::on_kernel(|bench| {
+        let (listener, dialer) = bench.listen();
+        let mut peers: Vec<_> = (0..20).map(|_| dialer.dial()).collect();
+        let accept = |bench: &mut Bench| bench.submit(Op::Accept { listener: listener.clone() }, 1);
+        // The limit is for numbers, of which some below the highest may be free: room for about five.
+        let room = libc::rlim_t::try_from(open_descriptors() + 5).expect("small");
+        let before = limit_descriptors(room);
+        accept(bench);
+        let mut sockets = Vec::new();
+        let refused = loop {
+            let completion = bench.next_of(1);
+            match completion.payload {
+                Payload::Connection(socket) => sockets.push(socket),
+                _ => break completion,
+            }
+        };
+        limit_descriptors(before);
+        assert_eq!(
+            (bench::errno(&refused), refused.more),
+            (Some(libc::EMFILE), false),
+            "on {}",
+            bench.name()
+        );
+        assert!((1..15).contains(&sockets.len()), "{} on {}", sockets.len(), bench.name());
+        let id = accept(bench);
+        while sockets.len() < peers.len() {
+            let Payload::Connection(socket) = bench.next_of(1).payload else { panic!("those that wait") };
+            sockets.push(socket);
+        }
+        bench.ring.cancel(id);
+        bench.last_of(1);
+        for peer in &mut peers {
+            assert_eq!(peer.write(b"x").expect("still connected"), 1);
+        }
+    });
     descriptors.assert_all_closed();
 }
 
