@@ -20,8 +20,8 @@ Exit code: 0 success, 1 something failed, 2 wrong use or something the machine l
 ";
 
 const HELP_TEST: &str = "\
-Checks the format and the lints, runs all tests and doc tests on both drivers, builds the
-documentation, and checks that the smallest configuration compiles.
+Checks the format and the lints, runs all tests (on both drivers), doc tests and the example,
+builds the documentation, and checks that the smallest configuration compiles.
 
 Usage: cargo xtask test [--install] [--slow]
 

@@ -34,6 +34,11 @@ fn steps(slow: bool, tally: &mut Tally) -> Result<(), Failure> {
     )?;
     run_tests("tests", slow, &["test", "--workspace", "--all-targets", "--no-fail-fast"], tally)?;
     run_tests("doc tests", slow, &["test", "--workspace", "--doc", "--no-fail-fast"], tally)?;
+    // Without input it stops at once.
+    step::run(
+        "example",
+        &mut cargo(&["run", "--quiet", "-p", "ringway", "--example", "serve", "--", "site", "127.0.0.1:0"]),
+    )?;
     step::run(
         "documentation",
         cargo(&["doc", "--workspace", "--no-deps", "--quiet"]).env("RUSTDOCFLAGS", "-D warnings"),
