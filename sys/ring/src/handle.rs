@@ -64,8 +64,9 @@ impl Handle {
 
     fn of(raw: RawFd, mark: u32) -> Self {
         let serial = NEXT_SERIAL.get();
-        NEXT_SERIAL.set((serial + 1) % SIMULATED);
-        Self(Rc::new(Inner { raw, marks: serial.max(1) | mark }))
+        // From 1 to the largest without the mark, and round again: two in a row always differ.
+        NEXT_SERIAL.set(serial % (SIMULATED - 1) + 1);
+        Self(Rc::new(Inner { raw, marks: serial | mark }))
     }
 }
 
@@ -94,5 +95,17 @@ impl fmt::Debug for Handle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = if self.0.is_simulated() { "simulated " } else { "" };
         write!(f, "Handle({kind}{})", self.0.raw)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn serials_of_successive_handles_differ_even_when_they_begin_again() {
+        NEXT_SERIAL.set(SIMULATED - 2);
+        let serials: Vec<u32> = (0..5).map(|_| Handle::simulated(7).serial()).collect();
+        assert_eq!(serials, [SIMULATED - 2, SIMULATED - 1, 1, 2, 3]);
     }
 }
