@@ -3,7 +3,7 @@
 //! Every function writes one whole head into the caller's memory and says what body follows it; nothing is sent here. For a
 //! file in full, a single range, and "not modified" nothing is allocated.
 //!
-//! A site asks in this order: [`refuse_method`], then the open-file cache, then [`file`] (after [`choose_coding`] and
+//! A site asks in this order: [`refuse_method`], then the open-file cache, then [`file()`] (after [`choose_coding`] and
 //! the sibling it names), [`redirect`], [`listing`] or [`error`].
 
 use std::fmt;
