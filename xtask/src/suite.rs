@@ -46,6 +46,10 @@ fn steps(slow: bool, tally: &mut Tally) -> Result<(), Failure> {
     step::run(
         "smallest configuration",
         &mut cargo(&["check", "-p", "ringway", "--no-default-features", "--features", "static", "--quiet"]),
+    )?;
+    step::run(
+        "library without doors",
+        &mut cargo(&["check", "-p", "ringway", "--no-default-features", "--lib", "--quiet"]),
     )
 }
 
