@@ -40,6 +40,8 @@ pub(crate) struct Core {
     pub(crate) ready: Vec<ConnId>,
     /// Connections whose stream found no buffer.
     pub(crate) starved: VecDeque<ConnId>,
+    /// Those among them that got nothing the last time either: they come first, or loud peers would take every buffer.
+    pub(crate) hungry: VecDeque<ConnId>,
     /// Some connection found none since the last feeding, which was at `fed_at_ms`.
     pub(crate) is_scarce: bool,
     pub(crate) fed_at_ms: u64,
@@ -69,6 +71,7 @@ impl Core {
             limits,
             ready: Vec::new(),
             starved: VecDeque::new(),
+            hungry: VecDeque::new(),
             is_scarce: false,
             fed_at_ms: 0,
             per_address: HashMap::new(),

@@ -30,6 +30,9 @@ impl Core {
     pub(crate) fn received(&mut self, id: ConnId, completion: Completion) {
         let Completion { result, more, payload, .. } = completion;
         let Some(record) = self.conns.get(id) else { return };
+        if matches!(payload, Payload::Bytes(_)) {
+            record.flags.set(Flags::FED);
+        }
         // A receive that was asked to end comes back short; that is not the end of the stream. Were it, the next
         // receive would say so again.
         let was_switching = record.flags.has(Flags::SWITCHING);
@@ -203,6 +206,7 @@ impl Core {
             Ok(op) => {
                 if let Some(record) = self.conns.get(id) {
                     record.receiving = Some(op);
+                    record.flags.clear(Flags::FED);
                 }
             }
             // At the ring's limit of operations: wait like for a buffer. What an exact receive had is kept.
@@ -221,21 +225,23 @@ impl Core {
             && !record.flags.has(Flags::STARVED)
         {
             record.flags.set(Flags::STARVED);
-            self.starved.push_back(id);
+            let was_fed = record.flags.has(Flags::FED);
+            if was_fed { &mut self.starved } else { &mut self.hungry }.push_back(id);
         }
     }
 
-    /// Gives connections that found no buffer another try, oldest first.
+    /// Gives connections that found no buffer another try: those first that got nothing the last time, oldest first.
     pub(crate) fn feed_starved(&mut self) {
         if self.until_feeding_ms() != Some(0) {
             return;
         }
         self.is_scarce = false;
         self.fed_at_ms = self.now_ms;
-        for _ in 0..self.starved.len().min(STARVED_BATCH) {
-            let Some(id) = self.starved.pop_front() else { break };
+        for _ in 0..(self.hungry.len() + self.starved.len()).min(STARVED_BATCH) {
+            let Some(id) = self.hungry.pop_front().or_else(|| self.starved.pop_front()) else { break };
             if let Some(record) = self.conns.get(id) {
                 record.flags.clear(Flags::STARVED);
+                record.flags.clear(Flags::FED);
             }
             self.rearm(id);
         }
@@ -245,7 +251,8 @@ impl Core {
     /// next one waits for the clock instead of spinning.
     pub(crate) fn until_feeding_ms(&self) -> Option<u64> {
         let is_in_vain = self.is_scarce && self.fed_at_ms == self.now_ms;
-        (!self.starved.is_empty()).then_some(u64::from(is_in_vain))
+        let is_any = !self.starved.is_empty() || !self.hungry.is_empty();
+        is_any.then_some(u64::from(is_in_vain))
     }
 
     /// The first receive of a new connection, without an operation: its request is often there already.

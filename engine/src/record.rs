@@ -86,6 +86,8 @@ impl Flags {
     pub(crate) const HELD: Self = Self(1024);
     /// The filter has said its last words.
     pub(crate) const SAID: Self = Self(2048);
+    /// Something was received since the receive operation was last started.
+    pub(crate) const FED: Self = Self(4096);
 
     pub(crate) fn has(self, other: Self) -> bool {
         self.0 & other.0 != 0
