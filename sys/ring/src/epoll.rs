@@ -58,6 +58,8 @@ struct State {
     is_broken: bool,
     /// Urgent data came: a receive stops at its mark, so a short one says nothing about what is left.
     is_urgent: bool,
+    /// Whether a short receive means that nothing is left: not so with datagrams. Asked when first needed.
+    is_bytes: Option<bool>,
     input: Option<OpId>,
     output: Option<OpId>,
 }
@@ -276,6 +278,9 @@ impl Epoll {
                     let state = self.state(socket);
                     // A short read emptied the socket: the next byte is a new edge. After a hang-up there is none.
                     if !is_full && !state.is_hung_up && !state.is_urgent {
+                        if !*state.is_bytes.get_or_insert_with(|| socket::is_stream(socket.raw())) {
+                            continue;
+                        }
                         state.is_readable = false;
                         return Attempt::Waits;
                     }

@@ -293,6 +293,17 @@ pub(crate) fn connect_result(fd: RawFd) -> io::Result<bool> {
     }
 }
 
+/// Whether a socket carries a stream of bytes rather than datagrams.
+pub(crate) fn is_stream(fd: RawFd) -> bool {
+    let mut kind: libc::c_int = 0;
+    let mut len = socklen::<libc::c_int>();
+    // SAFETY: I6: the kernel writes one integer during the call.
+    let asked = check(unsafe {
+        libc::getsockopt(fd, libc::SOL_SOCKET, libc::SO_TYPE, (&raw mut kind).cast(), &raw mut len)
+    });
+    asked.is_ok() && kind == libc::SOCK_STREAM
+}
+
 impl RawAddress {
     /// The kernel's form of an address.
     ///

@@ -2,8 +2,11 @@
 //! lost and nothing may be left: not a byte, a slice, an operation, a descriptor.
 
 use crate::Descriptors;
-use crate::bench::{Bench, Peer, bytes_of, count, errno, on_each};
+use crate::bench::{Bench, Peer, bytes_of, count, errno, on_each, on_kernel};
 use ringway_ring::{Handle, Op, OpId, Payload};
+use std::io;
+use std::net::UdpSocket;
+use std::os::fd::OwnedFd;
 
 const READ: u64 = 1;
 
@@ -115,38 +118,80 @@ fn streams_dropped_while_pending_lose_nothing() {
     let descriptors = Descriptors::count();
     on_each(|bench| {
         let (socket, peer) = bench.pair();
-        let (mut writer, mut check) = (Writer { peer, written: 0 }, Check::default());
-        let mut rng = bench.seed.rng();
-        let wanted = if bench.is_simulated() { count(10_000, 100_000) } else { count(30_000, 100_000) };
-        for _ in 0..wanted {
-            let id = bench.submit(Op::Stream { socket: socket.clone() }, READ);
-            let moment = rng.below(4);
-            if moment == 0 {
-                writer.write();
-            }
-            if rng.chance(500) {
-                bench.glance();
-            }
-            if moment == 1 {
-                writer.write();
-            }
-            bench.ring.cancel(id);
-            if moment == 2 {
-                writer.write();
-            }
-            loop {
-                let completion = bench.next_of(READ);
-                let is_last = !completion.more;
-                check.take(&bytes_of(completion));
-                if is_last {
-                    break;
-                }
-            }
-            assert_eq!(bench.ring.in_flight(), 0);
-        }
-        let left = writer.written - check.arrived();
-        check.take(&bench.stream_exactly(&socket, 2, left));
-        assert_eq!(check.arrived(), writer.written, "on {}", bench.name());
+        drop_streams(bench, &socket, peer);
     });
     descriptors.assert_all_closed();
+}
+
+#[test]
+fn datagram_streams_dropped_while_pending_lose_nothing() {
+    let descriptors = Descriptors::count();
+    on_kernel(|bench| {
+        let any = || UdpSocket::bind("127.0.0.1:0").expect("loopback");
+        let (ours, peer) = (any(), any());
+        ours.connect(peer.local_addr().expect("bound")).expect("connects");
+        peer.connect(ours.local_addr().expect("bound")).expect("connects");
+        drop_streams(bench, &Handle::new(OwnedFd::from(ours)), Box::new(Datagrams(peer)));
+    });
+    descriptors.assert_all_closed();
+}
+
+/// Datagrams of one record each.
+struct Datagrams(UdpSocket);
+
+impl Peer for Datagrams {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.send(bytes)
+    }
+
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.recv(buffer)
+    }
+
+    fn finish(&mut self) {}
+
+    fn reset(self: Box<Self>) {}
+}
+
+/// Unread datagrams that a socket's buffer surely holds: beyond, the kernel would drop them by right.
+const DATAGRAMS_MAX: usize = 64;
+
+/// Drops streams at random moments of an 8-byte write, again and again.
+fn drop_streams(bench: &mut Bench, socket: &Handle, peer: Box<dyn Peer>) {
+    let (mut writer, mut check) = (Writer { peer, written: 0 }, Check::default());
+    let mut rng = bench.seed.rng();
+    let wanted = if bench.is_simulated() { count(10_000, 100_000) } else { count(30_000, 100_000) };
+    for _ in 0..wanted {
+        if writer.written - check.arrived() > DATAGRAMS_MAX * RECORD_BYTES {
+            let left = writer.written - check.arrived();
+            check.take(&bench.stream_exactly(socket, 2, left));
+        }
+        let id = bench.submit(Op::Stream { socket: socket.clone() }, READ);
+        let moment = rng.below(4);
+        if moment == 0 {
+            writer.write();
+        }
+        if rng.chance(500) {
+            bench.glance();
+        }
+        if moment == 1 {
+            writer.write();
+        }
+        bench.ring.cancel(id);
+        if moment == 2 {
+            writer.write();
+        }
+        loop {
+            let completion = bench.next_of(READ);
+            let is_last = !completion.more;
+            check.take(&bytes_of(completion));
+            if is_last {
+                break;
+            }
+        }
+        assert_eq!(bench.ring.in_flight(), 0);
+    }
+    let left = writer.written - check.arrived();
+    check.take(&bench.stream_exactly(socket, 2, left));
+    assert_eq!(check.arrived(), writer.written, "on {}", bench.name());
 }
