@@ -15,6 +15,7 @@ use crate::web::pipeline::Pipeline;
 use crate::web::protocol::Http;
 use crate::web::root::{Root, RootOptions};
 use crate::web::static_files::StaticFiles;
+use rustix::process::{Resource, getrlimit};
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -29,6 +30,9 @@ const UNSENT_LOW_WATER_BYTES: u32 = 256 * 1024;
 
 /// A connection is given to a worker with its first bytes, or after this many seconds.
 const DEFER_ACCEPT_SECONDS: u32 = 5;
+
+/// What part of the process's descriptors open files may keep, as a divisor.
+const CACHED_DESCRIPTORS_SHARE: usize = 4;
 
 /// Where the access log goes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -192,13 +196,9 @@ impl Serve {
             ..LoadOptions::default()
         });
         let (root, limits, format) = (self.root.clone(), self.limits, self.log_format);
+        let cache = CacheLimits { descriptors_max: self.cached_descriptors_max(), ..CacheLimits::default() };
         Arc::new(move |worker: &WorkerHandle| {
-            let files = StaticFiles::open(
-                &root,
-                RootOptions::default(),
-                Arc::clone(&options),
-                CacheLimits::default(),
-            )?;
+            let files = StaticFiles::open(&root, RootOptions::default(), Arc::clone(&options), cache)?;
             files.watch(worker);
             let mut pipeline = Pipeline::default();
             pipeline.handlers.push(Box::new(files));
@@ -209,6 +209,16 @@ impl Serve {
             let http: Rc<dyn Protocol> = Rc::new(Http::new(pipeline, limits, worker.pool().clone()));
             Ok(http)
         })
+    }
+
+    /// Each endpoint has a cache on each worker; all of them together leave most descriptors to connections.
+    fn cached_descriptors_max(&self) -> usize {
+        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+        let workers = if self.workers == 0 { cores() } else { self.workers };
+        let caches = workers * self.listen.len().max(1);
+        let limit = getrlimit(Resource::Nofile).current.and_then(|limit| usize::try_from(limit).ok());
+        let share = limit.map_or(usize::MAX, |limit| limit / CACHED_DESCRIPTORS_SHARE / caches);
+        share.min(CacheLimits::default().descriptors_max)
     }
 }
 

@@ -124,6 +124,20 @@ impl<V> ClockTable<V> {
         }
     }
 
+    /// The same among the entries that `may_go`; `None` when there is none. Walks past the others.
+    pub(crate) fn evict_where(&mut self, may_go: impl Fn(&V) -> bool) -> Option<V> {
+        // One lap takes the bits away, the next finds an entry without.
+        for _ in 0..self.table.num_buckets() * 2 {
+            let at = self.hand % self.table.num_buckets();
+            self.hand = at + 1;
+            let Ok(entry) = self.table.get_bucket_entry(at) else { continue };
+            if may_go(&entry.get().value) && !entry.get().referenced.replace(false) {
+                return Some(entry.remove().0.value);
+            }
+        }
+        None
+    }
+
     /// Removes every entry of `site`, handing its value to `removed`.
     pub(crate) fn remove_site(&mut self, site: u16, mut removed: impl FnMut(V)) {
         for slot in self.table.extract_if(|slot| slot.tag >> 8 == u32::from(site)) {

@@ -35,8 +35,11 @@ const ENTRY_OVERHEAD: usize = 320;
 /// The bounds of a cache.
 #[derive(Clone, Copy, Debug)]
 pub struct CacheLimits {
-    /// Most entries; each may hold a descriptor. 0 keeps nothing. Default 1024.
+    /// Most entries. 0 keeps nothing. Default 1024.
     pub entries_max: usize,
+    /// Most descriptors that entries hold: those of files larger than what is kept in memory. Default 1024; a process
+    /// that may have few should give the cache a part of them only, or connections find none.
+    pub descriptors_max: usize,
     /// Most bytes of content, heads and paths. Default 8 MiB.
     pub bytes_max: usize,
     /// Most addresses remembered to name nothing. Default 512.
@@ -55,6 +58,7 @@ impl Default for CacheLimits {
     fn default() -> Self {
         Self {
             entries_max: 1024,
+            descriptors_max: 1024,
             bytes_max: 8 * 1024 * 1024,
             absent_max: 512,
             age_ms_max: 1000,
@@ -162,6 +166,12 @@ struct Held<F> {
     weight: usize,
 }
 
+impl<F> Held<F> {
+    fn has_descriptor(&self) -> bool {
+        self.entry.file().is_some_and(|file| file.memory().is_none())
+    }
+}
+
 struct Absence {
     error: OpenError,
     expires_ms: u64,
@@ -174,6 +184,7 @@ pub struct FileCache<F> {
     entries: ClockTable<Held<F>>,
     absences: ClockTable<Absence>,
     bytes: usize,
+    descriptors: usize,
     epoch: u64,
     watcher: Option<Watcher>,
     watcher_error: Option<io::Error>,
@@ -209,6 +220,7 @@ impl<F: From<OwnedFd>> FileCache<F> {
             entries: ClockTable::new(),
             absences: ClockTable::new(),
             bytes: 0,
+            descriptors: 0,
             epoch: 0,
             watcher,
             watcher_error,
@@ -267,9 +279,13 @@ impl<F: From<OwnedFd>> FileCache<F> {
     /// Forgets everything of `site`: its root leads to another directory, or its settings changed. Loads under way are
     /// answered with and not kept.
     pub fn forget_site(&mut self, site: u16) {
-        let mut freed = 0;
-        self.entries.remove_site(site, |held| freed += held.weight);
-        self.bytes -= freed;
+        let (mut bytes, mut descriptors) = (0, 0);
+        self.entries.remove_site(site, |held| {
+            bytes += held.weight;
+            descriptors += usize::from(held.has_descriptor());
+        });
+        self.bytes -= bytes;
+        self.descriptors -= descriptors;
         self.absences.remove_site(site, drop);
         self.epoch += 1;
         if let Some(watcher) = &mut self.watcher {
@@ -281,15 +297,13 @@ impl<F: From<OwnedFd>> FileCache<F> {
     pub fn clear(&mut self) {
         self.entries.clear();
         self.absences.clear();
-        self.bytes = 0;
+        (self.bytes, self.descriptors) = (0, 0);
         self.epoch += 1;
     }
 
     /// Gives up entries that were not used lately, for their descriptors.
     pub fn give_up_some(&mut self) {
-        for _ in 0..GIVEN_UP_AT_LIMIT {
-            self.evict_one();
-        }
+        let _given_up = (0..GIVEN_UP_AT_LIMIT).take_while(|_| self.evict_descriptor()).count();
     }
 
     /// The descriptor that is readable when [`FileCache::drain_events`] has something to do; `None` when nothing is watched.
@@ -333,6 +347,12 @@ impl<F: From<OwnedFd>> FileCache<F> {
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// How many descriptors the entries hold.
+    #[must_use]
+    pub fn descriptors(&self) -> usize {
+        self.descriptors
     }
 
     /// How many directories are watched.
@@ -387,7 +407,15 @@ impl<F: From<OwnedFd>> FileCache<F> {
                 Ok(false) | Err(_) => {}
             }
         }
-        match load_now(source.root, key.path, sibling, source.options, now.wall, Way::Cached) {
+        let load = || load_now(source.root, key.path, sibling, source.options, now.wall, Way::Cached);
+        let loaded = match load() {
+            Err(OpenError::TooManyFiles) if self.descriptors > 0 => {
+                self.give_up_some();
+                load()
+            }
+            loaded => loaded,
+        };
+        match loaded {
             Err(OpenError::WouldBlock) => self.send_to_pool(source, key, sibling, ticket, now),
             result => {
                 self.counters.loaded_at_once += 1;
@@ -457,7 +485,7 @@ impl<F: From<OwnedFd>> FileCache<F> {
         now: Moment,
     ) -> Result<Rc<Entry<F>>, OpenError> {
         if let Some(old) = self.entries.remove(hash, &key) {
-            self.bytes -= old.weight;
+            self.discount(&old);
         }
         self.absences.remove(hash, &key);
         let loaded = match result {
@@ -480,6 +508,13 @@ impl<F: From<OwnedFd>> FileCache<F> {
         if weight > self.limits.bytes_max || self.limits.entries_max == 0 {
             return;
         }
+        let has_descriptor = entry.file().is_some_and(|file| file.memory().is_none());
+        if has_descriptor {
+            if self.limits.descriptors_max == 0 {
+                return;
+            }
+            while self.descriptors >= self.limits.descriptors_max && self.evict_descriptor() {}
+        }
         while self.entries.len() >= self.limits.entries_max || self.bytes + weight > self.limits.bytes_max {
             self.evict_one();
         }
@@ -491,6 +526,7 @@ impl<F: From<OwnedFd>> FileCache<F> {
             weight,
         };
         self.bytes += weight;
+        self.descriptors += usize::from(has_descriptor);
         let before = self.entries.insert(hash, &key, held);
         debug_assert!(before.is_none(), "what was there has been removed");
     }
@@ -512,9 +548,22 @@ impl<F: From<OwnedFd>> FileCache<F> {
 
     fn evict_one(&mut self) {
         if let Some(held) = self.entries.evict() {
-            self.bytes -= held.weight;
+            self.discount(&held);
             self.counters.evicted += 1;
         }
+    }
+
+    /// False when no entry holds a descriptor.
+    fn evict_descriptor(&mut self) -> bool {
+        let Some(held) = self.entries.evict_where(Held::has_descriptor) else { return false };
+        self.discount(&held);
+        self.counters.evicted += 1;
+        true
+    }
+
+    fn discount(&mut self, held: &Held<F>) {
+        self.bytes -= held.weight;
+        self.descriptors -= usize::from(held.has_descriptor());
     }
 }
 
@@ -756,6 +805,36 @@ mod tests {
         let absences = cache.absences();
         site.fetch(&mut cache, &long).unwrap_err();
         assert_eq!(cache.absences(), absences);
+    }
+
+    #[test]
+    fn descriptors_have_a_bound_of_their_own() {
+        let site = Site::new();
+        let mut cache = Cache::new(CacheLimits { descriptors_max: 3, ..unwatched() });
+        for number in 0..20 {
+            site.dir.write(&format!("small-{number}"), "small");
+            site.dir.write(&format!("large-{number}"), vec![7; 200]);
+        }
+        for number in 0..20 {
+            for kind in ["small", "large"] {
+                assert!(site.fetch_how(&mut cache, &format!("/{kind}-{number}")).0.is_ok());
+            }
+            assert_eq!(cache.descriptors(), 3.min(number + 1));
+        }
+        assert_eq!((cache.len(), cache.counters().evicted), (23, 17), "what is in memory stays");
+        fs::remove_file(site.dir.path().join("large-19")).unwrap();
+        let mut later = site;
+        later.now.ms += 60_000;
+        assert!(later.fetch_how(&mut cache, "/large-19").0.is_err());
+        assert_eq!(cache.descriptors(), 2);
+        cache.give_up_some();
+        assert_eq!((cache.len(), cache.descriptors()), (20, 0));
+        assert!(later.fetch_how(&mut cache, "/large-1").0.is_ok());
+        cache.forget_site(0);
+        assert_eq!((cache.len(), cache.descriptors(), cache.bytes()), (0, 0, 0));
+        let mut none = Cache::new(CacheLimits { descriptors_max: 0, ..unwatched() });
+        assert!(later.fetch_how(&mut none, "/large-1").0.is_ok());
+        assert!(none.is_empty());
     }
 
     #[test]
