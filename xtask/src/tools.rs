@@ -10,8 +10,8 @@ use crate::{Failure, repository_root};
 pub(crate) const EMBEDDED_TARGET: &str =
     if cfg!(target_arch = "aarch64") { "aarch64-unknown-linux-musl" } else { "x86_64-unknown-linux-musl" };
 
-/// The sanitizer needs a named target, so that build scripts and macros stay without it.
-const ASAN_TARGET: &str =
+/// Sanitizers need a named target, so that build scripts and macros stay without them.
+const SANITIZED_TARGET: &str =
     if cfg!(target_arch = "aarch64") { "aarch64-unknown-linux-gnu" } else { "x86_64-unknown-linux-gnu" };
 
 /// The promise of the embedded profile, in bytes.
@@ -19,19 +19,24 @@ const EMBEDDED_SIZE_MAX: u64 = 1 << 20;
 
 /// Runs the tests of the unsafe rooms, all but the documentation's, under AddressSanitizer.
 pub(crate) fn asan() -> Result<(), Failure> {
-    let mut command = cargo(&["test", "-p", "ringway-ring", "--tests", "--target", ASAN_TARGET]);
+    let mut command = cargo(&["test", "-p", "ringway-ring", "--tests", "--target", SANITIZED_TARGET]);
     // The sanitizer is a nightly flag of the compiler; this variable lets the stable one take it.
     command.env("RUSTC_BOOTSTRAP", "1").env("RUSTFLAGS", "-Zsanitizer=address");
     step::run("address sanitizer", &mut command)
 }
 
-/// Runs every fuzz target for `minutes` minutes.
+/// Runs every fuzz target for `minutes` minutes. It begins from the corpus in the repository, which stays as it is: what is
+/// found goes to the target folder.
 pub(crate) fn fuzz(minutes: u32) -> Result<(), Failure> {
     let targets = fuzz_targets()?;
     let seconds = format!("-max_total_time={}", u64::from(minutes) * 60);
     let start = Instant::now();
     for target in &targets {
-        let mut command = cargo(&["fuzz", "run", target, "--", &seconds]);
+        let found = target_folder().join("fuzz-corpus").join(target);
+        std::fs::create_dir_all(&found)
+            .map_err(|error| Failure::Failed(format!("cannot make {}: {error}", found.display())))?;
+        let mut command = cargo(&["fuzz", "run", "--target", SANITIZED_TARGET, target]);
+        command.arg(found).arg(format!("fuzz/corpus/{target}")).args(["--", &seconds, "-max_len=1024"]);
         command.env("RUSTC_BOOTSTRAP", "1");
         step::run(&format!("fuzz {target}"), &mut command)?;
     }
