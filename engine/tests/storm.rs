@@ -136,7 +136,9 @@ fn leaves_no_connection_task_operation_slice_or_descriptor_behind() {
         exchange(&mut stand.connect(), MESSAGE_BYTES, 100);
         stand.until_resting();
         let totals = stand.stop();
-        assert_eq!((totals.accepted, totals.closed), (connections as u64 + 2, connections as u64 + 2));
+        assert_eq!(totals.accepted, totals.closed);
+        // Not all: a reset may overtake what came before it, and then the server never hears of the connection.
+        assert!(totals.accepted >= report.answered as u64 + 2, "{totals:?}");
         assert_eq!(totals.panics, 0);
         back("the server's own descriptors are closed", &descriptors, before_start);
     });
