@@ -240,7 +240,7 @@ fn a_client_that_never_reads_is_cut_by_the_deadline_of_a_closing_connection() {
 
 #[test]
 fn a_client_that_reads_slowly_gets_everything_of_a_closing_connection() {
-    on_each_driver(|driver| {
+    on_all_drivers_at_once(|driver| {
         let (stand, _) = Commands::start(driver);
         for command in [b"sc-", b"sl-"] {
             let began = Instant::now();

@@ -168,7 +168,7 @@ impl Protocol for Deadline {
 fn deadlines_at_one_instant_all_pass() {
     // Both ends of a connection are in this process: twice as many descriptors.
     let count = if is_slow() { 9_000 } else { 1_500 };
-    let at_ms = if is_slow() { 4_000 } else { 1_500 };
+    let at_ms = if is_slow() { 4_000 } else { 800 };
     on_each_driver(|driver| {
         let stand = Stand::start(driver, move |_| Deadline { at_ms });
         let streams: Vec<TcpStream> = (0..count).map(|_| stand.connect()).collect();
