@@ -20,6 +20,10 @@ const DROP_WAIT: Duration = Duration::from_secs(2);
 /// How long a transmit of a cold file waits before it asks the exhausted pool for a buffer again.
 const STARVED_RETRY: Duration = Duration::from_millis(1);
 
+/// Most reads of cold files at once: each takes 64 KiB of memory, and a thousand peers that ask for the same cold file need
+/// only few of them, because what one has read is warm for all.
+const COLD_READS_MAX: usize = 16;
+
 /// Which driver to use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DriverChoice {
@@ -147,6 +151,10 @@ pub struct Ring {
     turns: Vec<OpId>,
     /// Transmits that found no buffer to read their file into.
     starved: Vec<OpId>,
+    /// Transmits of cold files that wait for others to have read theirs, the oldest first.
+    cold: VecDeque<OpId>,
+    /// Reads of cold files under way, at most [`COLD_READS_MAX`].
+    cold_reads: usize,
     operations_max: usize,
     counters: RingCounters,
 }
@@ -222,8 +230,13 @@ impl Ring {
         match stage {
             None | Some(Stage::Writable) => self.driver.cancel(id),
             Some(Stage::Read(read)) => self.driver.cancel(read),
-            // The next turn finds the mark.
-            Some(Stage::Turn) => {}
+            // The next turn finds the mark; it shall not wait for other files.
+            Some(Stage::Turn) => {
+                if let Some(place) = self.cold.iter().position(|cold| *cold == id) {
+                    self.cold.remove(place);
+                    self.turns.push(id);
+                }
+            }
         }
     }
 
@@ -243,7 +256,7 @@ impl Ring {
     pub fn poll(&mut self, wait: Wait) -> io::Result<()> {
         self.counters.polls += 1;
         let wait = match wait {
-            _ if !self.events.is_empty() || !self.turns.is_empty() => Wait::Poll,
+            _ if !self.events.is_empty() || !self.turns.is_empty() || self.may_read_cold() => Wait::Poll,
             Wait::Forever if !self.starved.is_empty() => Wait::AtMost(STARVED_RETRY),
             Wait::AtMost(time) if !self.starved.is_empty() => Wait::AtMost(time.min(STARVED_RETRY)),
             wait => wait,
@@ -252,6 +265,11 @@ impl Ring {
         self.driver.poll(wait, &mut self.slots, &mut self.fresh)?;
         self.events.extend(self.fresh.drain(..));
         for id in std::mem::take(&mut self.turns) {
+            self.continue_transmit(id, 0);
+        }
+        while self.may_read_cold()
+            && let Some(id) = self.cold.pop_front()
+        {
             self.continue_transmit(id, 0);
         }
         Ok(())
@@ -342,6 +360,15 @@ impl Ring {
         self.driver.try_send(socket, bytes, false)
     }
 
+    /// As [`Ring::try_send`], and announces that more follows at once: data, or the end. The kernel waits for it, for a
+    /// limited time, and sends both in one segment.
+    ///
+    /// # Errors
+    /// As [`Ring::try_send`].
+    pub fn try_send_more(&mut self, socket: &Handle, bytes: &[u8]) -> io::Result<usize> {
+        self.driver.try_send(socket, bytes, true)
+    }
+
     /// Whether a range of a file is in memory, so that sending it waits for no disk.
     #[must_use]
     pub fn is_resident(&mut self, file: &Handle, offset: u64, bytes: u64) -> bool {
@@ -373,6 +400,8 @@ impl Ring {
             fresh: Vec::new(),
             turns: Vec::new(),
             starved: Vec::new(),
+            cold: VecDeque::new(),
+            cold_reads: 0,
             operations_max,
             counters: RingCounters::default(),
         }
@@ -397,6 +426,7 @@ impl Ring {
             && let Some(parent) = self.parent_of(id)
         {
             let _buffer = self.slots.retire(id);
+            self.cold_reads -= 1;
             self.finish_cold_read(parent, result);
             return None;
         }
@@ -456,9 +486,17 @@ impl Ring {
         self.events.push_back(Event { id, result, more: false, arrival: Arrival::None });
     }
 
+    /// Whether a transmit waits to read its cold file and may.
+    fn may_read_cold(&self) -> bool {
+        self.cold_reads < COLD_READS_MAX && !self.cold.is_empty()
+    }
+
     /// Reads the file's next bytes off the worker; the buffer is only a means to have them in the page cache.
     fn read_cold(&mut self, parent: OpId) {
-        self.counters.cold_reads += 1;
+        if self.cold_reads >= COLD_READS_MAX {
+            self.cold.push_back(parent);
+            return;
+        }
         let Some(Op::Transmit(transmit)) = self.slots.get(parent) else { return };
         let (file, offset) = (transmit.file.clone(), transmit.offset());
         let bytes = u32::try_from(transmit.left().min(u64::from(COLD_BYTES))).unwrap_or(COLD_BYTES);
@@ -470,6 +508,8 @@ impl Ring {
         };
         let read = self.slots.insert(Op::Read(ReadFile::new(file, buffer, offset, bytes)), parent.bits());
         self.slots.orphan(read);
+        self.cold_reads += 1;
+        self.counters.cold_reads += 1;
         if let Some(Op::Transmit(transmit)) = self.slots.get_mut(parent) {
             transmit.stage = Stage::Read(read);
         }

@@ -228,6 +228,64 @@ fn cold_transmits_without_memory_wait_and_then_go_on() {
 }
 
 #[test]
+fn many_transmits_of_a_cold_file_take_little_memory() {
+    let readers = 40;
+    on_each(|bench| {
+        let scratch = Scratch::new("transmit");
+        let bytes = 70_000;
+        let file = file(&scratch, bytes);
+        chill(bench, &file);
+        let before = bench.ring.pool().mapped_bytes();
+        let mut peers = Vec::new();
+        for _ in 0..readers {
+            let (socket, peer) = bench.pair();
+            peers.push(peer);
+            let op = Transmit::new(socket, None, file.clone(), 0, bytes as u64);
+            bench.submit(Op::Transmit(op), TRANSMIT);
+        }
+        // Until all of them have had a turn: then those that may have begun to read.
+        bench.poll();
+        let most = bench.ring.pool().mapped_bytes() - before;
+        assert!(most <= 16 * 64 * 1024, "{most} bytes for reading ahead on {}", bench.name());
+        for peer in &mut peers {
+            let got = bench.read_exactly(&mut **peer, bytes);
+            assert!(got == pattern(TRANSMIT, 0, bytes), "on {}", bench.name());
+        }
+        for _ in 0..readers {
+            bench.next_of(TRANSMIT);
+        }
+        assert_eq!(bench.ring.in_flight(), 0, "the inner reads are gone");
+    });
+}
+
+#[test]
+fn transmits_that_wait_for_other_cold_files_can_be_given_up() {
+    on_each(|bench| {
+        let scratch = Scratch::new("transmit");
+        let file = file(&scratch, 200_000);
+        chill(bench, &file);
+        let mut peers = Vec::new();
+        let mut ids = Vec::new();
+        for _ in 0..64 {
+            let (socket, peer) = bench.pair();
+            peers.push(peer);
+            let op = Transmit::new(socket, None, file.clone(), 0, 200_000);
+            ids.push(bench.submit(Op::Transmit(op), TRANSMIT));
+        }
+        bench.poll();
+        // Where the file could not be made cold, some have ended.
+        while bench.try_next_of(TRANSMIT).is_some() {}
+        ids.iter().rev().for_each(|id| bench.ring.orphan(*id));
+        bench.drive("all orphans", |bench| {
+            assert!(bench.try_next_of(TRANSMIT).is_none(), "nobody waits any more");
+            bench.ring.in_flight() == 0
+        });
+        assert_eq!((file.holders(), bench.ring.orphans()), (1, 0), "on {}", bench.name());
+        assert_eq!(bench.ring.counters().strangers, 0, "on {}", bench.name());
+    });
+}
+
+#[test]
 fn a_cancelled_transmit_counts_exactly_what_the_peer_gets() {
     on_each(|bench| {
         let scratch = Scratch::new("transmit");
