@@ -70,6 +70,14 @@ impl Conn<'_> {
         }
     }
 
+    /// Sends the connection's last bytes: the protocol's answer to this turn must be [`crate::Turn::Close`] or
+    /// [`crate::Turn::Linger`]. The FIN leaves in the same segment where that can be.
+    pub fn send_last(&mut self, bytes: Slice) {
+        if !bytes.is_empty() {
+            self.core.send_last(self.id, bytes);
+        }
+    }
+
     /// Sends `head` and then `bytes` of `file` from `offset`. `is_warm` says that the caller knows the range to be in
     /// memory. A file that turns out shorter resets the connection.
     pub fn send_file(&mut self, head: Option<Slice>, file: Handle, offset: u64, bytes: u64, is_warm: bool) {

@@ -30,6 +30,17 @@ impl Core {
         }
     }
 
+    /// Sends the last bytes of a connection that is closed or lingers right after.
+    pub(crate) fn send_last(&mut self, id: ConnId, bytes: Slice) {
+        let Some(record) = self.conns.get(id) else { return };
+        let is_open = !record.flags.has(Flags::BROKEN) && !record.flags.has(Flags::SHUT);
+        if is_open && record.is_flushed() && !record.has_filter() {
+            self.start_bytes(id, bytes, true);
+        } else {
+            self.send(id, Outgoing::Bytes(bytes));
+        }
+    }
+
     /// Sends a piece as it is.
     pub(crate) fn send_wire(&mut self, id: ConnId, piece: Outgoing) {
         let Some(record) = self.conns.get(id) else { return };
@@ -225,7 +236,7 @@ impl Core {
 
     fn start_send(&mut self, id: ConnId, piece: Outgoing) {
         match piece {
-            Outgoing::Bytes(bytes) => self.start_bytes(id, bytes),
+            Outgoing::Bytes(bytes) => self.start_bytes(id, bytes, false),
             Outgoing::File { head, file, offset, bytes, is_warm } => {
                 let Some(record) = self.conns.get(id) else { return };
                 let mut transmit = Transmit::new(record.socket.clone(), head, file, offset, bytes);
@@ -237,11 +248,16 @@ impl Core {
         }
     }
 
-    fn start_bytes(&mut self, id: ConnId, mut bytes: Slice) {
+    /// `is_last`: the connection is closed right after these bytes, which then travel in one segment with the FIN.
+    fn start_bytes(&mut self, id: ConnId, mut bytes: Slice, is_last: bool) {
         let Some(record) = self.conns.get(id) else { return };
         // A connection that has no operation yet may be gone before one would be submitted.
         if self.prefers_direct_send || record.receiving.is_none() {
-            match self.ring.try_send(&record.socket, &bytes) {
+            let sent = match is_last {
+                true => self.ring.try_send_more(&record.socket, &bytes),
+                false => self.ring.try_send(&record.socket, &bytes),
+            };
+            match sent {
                 Ok(count) => {
                     self.counters.bytes_sent.add(count as u64);
                     bytes.advance(count);

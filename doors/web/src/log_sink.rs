@@ -2,21 +2,26 @@
 
 use crate::access_log::{Format, LINE_LEN_MAX, LineWriter, Peer, Record};
 use crate::pipeline::{Served, ServedStage};
-use ringway_engine::WorkerHandle;
 use ringway_engine::ring::{Handle, Op, Payload, WriteFile};
+use ringway_engine::{Sleep, WorkerHandle};
 use ringway_http::head::Version;
+use rustix::fs::FileType;
 use std::cell::RefCell;
 use std::fmt;
-use std::io;
+use std::future::Future;
 use std::os::fd::OwnedFd;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 
-/// Bytes of lines that may wait for a slow disk or reader before records are dropped.
-const WAITING_BYTES_MAX: usize = 256 * 1024;
+/// Bytes of lines that may wait for a slow disk or reader before records are dropped: some ten thousand.
+const WAITING_BYTES_MAX: usize = 1024 * 1024;
 
 /// Bytes of lines that are written without waiting for more.
 const WRITE_BYTES: usize = 32 * 1024;
+
+/// Bytes that a pipe takes as a whole or not at all, so that the lines of several workers do not mix (pipe(7), PIPE_BUF).
+const PIPE_BYTES: usize = 4096;
 
 /// How long lines may wait to be written together, in milliseconds.
 const GATHER_MS: u64 = 100;
@@ -31,17 +36,20 @@ struct Shared {
     writer: LineWriter,
     lines: Vec<u8>,
     dropped: u64,
-    /// The task that writes, when it has nothing to do or waits for more lines.
-    idle: Option<Waker>,
+    /// The task that writes, while it waits for so many bytes of lines.
+    waiting: Option<(usize, Waker)>,
 }
 
 impl AccessLog {
     /// A log in `format` that goes to `target`, written by `worker`.
     #[must_use]
     pub fn new(format: Format, target: OwnedFd, worker: &WorkerHandle) -> Self {
-        let shared = Shared { writer: LineWriter::new(format), lines: Vec::new(), dropped: 0, idle: None };
+        let shared = Shared { writer: LineWriter::new(format), lines: Vec::new(), dropped: 0, waiting: None };
         let log = Self { shared: Rc::new(RefCell::new(shared)) };
-        worker.spawn(write_lines(Rc::clone(&log.shared), Handle::new(target), worker.clone()));
+        let is_file = rustix::fs::fstat(&target)
+            .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile);
+        let target = Target { file: Handle::new(target), is_file, worker: worker.clone() };
+        worker.spawn(write_lines(Rc::clone(&log.shared), target));
         log
     }
 
@@ -66,7 +74,7 @@ impl ServedStage for AccessLog {
             return;
         }
         shared.writer.write(&record(served), &mut shared.lines);
-        if let Some(waker) = shared.idle.take() {
+        if let Some((_, waker)) = shared.waiting.take_if(|(bytes, _)| shared.lines.len() >= *bytes) {
             waker.wake();
         }
     }
@@ -97,57 +105,117 @@ fn record<'a>(served: &'a Served<'a>) -> Record<'a> {
     }
 }
 
+/// Where lines go.
+struct Target {
+    file: Handle,
+    /// A regular file takes what it is given in one piece.
+    is_file: bool,
+    worker: WorkerHandle,
+}
+
 /// Writes lines for as long as the worker lives. An error loses what was being written, and is counted as dropped.
-async fn write_lines(shared: Rc<RefCell<Shared>>, target: Handle, worker: WorkerHandle) {
+async fn write_lines(shared: Rc<RefCell<Shared>>, target: Target) {
     let mut spare = Vec::new();
     loop {
-        some_lines(&shared).await;
-        let _until_written = worker.hold();
-        if shared.borrow().lines.len() < WRITE_BYTES {
-            worker.sleep_until(worker.now_ms() + GATHER_MS).await;
-        }
+        wait_for_lines(&shared, 1, None).await;
+        let _until_written = target.worker.hold();
+        let gathered = target.worker.sleep_until(target.worker.now_ms() + GATHER_MS);
+        wait_for_lines(&shared, WRITE_BYTES, Some(gathered)).await;
         let lines = std::mem::replace(&mut shared.borrow_mut().lines, std::mem::take(&mut spare));
-        let (mut lines, result) = write_all(&worker, &target, lines).await;
-        if result.is_err() {
-            let lost = lines.iter().filter(|&&byte| byte == b'\n').count();
+        let (mut lines, written) =
+            if target.is_file { target.write_all(lines).await } else { target.write_in_pieces(lines).await };
+        if let Err(lost) = written {
             shared.borrow_mut().dropped += lost as u64;
         }
         lines.clear();
+        // What a burst took is given back.
+        lines.shrink_to(2 * WRITE_BYTES);
         spare = lines;
     }
 }
 
-/// Waits until there is something to write.
-async fn some_lines(shared: &RefCell<Shared>) {
+/// Waits until so many bytes of lines are there, or the time is up.
+async fn wait_for_lines(shared: &RefCell<Shared>, bytes: usize, mut until: Option<Sleep>) {
     std::future::poll_fn(|context| {
-        let shared = &mut *shared.borrow_mut();
-        if !shared.lines.is_empty() {
+        if let Some(sleep) = &mut until
+            && Pin::new(sleep).poll(context).is_ready()
+        {
             return Poll::Ready(());
         }
-        shared.idle = Some(context.waker().clone());
+        let shared = &mut *shared.borrow_mut();
+        if shared.lines.len() >= bytes {
+            return Poll::Ready(());
+        }
+        shared.waiting = Some((bytes, context.waker().clone()));
         Poll::Pending
     })
     .await;
 }
 
-async fn write_all(worker: &WorkerHandle, target: &Handle, lines: Vec<u8>) -> (Vec<u8>, io::Result<()>) {
-    let (mut lines, mut done) = (lines, 0);
-    while done < lines.len() {
-        let operation = match worker.operation(Op::Write(WriteFile::new(target.clone(), lines, done))) {
-            Ok(operation) => operation,
-            // At the limit of operations the lines are lost with the operation.
-            Err(error) => return (Vec::new(), Err(error)),
-        };
-        let completion = operation.await;
-        let Payload::Finished(Op::Write(write)) = completion.payload else {
-            return (Vec::new(), Err(io::ErrorKind::BrokenPipe.into()));
-        };
-        lines = write.bytes;
-        match completion.result {
-            Ok(0) => return (lines, Err(io::ErrorKind::WriteZero.into())),
-            Ok(count) => done += count as usize,
-            Err(error) => return (lines, Err(error)),
+impl Target {
+    /// Writes whole lines, several workers' side by side; gives the memory back, and how many lines were lost.
+    async fn write_in_pieces(&self, lines: Vec<u8>) -> (Vec<u8>, Result<(), usize>) {
+        let mut piece = Vec::with_capacity(PIPE_BYTES);
+        let mut rest = &lines[..];
+        while !rest.is_empty() {
+            let (now, later) = rest.split_at(piece_end(rest));
+            piece.extend_from_slice(now);
+            let (written, result) = self.write_all(std::mem::take(&mut piece)).await;
+            if result.is_err() {
+                return (Vec::new(), Err(count_lines(rest)));
+            }
+            piece = written;
+            piece.clear();
+            rest = later;
         }
+        (lines, Ok(()))
     }
-    (lines, Ok(()))
+
+    /// Writes everything; gives the memory back, and how many lines were lost.
+    async fn write_all(&self, lines: Vec<u8>) -> (Vec<u8>, Result<(), usize>) {
+        let (mut lines, mut done) = (lines, 0);
+        while done < lines.len() {
+            let all = count_lines(&lines[done..]);
+            let write = Op::Write(WriteFile::new(self.file.clone(), lines, done));
+            // At the limit of operations the lines are lost with the operation.
+            let Ok(operation) = self.worker.operation(write) else { return (Vec::new(), Err(all)) };
+            let completion = operation.await;
+            let Payload::Finished(Op::Write(write)) = completion.payload else {
+                return (Vec::new(), Err(all));
+            };
+            lines = write.bytes;
+            match completion.result {
+                Ok(0) | Err(_) => return (lines, Err(all)),
+                Ok(count) => done += count as usize,
+            }
+        }
+        (lines, Ok(()))
+    }
+}
+
+/// As many whole lines as a pipe takes at once; a single line that is longer goes alone.
+fn piece_end(lines: &[u8]) -> usize {
+    let window = &lines[..lines.len().min(PIPE_BYTES)];
+    let end = memchr::memrchr(b'\n', window).or_else(|| memchr::memchr(b'\n', lines));
+    end.map_or(lines.len(), |at| at + 1)
+}
+
+fn count_lines(lines: &[u8]) -> usize {
+    memchr::memchr_iter(b'\n', lines).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_are_whole_lines_that_a_pipe_takes_at_once() {
+        assert_eq!(piece_end(b"a\nb\n"), 4);
+        let long = [b"a\n", &[b'x'; PIPE_BYTES][..], b"\nb\n"].concat();
+        assert_eq!(piece_end(&long), 2);
+        assert_eq!(piece_end(&long[2..]), PIPE_BYTES + 1);
+        let many = b"0123456\n".repeat(1000);
+        assert_eq!(piece_end(&many), PIPE_BYTES);
+        assert_eq!(count_lines(&many), 1000);
+    }
 }

@@ -25,6 +25,10 @@ pub trait Sink {
     fn peer(&mut self) -> Option<SocketAddr>;
     /// Sends bytes.
     fn send(&mut self, bytes: Slice);
+    /// Sends the last bytes before the connection is closed.
+    fn send_last(&mut self, bytes: Slice) {
+        self.send(bytes);
+    }
     /// Sends `head`, then a range of a file.
     fn send_file(&mut self, head: Option<Slice>, file: Handle, offset: u64, bytes: u64, is_warm: bool);
     /// Whether a range of a file is in memory. `false` when nobody looked.
@@ -44,6 +48,10 @@ impl Sink for Conn<'_> {
 
     fn send(&mut self, bytes: Slice) {
         Conn::send(self, bytes);
+    }
+
+    fn send_last(&mut self, bytes: Slice) {
+        Conn::send_last(self, bytes);
     }
 
     fn send_file(&mut self, head: Option<Slice>, file: Handle, offset: u64, bytes: u64, is_warm: bool) {
@@ -161,6 +169,13 @@ impl Output {
     pub fn flush(&mut self, sink: &mut impl Sink) {
         if let Some(bytes) = self.take() {
             sink.send(bytes);
+        }
+    }
+
+    /// Sends what was collected, which is the connection's last.
+    pub fn flush_last(&mut self, sink: &mut impl Sink) {
+        if let Some(bytes) = self.take() {
+            sink.send_last(bytes);
         }
     }
 

@@ -227,8 +227,10 @@ impl Http {
             if matches!(outcome, Outcome::Next) && !input.is_empty() && conn.is_flushed() {
                 continue;
             }
-            if !matches!(outcome, Outcome::Abort) {
-                output.flush(conn);
+            match outcome {
+                Outcome::Abort => {}
+                Outcome::Last(_) => output.flush_last(conn),
+                _ => output.flush(conn),
             }
             return outcome;
         }
