@@ -1,8 +1,8 @@
 //! The command line.
 
 use lexopt::prelude::{Long, Short, Value};
-use ringway::engine::Balance;
 use ringway::engine::ring::DriverChoice;
+use ringway::engine::{Balance, WaitMode};
 use ringway::listen;
 use ringway::serve::{LogTarget, Serve};
 use ringway::web::access_log::Format;
@@ -96,7 +96,7 @@ fn parse_serve(parser: &mut lexopt::Parser) -> Result<Command, String> {
             Short('l') | Long("listen") => serve.listen.extend(listen::parse(&text(parser)?)?),
             Short('w') | Long("workers") => serve.workers = number(parser, "--workers", 1, 1024)?,
             Long("driver") => serve.driver = driver(&text(parser)?)?,
-            Long("wait") => serve.wait = text(parser)?.parse()?,
+            Long("wait") => serve.wait = wait(&text(parser)?)?,
             Long("balance") => serve.balance = balance(&text(parser)?)?,
             Long("index") => index.push(text(parser)?),
             Long("no-listing") => serve.listing = false,
@@ -165,6 +165,10 @@ fn driver(text: &str) -> Result<DriverChoice, String> {
         "epoll" => Ok(DriverChoice::Epoll),
         _ => Err(format!("{text:?} is no driver; there are auto, uring and epoll.")),
     }
+}
+
+fn wait(text: &str) -> Result<WaitMode, String> {
+    text.parse().map_err(|reason: String| format!("{reason}."))
 }
 
 fn balance(text: &str) -> Result<Balance, String> {

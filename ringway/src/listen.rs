@@ -11,7 +11,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 pub fn parse(text: &str) -> Result<Vec<Address>, String> {
     if let Some(path) = text.strip_prefix("unix:") {
         return match path {
-            "" => Err(format!("{text:?} names no path; write unix:/path/to/socket")),
+            "" => Err(format!("{text:?} names no path; write unix:/path/to/socket.")),
             path => Ok(vec![Address::Unix(path.into())]),
         };
     }
@@ -25,7 +25,7 @@ pub fn parse(text: &str) -> Result<Vec<Address>, String> {
         Ok(address) => Ok(vec![Address::Tcp(address)]),
         Err(_unspecific) => Err(format!(
             "{text:?} is no address; write a port (8080), an address with port (127.0.0.1:8080, [::1]:8080, :8080) or \
-             unix:/path"
+             unix:/path."
         )),
     }
 }
@@ -58,7 +58,7 @@ fn both(v4: Ipv4Addr, v6: Ipv6Addr, port: u16) -> Vec<Address> {
 }
 
 fn port_of(text: &str, port: &str) -> Result<u16, String> {
-    port.parse().map_err(|_unspecific| format!("{text:?} has no port from 0 to 65535"))
+    port.parse().map_err(|_unspecific| format!("{text:?} has no port from 0 to 65535."))
 }
 
 #[cfg(test)]
@@ -86,7 +86,7 @@ mod tests {
             ["", "80a", "70000", ":", "localhost:", "1.2.3.4", "1.2.3.4:", "[::1]", "unix:", "host:80"]
         {
             let sentence = shown(text).expect_err(text);
-            assert!(sentence.contains(&format!("{text:?}")), "{sentence}");
+            assert!(sentence.contains(&format!("{text:?}")) && sentence.ends_with('.'), "{sentence}");
         }
     }
 }
