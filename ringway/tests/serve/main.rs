@@ -1,0 +1,28 @@
+//! The `ringway` binary as its users meet it: started as a process, asked over real sockets, on both drivers.
+#![forbid(unsafe_code)]
+
+/// Makes a test of each function, which runs it on both drivers at once; a driver this kernel refuses is skipped, loudly.
+macro_rules! on_both_drivers {
+    ($($name:ident),+ $(,)?) => {
+        mod on_both_drivers {
+            $(#[test]
+            fn $name() {
+                crate::server::on_both_drivers(super::$name);
+            })+
+        }
+    };
+}
+
+mod abuse;
+mod bodies;
+mod changing;
+mod command;
+mod connections;
+mod directories;
+mod exhaustion;
+mod files;
+mod framing;
+mod log;
+mod names;
+mod server;
+mod timing;
