@@ -239,7 +239,7 @@ impl Core {
             Outgoing::Bytes(bytes) => self.start_bytes(id, bytes, false),
             Outgoing::File { head, file, offset, bytes, is_warm } => {
                 let Some(record) = self.conns.get(id) else { return };
-                let mut transmit = Transmit::new(record.socket.clone(), head, file, offset, bytes);
+                let mut transmit = Transmit::immediate(record.socket.clone(), head, file, offset, bytes);
                 if is_warm {
                     transmit.assume_warm();
                 }
@@ -276,10 +276,10 @@ impl Core {
         self.submit_send(id, Op::Send { socket, bytes, sent: 0 });
     }
 
-    fn start_file(&mut self, id: ConnId, mut transmit: Box<Transmit>) {
+    fn start_file(&mut self, id: ConnId, mut transmit: Transmit) {
         match self.ring.try_transmit(&mut transmit) {
             Ok(Progress::Done) => self.counters.bytes_sent.add(transmit.sent()),
-            Ok(_) => self.submit_send(id, Op::Transmit(transmit)),
+            Ok(_) => self.submit_send(id, Op::Transmit(Box::new(transmit))),
             Err(_gone) => self.abort(id),
         }
     }

@@ -20,6 +20,9 @@ const WAITING_BYTES_MAX: usize = 1024 * 1024;
 /// Bytes of lines that are written without waiting for more.
 const WRITE_BYTES: usize = 32 * 1024;
 
+/// Memory for lines that is kept when they are written.
+const KEPT_BYTES: usize = 4 * WRITE_BYTES;
+
 /// Bytes that a pipe takes as a whole or not at all, so that the lines of several workers do not mix (pipe(7), PIPE_BUF).
 const PIPE_BYTES: usize = 4096;
 
@@ -129,7 +132,7 @@ async fn write_lines(shared: Rc<RefCell<Shared>>, target: Target) {
         }
         lines.clear();
         // What a burst took is given back.
-        lines.shrink_to(2 * WRITE_BYTES);
+        lines.shrink_to(KEPT_BYTES);
         spare = lines;
     }
 }

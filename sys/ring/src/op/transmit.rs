@@ -55,11 +55,17 @@ pub enum Progress {
 }
 
 impl Transmit {
-    /// A transmit of `head` (may be empty) and `bytes` of `file` from `offset`.
+    /// A transmit of `head` (may be empty) and `bytes` of `file` from `offset`, as an operation.
     #[must_use]
     pub fn new(socket: Handle, head: Option<Slice>, file: Handle, offset: u64, bytes: u64) -> Box<Self> {
+        Box::new(Self::immediate(socket, head, file, offset, bytes))
+    }
+
+    /// The same for [`crate::Ring::try_transmit`]: what is sent at once needs no allocation.
+    #[must_use]
+    pub fn immediate(socket: Handle, head: Option<Slice>, file: Handle, offset: u64, bytes: u64) -> Self {
         let head = head.filter(|head| !head.is_empty());
-        Box::new(Self {
+        Self {
             socket,
             head,
             file,
@@ -69,7 +75,7 @@ impl Transmit {
             sent: 0,
             stage: Stage::Turn,
             is_cancelled: false,
-        })
+        }
     }
 
     /// Says that the caller knows the whole range to be in memory: it is not probed.
