@@ -137,8 +137,6 @@ fn an_idle_connection_is_closed_silently(driver: Driver) {
 fn a_reader_that_stops_is_reset(driver: Driver) {
     let site = site();
     let server = Setup::new(driver, site.path()).with(&["--send-timeout", "1"]).start();
-    // The file is open from now on.
-    server.ask("HEAD", "/large.bin", "");
     let before = server.sockets();
     while_others_are_served(&server, || {
         let requests = [
