@@ -26,11 +26,9 @@ const SMALL_BYTES: usize = 1000;
 /// More than the kernel buffers for a client that does not read yet.
 const LARGE_BYTES: usize = 8 * 1024 * 1024;
 
-/// A change must be seen within this time: the kernel tells of it.
-const SEEN_WITHIN: Duration = Duration::from_millis(800);
-
-/// That something has come where there was nothing is seen within this time: nobody tells of that, what is known ages.
-const FOUND_WITHIN: Duration = Duration::from_millis(2500);
+/// Changes are seen within this time, more often than not (the machine may have other things to do): the kernel tells of
+/// them. What is only aged takes a second and more.
+const SEEN_WITHIN: Duration = Duration::from_millis(500);
 
 /// Contents that say which they are at every place.
 fn contents(mark: u8, bytes: usize) -> Vec<u8> {
@@ -58,13 +56,11 @@ fn every_change_is_seen(driver: Driver, bytes: usize) {
     let path = site.file("sub/file.bin", &contents(b'0', bytes));
     age(&path);
     let server = Setup::new(driver, site.path()).start();
-    let sees_within = |within: Duration, what: &str, status: u16, body: &[u8]| {
-        let took = until_seen(&server, "/sub/file.bin", |found, got| {
-            found == status && (status != 200 || got == body)
-        });
-        assert!(took < within, "{what} was seen after {took:?}");
+    let found = |status: u16, body: &[u8]| {
+        until_seen(&server, "/sub/file.bin", |found, got| found == status && (status != 200 || got == body))
     };
-    let sees = |what: &str, status: u16, body: &[u8]| sees_within(SEEN_WITHIN, what, status, body);
+    let mut times = Vec::new();
+    let mut sees = |what: &'static str, status: u16, body: &[u8]| times.push((found(status, body), what));
     sees("the file", 200, &contents(b'0', bytes));
     // Replaced by a rename, as editors and deploys do.
     std::fs::rename(site.file("sub/new", &contents(b'1', bytes + 1)), &path).expect("ours");
@@ -82,11 +78,14 @@ fn every_change_is_seen(driver: Driver, bytes: usize) {
     std::fs::remove_file(&path).expect("ours");
     sees("a removal", 404, b"");
     std::fs::write(&path, contents(b'3', bytes)).expect("ours");
-    sees_within(FOUND_WITHIN, "a new file", 200, &contents(b'3', bytes));
+    // Nobody tells of what comes where nothing was; that nothing was there is not believed for long.
+    found(200, &contents(b'3', bytes));
     std::fs::rename(site.path().join("sub"), site.path().join("gone")).expect("ours");
     sees("a directory that moved away", 404, b"");
     site.file("sub/file.bin", &contents(b'4', bytes));
-    sees_within(FOUND_WITHIN, "another in its place", 200, &contents(b'4', bytes));
+    found(200, &contents(b'4', bytes));
+    times.sort_unstable();
+    assert!(times[times.len() / 2].0 < SEEN_WITHIN, "{times:?}");
     server.stop().cleanly();
 }
 
