@@ -8,6 +8,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::process::ExitCode;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// A worker failed while serving.
@@ -33,7 +34,14 @@ pub(crate) fn run(serve: &Serve) -> ExitCode {
     announce(serve, &server);
     let drain = Duration::from_millis(serve.drain_ms);
     stop_on_signal(signals, server.drainer(), drain);
-    match server.wait(drain) {
+    let ended = server.wait(drain);
+    match serve.log_dropped.load(Ordering::Relaxed) {
+        0 => {}
+        count => eprintln!(
+            "ringway: {count} records are missing from the access log: its target was too slow, or failed."
+        ),
+    }
+    match ended {
         Ok(totals) => {
             eprintln!("Stopped: {} connections, {} bytes sent.", totals.accepted, totals.bytes_sent);
             ExitCode::SUCCESS

@@ -22,6 +22,7 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 /// Unsent bytes in a connection below which it takes more: what waits longer falls out of the processor's cache before
 /// it is sent, and a window of this size still fills a gigabit path of 2 ms. The send buffer itself stays the kernel's to
@@ -71,6 +72,8 @@ pub struct Serve {
     pub log_format: Format,
     /// Where it goes.
     pub log: LogTarget,
+    /// Counts the records that are missing from it, because its target was too slow or failed.
+    pub log_dropped: Arc<AtomicU64>,
     /// Most connections on a worker.
     pub connections_max: usize,
     /// Most connections of one address on a worker; 0: no limit.
@@ -99,6 +102,7 @@ impl Serve {
             index: vec!["index.html".to_owned()],
             log_format: Format::Combined,
             log: LogTarget::Stdout,
+            log_dropped: Arc::default(),
             connections_max: EndpointLimits::default().connections_max,
             connections_per_address_max: 0,
             fast_open_queue: 0,
@@ -196,6 +200,7 @@ impl Serve {
             ..LoadOptions::default()
         });
         let (root, limits, format) = (self.root.clone(), self.limits, self.log_format);
+        let dropped = Arc::clone(&self.log_dropped);
         let cache = CacheLimits { descriptors_max: self.cached_descriptors_max(), ..CacheLimits::default() };
         Arc::new(move |worker: &WorkerHandle| {
             let files = StaticFiles::open(&root, RootOptions::default(), Arc::clone(&options), cache)?;
@@ -204,7 +209,7 @@ impl Serve {
             pipeline.handlers.push(Box::new(files));
             if let Some(log) = &log {
                 let target = log.try_clone()?;
-                pipeline.served.push(Box::new(AccessLog::new(format, target, worker)));
+                pipeline.served.push(Box::new(AccessLog::new(format, target, worker, Arc::clone(&dropped))));
             }
             let http: Rc<dyn Protocol> = Rc::new(Http::new(pipeline, limits, worker.pool().clone()));
             Ok(http)

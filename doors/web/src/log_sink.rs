@@ -12,6 +12,8 @@ use std::future::Future;
 use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Poll, Waker};
 
 /// Bytes of lines that may wait for a slow disk or reader before records are dropped: some ten thousand.
@@ -38,28 +40,24 @@ pub struct AccessLog {
 struct Shared {
     writer: LineWriter,
     lines: Vec<u8>,
-    dropped: u64,
+    /// Counts records that were dropped, on all workers.
+    dropped: Arc<AtomicU64>,
     /// The task that writes, while it waits for so many bytes of lines.
     waiting: Option<(usize, Waker)>,
 }
 
 impl AccessLog {
-    /// A log in `format` that goes to `target`, written by `worker`.
+    /// A log in `format` that goes to `target`, written by `worker`. What is dropped, because the target is too slow or
+    /// fails, is added to `dropped`.
     #[must_use]
-    pub fn new(format: Format, target: OwnedFd, worker: &WorkerHandle) -> Self {
-        let shared = Shared { writer: LineWriter::new(format), lines: Vec::new(), dropped: 0, waiting: None };
+    pub fn new(format: Format, target: OwnedFd, worker: &WorkerHandle, dropped: Arc<AtomicU64>) -> Self {
+        let shared = Shared { writer: LineWriter::new(format), lines: Vec::new(), dropped, waiting: None };
         let log = Self { shared: Rc::new(RefCell::new(shared)) };
         let is_file = rustix::fs::fstat(&target)
             .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile);
         let target = Target { file: Handle::new(target), is_file, worker: worker.clone() };
         worker.spawn(write_lines(Rc::clone(&log.shared), target));
         log
-    }
-
-    /// Records dropped because the target was too slow.
-    #[must_use]
-    pub fn dropped(&self) -> u64 {
-        self.shared.borrow().dropped
     }
 }
 
@@ -73,7 +71,7 @@ impl ServedStage for AccessLog {
     fn served(&self, served: &Served<'_>) {
         let shared = &mut *self.shared.borrow_mut();
         if shared.lines.len() + LINE_LEN_MAX > WAITING_BYTES_MAX {
-            shared.dropped += 1;
+            shared.dropped.fetch_add(1, Ordering::Relaxed);
             return;
         }
         shared.writer.write(&record(served), &mut shared.lines);
@@ -128,7 +126,7 @@ async fn write_lines(shared: Rc<RefCell<Shared>>, target: Target) {
         let (mut lines, written) =
             if target.is_file { target.write_all(lines).await } else { target.write_in_pieces(lines).await };
         if let Err(lost) = written {
-            shared.borrow_mut().dropped += lost as u64;
+            shared.borrow().dropped.fetch_add(lost as u64, Ordering::Relaxed);
         }
         lines.clear();
         // What a burst took is given back.

@@ -56,6 +56,7 @@ fn every_request_is_in_the_log_when_the_server_stops(driver: Driver) {
     });
     // At once: nothing has been written for sure.
     let ended = server.stop().cleanly();
+    assert!(!ended.stderr.contains("missing"), "{}", ended.stderr);
     let lines = text(&ended.stdout).lines().map(|line| serde_json::from_str::<Value>(line).expect(line));
     let targets: HashSet<String> =
         lines.map(|line| line["target"].as_str().expect("a target").to_owned()).collect();
@@ -187,7 +188,8 @@ fn a_full_disk_does_not_stop_the_service(driver: Driver) {
         Setup::new(driver, site.path()).with(&["--log", "combined", "--log-file", "/dev/full"]).start();
     flood(&server);
     is_calm(&server);
-    server.stop().cleanly();
+    let ended = server.stop().cleanly();
+    assert!(ended.stderr.contains(" 2000 records are missing from the access log"), "{}", ended.stderr);
 }
 
 /// Whether the server, having nothing to do, does nothing.
