@@ -23,6 +23,7 @@ mod exhaustion;
 mod files;
 mod framing;
 mod log;
+mod mixture;
 mod names;
 mod server;
 mod timing;
