@@ -10,6 +10,7 @@ on_both_drivers!(
     a_connection_lives_as_its_requests_say,
     pipelined_requests_are_answered_in_order,
     large_bodies_in_a_pipeline_keep_their_place,
+    nothing_is_answered_behind_a_close,
     a_client_that_has_finished_sending_is_still_answered,
     methods_and_forms_of_targets,
     unix_sockets,
@@ -105,6 +106,42 @@ fn large_bodies_in_a_pipeline_keep_their_place(driver: Driver) {
             None => assert_eq!(answer.status, 404, "{place}"),
         }
     }
+}
+
+fn nothing_is_answered_behind_a_close(driver: Driver) {
+    let site = Scratch::new("behind-close");
+    let large = pattern(8_000_000);
+    age(&site.file("a.txt", b"a"));
+    age(&site.file("large.bin", &large));
+    let server = Setup::new(driver, site.path()).start();
+    let next = "GET /a.txt HTTP/1.1\r\nHost: a\r\n\r\n";
+    for (last, body) in [
+        ("GET /a.txt HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", &b"a"[..]),
+        ("GET /a.txt HTTP/1.0\r\n\r\n", b"a"),
+        ("GET /large.bin HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", &large),
+        ("GET /large.bin HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 1\r\n\r\nx", &large),
+    ] {
+        // What follows comes together with it, or while the answer is on its way.
+        for is_together in [true, false] {
+            let mut stream =
+                server.narrow(&if is_together { [last, next, next].concat() } else { last.to_owned() });
+            let mut all = vec![0; 20];
+            stream.read_exact(&mut all).expect("it answers");
+            if !is_together {
+                // Once the server has closed, the kernel may say so.
+                let _closed_meanwhile = stream.write_all(next.as_bytes());
+            }
+            match stream.read_to_end(&mut all) {
+                Ok(_) => {
+                    let head = all.windows(4).position(|window| window == b"\r\n\r\n").expect("a head") + 4;
+                    assert!(all[head..] == *body, "{last:?}: {} bytes", all.len());
+                }
+                // A server that has closed at once, as it was asked to, resets who sends on.
+                Err(error) => assert!(!is_together && body.len() == 1, "{error}: {last:?}"),
+            }
+        }
+    }
+    server.stop().cleanly();
 }
 
 fn a_client_that_has_finished_sending_is_still_answered(driver: Driver) {
