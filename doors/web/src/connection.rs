@@ -43,7 +43,7 @@ impl Ending {
 pub(crate) struct State {
     pub(crate) phase: Phase,
     pub(crate) ending: Ending,
-    /// When it was opened: the worker's seconds.
+    /// When it was opened: the worker's seconds, rounded up, so that nothing is counted as old too early.
     pub(crate) opened_s: u32,
     /// Requests so far.
     pub(crate) requests: u32,

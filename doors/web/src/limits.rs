@@ -17,7 +17,8 @@ pub struct WebLimits {
     pub send_window_bytes_min: u64,
     /// Requests on one connection; 0: no limit. Default 0.
     pub requests_max: u32,
-    /// For a connection as a whole: the first answer after it is the last. Default 0, off.
+    /// For a connection as a whole: the first answer after it is the last; never early, up to a
+    /// second late. Default 0, off.
     pub lifetime_ms_max: u64,
     /// Sizes of heads. Default: a line of 8 KiB, a head of 16 KiB, 100 fields.
     pub head: head::Limits,

@@ -74,7 +74,7 @@ impl Protocol for Http {
         }
         let mut state = State::unpack(conn.context());
         if events.has(Events::OPENED) {
-            state.opened_s = u32::try_from(conn.now_ms() / 1000).unwrap_or(0);
+            state.opened_s = u32::try_from(conn.now_ms().div_ceil(1000)).unwrap_or(0);
         }
         let turn = if events.has(Events::TIMEOUT) {
             self.timed_out(conn, &mut state)
