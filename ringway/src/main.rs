@@ -8,6 +8,11 @@ mod version;
 use arguments::Command;
 use std::process::ExitCode;
 
+/// What is on no worker's own heap; the embedded profile does without, for its size.
+#[cfg(feature = "mimalloc")]
+#[global_allocator]
+static PROCESS_HEAP: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Wrong use, or something that cannot be had at the start.
 const CANNOT_START: u8 = 2;
 
