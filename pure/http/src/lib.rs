@@ -8,6 +8,8 @@
 //! 4. [`conditional`], [`range`] and [`negotiate`] decide what a known representation answers.
 //! 5. [`response::HeadWriter`] writes the head of the answer into memory of the caller.
 //!
+//! A client reads the answer with [`reply`], and its body with [`body::BodyDecoder`] where it is chunked.
+//!
 //! Whatever a peer sends either has exactly one reading or is refused with a [`refusal::Refusal`]; after one,
 //! the connection answers once and closes. Nothing in this crate allocates.
 #![forbid(unsafe_code)]
@@ -23,6 +25,7 @@ pub mod negotiate;
 mod octets;
 pub mod range;
 pub mod refusal;
+pub mod reply;
 pub mod response;
 pub mod status;
 pub mod target;

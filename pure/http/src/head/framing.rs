@@ -7,7 +7,7 @@ use crate::refusal::Refusal;
 
 /// Gathers what matters for framing while the fields are read.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Framing {
+pub(crate) struct Framing {
     length: Option<u64>,
     has_coding: bool,
     chunked: bool,
@@ -20,7 +20,7 @@ pub(super) struct Framing {
 
 impl Framing {
     /// What no field has been said about.
-    pub(super) const NONE: Self = Self {
+    pub(crate) const NONE: Self = Self {
         length: None,
         has_coding: false,
         chunked: false,
@@ -32,7 +32,7 @@ impl Framing {
     };
 
     /// `Content-Length`: one field with one plain number (RFC 9112 section 6.3 allows to refuse the rest).
-    pub(super) fn content_length(&mut self, value: &[u8]) -> Result<(), Refusal> {
+    pub(crate) fn content_length(&mut self, value: &[u8]) -> Result<(), Refusal> {
         if self.length.is_some() {
             return Err(Refusal::LengthRepeated);
         }
@@ -41,7 +41,7 @@ impl Framing {
     }
 
     /// `Transfer-Encoding`: the elements of all its fields are one list, of which `chunked` must be the last.
-    pub(super) fn transfer_encoding(&mut self, value: &[u8]) -> Result<(), Refusal> {
+    pub(crate) fn transfer_encoding(&mut self, value: &[u8]) -> Result<(), Refusal> {
         self.has_coding = true;
         for element in value.split(|byte| *byte == b',') {
             let element = trim(element);
@@ -60,7 +60,7 @@ impl Framing {
     }
 
     /// `Connection`: unknown options are for others to know.
-    pub(super) fn connection(&mut self, value: &[u8]) {
+    pub(crate) fn connection(&mut self, value: &[u8]) {
         for option in elements(value) {
             self.close |= option.eq_ignore_ascii_case(b"close");
             self.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
@@ -80,7 +80,7 @@ impl Framing {
     }
 
     /// Whether the connection can take another request after this one.
-    pub(super) const fn keeps_alive(&self, version: Version) -> bool {
+    pub(crate) const fn keeps_alive(&self, version: Version) -> bool {
         !self.close && (self.keep_alive || matches!(version, Version::Http11))
     }
 
@@ -98,5 +98,26 @@ impl Framing {
         } else {
             Ok(Body::Chunked)
         }
+    }
+
+    /// The body that follows the head of an answer that may have one (RFC 9112 section 6.3); `None`: it lasts until the
+    /// connection ends.
+    pub(crate) fn reply_body(&self, version: Version) -> Result<Option<Body>, Refusal> {
+        if !self.has_coding {
+            return Ok(self.length.map(Body::Length));
+        }
+        if self.length.is_some() {
+            Err(Refusal::LengthAndCoding)
+        } else if version == Version::Http10 {
+            Err(Refusal::CodingVersion)
+        } else {
+            // Codings before the last change what the data means, not where it ends.
+            Ok(self.chunked.then_some(Body::Chunked))
+        }
+    }
+
+    /// What `Content-Length` said.
+    pub(crate) const fn length(&self) -> Option<u64> {
+        self.length
     }
 }

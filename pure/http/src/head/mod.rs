@@ -27,6 +27,7 @@ mod splits;
 pub use authority::Authority;
 pub(crate) use field_lines::field_line;
 pub use fields::{Field, Fields, Known, Values};
+pub(crate) use framing::Framing;
 pub use request::{Body, Request, Version};
 pub use scan::HeadScan;
 
