@@ -35,7 +35,10 @@ pub(crate) struct Core {
     pub(crate) counters: Arc<Counters>,
     pub(crate) now_ms: u64,
     pub(crate) is_draining: bool,
+    /// Of all endpoints, and behind them of the kinds of outbound connections.
     pub(crate) limits: Vec<EndpointLimits>,
+    /// How many of them are endpoints that listen.
+    pub(crate) endpoints: usize,
     /// Connections that shall have a turn.
     pub(crate) ready: Vec<ConnId>,
     /// Connections whose stream found no buffer.
@@ -59,7 +62,12 @@ pub(crate) struct Core {
 }
 
 impl Core {
-    pub(crate) fn new(ring: Ring, limits: Vec<EndpointLimits>, counters: Arc<Counters>) -> Self {
+    pub(crate) fn new(
+        ring: Ring,
+        limits: Vec<EndpointLimits>,
+        endpoints: usize,
+        counters: Arc<Counters>,
+    ) -> Self {
         let prefers_direct_send = ring.prefers_direct_send();
         Self {
             ring,
@@ -69,6 +77,7 @@ impl Core {
             now_ms: 0,
             is_draining: false,
             limits,
+            endpoints,
             ready: Vec::new(),
             starved: VecDeque::new(),
             hungry: VecDeque::new(),

@@ -29,6 +29,8 @@ macro_rules! counters {
 counters! {
     /// Connections accepted.
     accepted,
+    /// Connections that this side opened.
+    connected,
     /// Connections open now.
     open,
     /// Connections taken over from the worker that accepted them.

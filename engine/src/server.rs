@@ -4,6 +4,7 @@ use crate::accepting::{Acceptor, Listener, Peer};
 use crate::counters::{Counters, Totals};
 use crate::endpoint::Endpoint;
 use crate::mailbox::{Mailbox, Message};
+use crate::outbound::Outbound;
 use crate::pool::ThreadPool;
 use crate::wait::WaitMode;
 use crate::worker::{Worker, WorkerHandle, WorkerParts};
@@ -34,6 +35,8 @@ pub struct ServerOptions {
     pub pool_threads_max: usize,
     /// Most jobs that wait for one of them.
     pub pool_queue_max: usize,
+    /// What speaks on connections that this side opens: see [`WorkerHandle::open`].
+    pub outbound: Vec<Outbound>,
     /// Runs on each worker's thread before it serves.
     pub on_start: Option<WorkerStart>,
 }
@@ -46,6 +49,7 @@ impl Default for ServerOptions {
             ring: RingOptions::default(),
             pool_threads_max: 8,
             pool_queue_max: 1024,
+            outbound: Vec::new(),
             on_start: None,
         }
     }
@@ -364,11 +368,13 @@ fn work(seed: Seed) -> io::Result<()> {
         .map(|(endpoint, fd, is_shared_out)| Listener::new(endpoint, fd, is_shared_out))
         .collect();
     let acceptor = Acceptor::new(listeners, seed.index, Arc::clone(&seed.counters));
+    let own_limits = seed.endpoints.iter().map(|endpoint| endpoint.limits);
     let parts = WorkerParts {
         ring,
         mailbox,
         acceptor,
-        limits: seed.endpoints.iter().map(|endpoint| endpoint.limits).collect(),
+        limits: own_limits.chain(seed.options.outbound.iter().map(|outbound| outbound.limits)).collect(),
+        endpoints: seed.endpoints.len(),
         counters: seed.counters,
         pool: seed.pool,
         wait: seed.options.wait,
@@ -376,8 +382,9 @@ fn work(seed: Seed) -> io::Result<()> {
     };
     let mut worker = Worker::new(parts);
     let handle = worker.handle();
-    let made: io::Result<Vec<_>> =
-        seed.endpoints.iter().map(|endpoint| (endpoint.protocol)(&handle)).collect();
+    let factories = seed.endpoints.iter().map(|endpoint| &endpoint.protocol);
+    let factories = factories.chain(seed.options.outbound.iter().map(|outbound| &outbound.protocol));
+    let made: io::Result<Vec<_>> = factories.map(|protocol| protocol(&handle)).collect();
     match made {
         Ok(protocols) => worker.set_protocols(protocols),
         Err(error) => {

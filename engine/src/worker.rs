@@ -50,7 +50,10 @@ pub(crate) struct WorkerParts {
     pub(crate) ring: Ring,
     pub(crate) mailbox: Mailbox,
     pub(crate) acceptor: Acceptor,
+    /// Of all endpoints, and behind them of the kinds of outbound connections.
     pub(crate) limits: Vec<crate::EndpointLimits>,
+    /// How many of them are endpoints that listen.
+    pub(crate) endpoints: usize,
     pub(crate) counters: Arc<Counters>,
     pub(crate) pool: ThreadPool,
     pub(crate) wait: WaitMode,
@@ -80,7 +83,7 @@ struct WorkerSide {
 
 impl Worker {
     pub(crate) fn new(parts: WorkerParts) -> Self {
-        let core = Core::new(parts.ring, parts.limits, Arc::clone(&parts.counters));
+        let core = Core::new(parts.ring, parts.limits, parts.endpoints, Arc::clone(&parts.counters));
         let local = Local {
             core: RefCell::new(core),
             tasks: Tasks::new(parts.mailbox.clone()),
@@ -106,7 +109,7 @@ impl Worker {
         Self { local: Rc::new(local), parts: side }
     }
 
-    /// Sets what speaks on the endpoints, in their order; before the worker runs.
+    /// Sets what speaks on the endpoints, in their order, and on outbound connections; before the worker runs.
     pub(crate) fn set_protocols(&mut self, protocols: Vec<Rc<dyn Protocol>>) {
         self.parts.protocols = protocols;
     }
@@ -269,7 +272,8 @@ impl Worker {
     fn give_turn(&self, id: ConnId) {
         let core = &mut *self.local.core.borrow_mut();
         let Some(record) = core.conns.get(id) else { return };
-        if record.events.has(Events::OPENED) {
+        let endpoint = record.endpoint;
+        if record.events.has(Events::OPENED) && !core.is_outbound(endpoint) {
             core.receive_at_once(id, self.parts.first_receive_bytes);
         }
         let Some(record) = core.conns.get(id) else { return };

@@ -10,5 +10,6 @@ mod dropped_reads;
 mod echo;
 mod endpoints;
 mod limits;
+mod outbound;
 mod records;
 mod wakes;
