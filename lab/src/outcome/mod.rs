@@ -95,6 +95,29 @@ impl Outcome {
         text
     }
 
+    /// For a document: settings, tables, figures as `figures` holds them, notes. Headings are the reader's to add.
+    #[must_use]
+    pub fn to_markdown(&self, figures: Option<&Path>) -> String {
+        let settings: Vec<String> =
+            self.settings.iter().map(|(name, value)| format!("{name} {value}")).collect();
+        let mut blocks = Vec::new();
+        if !settings.is_empty() {
+            blocks.push(format!("Settings: {}.", settings.join("; ")));
+        }
+        let tables =
+            self.tables.iter().map(|table| format!("**{}**\n\n{}", table.title, table.to_markdown()));
+        blocks.extend(tables);
+        if let Some(folder) = figures {
+            let picture = |figure: &Figure| {
+                format!("![{}]({})", figure.title, folder.join(format!("{}.svg", figure.name)).display())
+            };
+            blocks.extend(self.figures.iter().map(picture));
+        }
+        blocks.extend(self.notes.iter().map(|note| format!("- {note}")));
+        blocks.extend(self.failure.iter().map(|failure| format!("**Failed:** {failure}")));
+        blocks.iter().map(|block| format!("{}\n\n", block.trim_end())).collect()
+    }
+
     /// For programs: everything, numbers in full precision.
     #[must_use]
     pub fn to_json(&self) -> Value {
@@ -125,6 +148,10 @@ impl Outcome {
         if let Some(folder) = &sinks.svg {
             self.draw_into(folder)?;
         }
+        if let Some(path) = &sinks.markdown {
+            let text = self.to_markdown(sinks.svg.as_deref());
+            fs::write(path, text).map_err(Refusal::because(format!("cannot write {}", path.display())))?;
+        }
         let stdout = match json {
             Some((path, text)) if path == Path::new("-") => text,
             _ => self.to_text(),
@@ -152,6 +179,9 @@ pub struct Sinks {
     /// Draw the figures as SVG into DIR, which is made if need be.
     #[arg(long, global = true, value_name = "DIR")]
     pub svg: Option<PathBuf>,
+    /// Write settings, tables and notes as Markdown into FILE, with the figures where --svg draws them.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub markdown: Option<PathBuf>,
     /// Say nothing of the progress.
     #[arg(long, short, global = true)]
     pub quiet: bool,
