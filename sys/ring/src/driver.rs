@@ -18,6 +18,36 @@ pub enum Wait {
     AtMost(Duration),
     /// Until something happens.
     Forever,
+    /// Until `completions` are there, or `at_most` has passed since the sleep began and at least one is: on a busy ring they
+    /// are handled together, and an idle one wakes with the first. Never longer than `limit`.
+    ///
+    /// What batches is the time. A socket that receives datagrams counts as one however many wait in it, so with few
+    /// sockets the number is rarely reached; and a wake-up from another thread waits like a completion. The uring driver
+    /// needs Linux 6.12 for it in one system call, else it takes two; epoll sleeps out the time after the first one.
+    Batch {
+        /// How many are enough.
+        completions: u32,
+        /// How long fewer wait for more.
+        at_most: Duration,
+        /// How long to sleep while nothing happens; `None`: for ever.
+        limit: Option<Duration>,
+    },
+}
+
+impl Wait {
+    /// The same, but no longer than `time`.
+    #[must_use]
+    pub fn limited(self, time: Duration) -> Self {
+        match self {
+            Self::Poll => Self::Poll,
+            Self::AtMost(limit) => Self::AtMost(limit.min(time)),
+            Self::Forever => Self::AtMost(time),
+            Self::Batch { completions, at_most, limit } => {
+                let limit = Some(limit.map_or(time, |limit| limit.min(time)));
+                Self::Batch { completions, at_most, limit }
+            }
+        }
+    }
 }
 
 /// One completion as a driver reports it.
@@ -40,6 +70,8 @@ pub enum Arrival {
     None,
     /// Received bytes.
     Bytes(Slice),
+    /// Datagrams, which are with their operation.
+    Datagrams,
     /// An accepted connection.
     Connection(OwnedFd),
     /// An accepted connection of a simulated driver.
@@ -59,6 +91,9 @@ pub trait Driver {
 
     /// Asks for an operation's end. It still completes: with what it had moved, with `ECANCELED`, or as it would have.
     fn cancel(&mut self, id: OpId);
+
+    /// Told of an operation that has completed for the last time, before its submitter gets it back.
+    fn retire(&mut self, _op: &mut Op) {}
 
     /// Collects completions into `events`, sleeping as `wait` allows when there are none.
     ///

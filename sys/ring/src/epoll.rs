@@ -4,7 +4,7 @@ use crate::RingOptions;
 use crate::driver::{Arrival, Driver, Event, Wait};
 use crate::handle::Handle;
 use crate::lane::Lane;
-use crate::op::{Connect, Gather, Interest, Op, ZeroCopy};
+use crate::op::{Connect, Datagrams, Gather, Interest, Op, ZeroCopy};
 use crate::slice::Pool;
 use crate::slots::{OpId, Slots};
 use crate::socket;
@@ -13,6 +13,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::net::Shutdown;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::time::Duration;
 
 /// Connections taken from one listener before others get their turn.
 const ACCEPT_BATCH: usize = 64;
@@ -126,7 +127,7 @@ impl Epoll {
         }
         let Some((handle, interest)) = op.target() else { return Err(io::ErrorKind::Unsupported.into()) };
         let (handle, is_complete) = (handle.clone(), op.is_complete());
-        let attempts_first = !matches!(op, Op::Stream { .. });
+        let attempts_first = !matches!(op, Op::Stream { .. } | Op::Datagrams(_));
         let state = self.state(&handle);
         let place = match interest {
             Interest::Readable => &mut state.input,
@@ -161,11 +162,12 @@ impl Epoll {
     }
 
     fn wait(&mut self, wait: Wait) -> io::Result<()> {
+        // Rounded up: waking early would only mean another wait.
+        let rounded = |time: Duration| i32::try_from(time.as_micros().div_ceil(1000)).unwrap_or(i32::MAX);
         let timeout_ms = match wait {
             Wait::Poll => 0,
-            Wait::Forever => -1,
-            // Rounded up: waking early would only mean another wait.
-            Wait::AtMost(time) => i32::try_from(time.as_micros().div_ceil(1000)).unwrap_or(i32::MAX),
+            Wait::Forever | Wait::Batch { limit: None, .. } => -1,
+            Wait::AtMost(time) | Wait::Batch { limit: Some(time), .. } => rounded(time),
         };
         let room = i32::try_from(self.found.len()).unwrap_or(0);
         // SAFETY: I6: the kernel writes at most `room` events during the call.
@@ -173,11 +175,20 @@ impl Epoll {
             unsafe { libc::epoll_wait(self.epoll.as_raw_fd(), self.found.as_mut_ptr(), room, timeout_ms) };
         match socket::check(result) {
             Ok(count) => {
-                for index in 0..usize::try_from(count).unwrap_or(0) {
+                let count = usize::try_from(count).unwrap_or(0);
+                for index in 0..count {
                     let event = self.found[index];
                     self.note(event.events, event.u64);
                 }
-                Ok(())
+                match wait {
+                    Wait::Batch { completions, at_most, .. }
+                        if !at_most.is_zero() && (1..completions as usize).contains(&count) =>
+                    {
+                        crate::datagram::sleep_once(at_most);
+                        self.wait(Wait::Poll)
+                    }
+                    _ => Ok(()),
+                }
             }
             // EINTR: a signal; the caller comes back.
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
@@ -221,6 +232,7 @@ impl Epoll {
         let result = match op {
             Op::Accept { .. } => self.accept(id, &handle, events),
             Op::Stream { .. } => self.stream(id, &handle, events),
+            Op::Datagrams(datagrams) => self.datagrams(id, &handle, datagrams, events),
             Op::Exact { buffer, filled, want, .. } => self.exact(&handle, buffer, filled, *want),
             Op::Send { bytes, sent, .. } => self.send(&handle, bytes, sent),
             Op::SendZeroCopy(send) => self.send_copied(&handle, send),
@@ -289,6 +301,28 @@ impl Epoll {
             }
         }
         Attempt::Again
+    }
+
+    /// An error ends reception as it does with io_uring; the ring starts it again.
+    fn datagrams(
+        &mut self,
+        id: OpId,
+        socket: &Handle,
+        datagrams: &mut Datagrams,
+        events: &mut Vec<Event>,
+    ) -> Attempt {
+        let received = datagrams.receive();
+        if datagrams.has_arrived() && !std::mem::replace(&mut datagrams.is_announced, true) {
+            events.push(Event { id, result: 0, more: true, arrival: Arrival::Datagrams });
+        }
+        match received {
+            Ok(true) => {
+                self.state(socket).is_readable = false;
+                Attempt::Waits
+            }
+            Ok(false) => Attempt::Again,
+            Err(error) => Attempt::Ended(negative(&error), Arrival::None),
+        }
     }
 
     fn exact(&mut self, socket: &Handle, buffer: &mut [u8], filled: &mut u32, want: u32) -> Attempt {

@@ -17,8 +17,11 @@
 //!   nothing in flight; otherwise they are leaked.
 //! - **I8** A registered buffer is a whole block that was mapped when it was registered; the kernel pins its pages; the
 //!   table's entry is emptied before an operation names a block at the address of one that was given back.
+//! - **I9** A datagram region stays mapped while its operation or one of its batches lives. Each of its buffers is at any
+//!   moment in one place: in the supply, where only the kernel writes it, or named by one record, whose batch only reads it.
 #![allow(unsafe_code, reason = "sys is where unsafe code lives; the invariants above say why it is sound")]
 
+pub mod datagram;
 mod driver;
 mod epoll;
 mod file;
@@ -34,10 +37,12 @@ mod wake;
 
 pub mod socket;
 
+pub use datagram::{Batch, Datagram};
 pub use driver::{Arrival, Driver, Event, Wait};
 pub use handle::Handle;
 pub use op::{
-    Connect, Gather, Interest, Op, OpenFile, Progress, ReadFile, StatFile, Transmit, WriteFile, ZeroCopy,
+    Connect, DATAGRAM_BUFFERS_MAX, DATAGRAM_BYTES_MAX, DatagramCounters, DatagramOptions, Datagrams, Gather,
+    Interest, Op, OpenFile, Progress, ReadFile, StatFile, Transmit, WriteFile, ZeroCopy,
 };
 pub use ring::{Completion, DriverChoice, Payload, Report, Ring, RingCounters, RingOptions};
 pub use slice::{CLASS_BYTES, Chain, Pool, SLICE_BYTES_MAX, Slice, SliceMut};

@@ -30,3 +30,16 @@ pub(crate) unsafe fn unmap(address: NonNull<u8>, bytes: usize) {
     // SAFETY: I1: the caller passes a whole mapping that nothing uses. It cannot fail then; if it did, memory is kept.
     unsafe { libc::munmap(address.as_ptr().cast(), bytes) };
 }
+
+/// Asks for huge pages behind a mapping; pages that were touched before stay as they are.
+///
+/// # Errors
+/// What `madvise(2)` says: the kernel has none (`InvalidInput`).
+///
+/// # Safety
+/// `address` and `bytes` are those of one [`map`] call.
+pub(crate) unsafe fn advise_huge_pages(address: NonNull<u8>, bytes: usize) -> io::Result<()> {
+    // SAFETY: I1: the caller passes a whole mapping; the advice does not change what it holds.
+    crate::socket::check(unsafe { libc::madvise(address.as_ptr().cast(), bytes, libc::MADV_HUGEPAGE) })
+        .map(drop)
+}

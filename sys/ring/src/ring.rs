@@ -1,5 +1,8 @@
 //! The ring: operations in, completions out, whichever driver carries them.
 
+mod datagrams;
+
+use crate::datagram::Batch;
 use crate::driver::{Arrival, Driver, Event, Wait};
 use crate::epoll::Epoll;
 use crate::handle::Handle;
@@ -132,6 +135,8 @@ pub enum Payload {
     None,
     /// Received bytes.
     Bytes(Slice),
+    /// Received datagrams; give them back with [`Ring::recycle`].
+    Datagrams(Batch),
     /// An accepted connection.
     Connection(Handle),
     /// The operation after its last completion, with its buffers.
@@ -155,6 +160,7 @@ pub struct Ring {
     cold: VecDeque<OpId>,
     /// Reads of cold files under way, at most [`COLD_READS_MAX`].
     cold_reads: usize,
+    attention: datagrams::Attention,
     operations_max: usize,
     counters: RingCounters,
 }
@@ -194,7 +200,12 @@ impl Ring {
         match self.slots.get_mut(id) {
             // The first piece goes out at the next turn, or waits for room.
             Some(Op::Transmit(transmit)) if transmit.stage == Stage::Turn => self.turns.push(id),
-            Some(op) => self.driver.submit(id, op),
+            Some(op) => {
+                if let Op::Datagrams(datagrams) = op {
+                    datagrams.is_armed = true;
+                }
+                self.driver.submit(id, op);
+            }
             None => {}
         }
         Ok(id)
@@ -213,7 +224,7 @@ impl Ring {
 
     /// Asks for an operation's end; its last completion comes all the same, with what it had moved.
     pub fn cancel(&mut self, id: OpId) {
-        if !self.slots.cancel(id) {
+        if !self.slots.cancel(id) || self.cancel_datagrams(id) {
             return;
         }
         let stage = match self.slots.get_mut(id) {
@@ -257,13 +268,14 @@ impl Ring {
         self.counters.polls += 1;
         let wait = match wait {
             _ if !self.events.is_empty() || !self.turns.is_empty() || self.may_read_cold() => Wait::Poll,
-            Wait::Forever if !self.starved.is_empty() => Wait::AtMost(STARVED_RETRY),
-            Wait::AtMost(time) if !self.starved.is_empty() => Wait::AtMost(time.min(STARVED_RETRY)),
+            wait if !self.starved.is_empty() => wait.limited(STARVED_RETRY),
             wait => wait,
         };
+        let wait = self.attend(wait);
         self.turns.append(&mut self.starved);
         self.driver.poll(wait, &mut self.slots, &mut self.fresh)?;
         self.events.extend(self.fresh.drain(..));
+        self.announce_loud();
         for id in std::mem::take(&mut self.turns) {
             self.continue_transmit(id, 0);
         }
@@ -402,6 +414,7 @@ impl Ring {
             starved: Vec::new(),
             cold: VecDeque::new(),
             cold_reads: 0,
+            attention: datagrams::Attention::default(),
             operations_max,
             counters: RingCounters::default(),
         }
@@ -421,6 +434,9 @@ impl Ring {
         {
             self.continue_transmit(id, result);
             return None;
+        }
+        if let Op::Datagrams(_) = op {
+            return self.digest_datagrams(Event { id, result, more, arrival });
         }
         if let Some(Op::Read(_)) = self.slots.get(id)
             && let Some(parent) = self.parent_of(id)
@@ -445,11 +461,18 @@ impl Ring {
             (Arrival::Bytes(slice), _) => Payload::Bytes(slice),
             (Arrival::Connection(fd), _) => Payload::Connection(Handle::new(fd)),
             (Arrival::Simulated(handle), _) => Payload::Connection(handle),
-            (Arrival::None, Some(op)) => Payload::Finished(op),
-            (Arrival::None, None) => Payload::None,
+            (_, Some(op)) => Payload::Finished(op),
+            (_, None) => Payload::None,
         };
         let result = u32::try_from(result).map_err(|_negative| io::Error::from_raw_os_error(-result));
         Some(Completion { id, token, result, more, payload })
+    }
+
+    /// Takes an operation out after its last completion.
+    fn retire(&mut self, id: OpId) -> Option<Op> {
+        let mut op = self.slots.retire(id)?;
+        self.driver.retire(&mut op);
+        Some(op)
     }
 
     /// Gives a transmit its turn; ends it when it is done, failed or cancelled.

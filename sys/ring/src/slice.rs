@@ -5,6 +5,8 @@ use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Capacities of the size classes in bytes, smallest first.
 ///
@@ -32,6 +34,8 @@ pub struct Pool {
 struct PoolInner {
     limit_bytes: usize,
     mapped_bytes: Cell<usize>,
+    /// Memory that others have mapped under this limit.
+    reserved_bytes: Arc<AtomicUsize>,
     slices_out: Cell<usize>,
     refused: Cell<u64>,
     /// Addresses of blocks that a driver has registered with the kernel, and of those of them that were given back since.
@@ -73,6 +77,7 @@ impl Pool {
         let inner = PoolInner {
             limit_bytes,
             mapped_bytes: Cell::new(0),
+            reserved_bytes: Arc::default(),
             slices_out: Cell::new(0),
             refused: Cell::new(0),
             registered: RefCell::default(),
@@ -101,10 +106,25 @@ impl Pool {
         Some(buffer.freeze(bytes.len()))
     }
 
-    /// Bytes of slab memory mapped now.
+    /// Bytes of slab memory mapped now, that of datagram operations included.
     #[must_use]
     pub fn mapped_bytes(&self) -> usize {
-        self.inner.mapped_bytes.get()
+        self.inner.used_bytes()
+    }
+
+    /// Counts memory that is mapped elsewhere against the limit; `None` when there is no room for it.
+    pub(crate) fn reserve(&self, bytes: usize) -> Option<Reservation> {
+        let inner = &self.inner;
+        if inner.used_bytes().checked_add(bytes)? > inner.limit_bytes {
+            for class in 0..CLASS_BYTES.len() {
+                inner.release_empty(class, 0);
+            }
+        }
+        if inner.used_bytes() + bytes > inner.limit_bytes {
+            return None;
+        }
+        inner.reserved_bytes.fetch_add(bytes, Ordering::Relaxed);
+        Some(Reservation { bytes, reserved_bytes: Arc::clone(&inner.reserved_bytes) })
     }
 
     /// The limit the pool was made with, in bytes.
@@ -144,6 +164,18 @@ impl Pool {
     }
 }
 
+/// Memory mapped elsewhere that counts against a pool's limit until this is dropped, on whatever thread.
+pub(crate) struct Reservation {
+    bytes: usize,
+    reserved_bytes: Arc<AtomicUsize>,
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        self.reserved_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
 impl fmt::Debug for Pool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Pool")
@@ -155,6 +187,10 @@ impl fmt::Debug for Pool {
 }
 
 impl PoolInner {
+    fn used_bytes(&self) -> usize {
+        self.mapped_bytes.get() + self.reserved_bytes.load(Ordering::Relaxed)
+    }
+
     fn take(self: &Rc<Self>, class: usize) -> Option<SliceMut> {
         let mut state = self.classes[class].borrow_mut();
         if state.open.is_empty() {
@@ -182,14 +218,13 @@ impl PoolInner {
 
     fn grow(self: &Rc<Self>, state: &mut Class, class: usize) -> Option<()> {
         let limit_bytes = self.limit_bytes.max(BLOCK_BYTES);
-        if self.mapped_bytes.get() + BLOCK_BYTES > limit_bytes {
+        if self.used_bytes() + BLOCK_BYTES > limit_bytes {
             // What the other classes keep for their next burst is worth less than this request.
             for other in (0..CLASS_BYTES.len()).filter(|&other| other != class) {
                 self.release_empty(other, 0);
             }
         }
-        let mapped = self.mapped_bytes.get() + BLOCK_BYTES;
-        if mapped > limit_bytes {
+        if self.used_bytes() + BLOCK_BYTES > limit_bytes {
             return None;
         }
         let memory = crate::memory::map(BLOCK_BYTES).ok()?;
@@ -202,7 +237,7 @@ impl PoolInner {
         state.blocks[position as usize] = Some(Box::new(block));
         state.open.push(position);
         state.empty += 1;
-        self.mapped_bytes.set(mapped);
+        self.mapped_bytes.set(self.mapped_bytes.get() + BLOCK_BYTES);
         Some(())
     }
 

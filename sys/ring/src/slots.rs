@@ -131,6 +131,11 @@ impl Slots {
         self.entry_mut(id).is_some_and(|entry| !std::mem::replace(&mut entry.is_cancelled, true))
     }
 
+    /// Whether an operation's end was asked for.
+    pub(crate) fn is_cancelled(&self, id: OpId) -> bool {
+        self.entry(id).is_some_and(|entry| entry.is_cancelled)
+    }
+
     /// Takes an operation out after its last completion; later completions with this id are strangers.
     pub(crate) fn retire(&mut self, id: OpId) -> Option<Op> {
         let entry = self.entry_mut(id)?;

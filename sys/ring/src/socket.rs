@@ -1,5 +1,13 @@
 //! Sockets: making, configuring, and the direct (never blocking) calls on them.
 
+mod datagrams;
+
+pub(crate) use datagrams::{DatagramReports, decode_name};
+pub use datagrams::{
+    DatagramSocketOptions, Interface, bind_datagrams, connect_datagrams, datagram_buffers, dropped_datagrams,
+    join_multicast, leave_multicast, set_datagram_buffers, set_multicast_interface,
+};
+
 use std::fmt;
 use std::io;
 use std::mem::{MaybeUninit, size_of};

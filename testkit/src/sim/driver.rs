@@ -180,6 +180,8 @@ impl SimDriver {
                     None => Attempt::Waits,
                 }
             }
+            // Datagrams are received from real sockets only; a simulated one never gets as far as an operation.
+            Op::Datagrams(_) => Attempt::Ended(-libc::ENOTSOCK, Arrival::None),
             Op::Open(_) | Op::Stat(_) | Op::Read(_) | Op::Write(_) => self.file(op),
         };
         match attempt {
@@ -370,14 +372,14 @@ impl Driver for SimDriver {
             }
         }
         match wait {
-            Wait::AtMost(time) => {
+            Wait::AtMost(time) | Wait::Batch { limit: Some(time), .. } => {
                 let mut world = self.world.borrow_mut();
                 if world.advances_itself {
                     world.now += time;
                 }
             }
             // Only another thread can end this wait: let it run.
-            Wait::Forever => std::thread::yield_now(),
+            Wait::Forever | Wait::Batch { limit: None, .. } => std::thread::yield_now(),
             Wait::Poll => {}
         }
         Ok(())

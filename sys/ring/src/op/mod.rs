@@ -1,10 +1,12 @@
 //! Operations: each owns its buffers and descriptors until its last completion.
 
+mod datagrams;
 mod file;
 mod send;
 mod socket;
 mod transmit;
 
+pub use datagrams::{DATAGRAM_BUFFERS_MAX, DATAGRAM_BYTES_MAX, DatagramCounters, DatagramOptions, Datagrams};
 pub use file::{OpenFile, ReadFile, StatFile, WriteFile};
 pub use send::{Gather, ZeroCopy};
 pub use socket::{Connect, Interest};
@@ -28,6 +30,8 @@ pub enum Op {
         /// A connected socket.
         socket: Handle,
     },
+    /// Receives datagrams, batch by batch, until cancelled or failed for good.
+    Datagrams(Box<Datagrams>),
     /// Receives exactly `want` bytes into `buffer` from `filled` on; fewer only at the end of the stream, at an
     /// error, or when cancelled. The result counts `filled` too.
     Exact {
@@ -79,7 +83,7 @@ impl Op {
     /// Whether one submission may complete more than once.
     #[must_use]
     pub fn is_multishot(&self) -> bool {
-        matches!(self, Self::Accept { .. } | Self::Stream { .. })
+        matches!(self, Self::Accept { .. } | Self::Stream { .. } | Self::Datagrams(_))
     }
 
     /// The operation's name in counters and messages.
@@ -88,6 +92,7 @@ impl Op {
         match self {
             Self::Accept { .. } => "accept",
             Self::Stream { .. } => "stream",
+            Self::Datagrams(_) => "datagrams",
             Self::Exact { .. } => "exact",
             Self::Send { .. } => "send",
             Self::Gather(_) => "gather",
@@ -121,6 +126,7 @@ impl Op {
         match self {
             Self::Accept { listener } => Some((listener, Interest::Readable)),
             Self::Stream { socket } | Self::Exact { socket, .. } => Some((socket, Interest::Readable)),
+            Self::Datagrams(datagrams) => Some((&datagrams.socket, Interest::Readable)),
             Self::Send { socket, .. } => Some((socket, Interest::Writable)),
             Self::SendZeroCopy(send) => send.socket().map(|socket| (socket, Interest::Writable)),
             Self::Gather(gather) => Some((&gather.socket, Interest::Writable)),

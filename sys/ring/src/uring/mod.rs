@@ -1,6 +1,7 @@
 //! The io_uring driver.
 
 mod buffers;
+mod groups;
 mod probe;
 mod registered;
 
@@ -14,6 +15,7 @@ use crate::slice::Pool;
 use crate::slots::{OpId, Slots};
 use crate::wake::Waker;
 use buffers::Buffers;
+use groups::Groups;
 use io_uring::squeue::Entry;
 use io_uring::types::{Fd, SubmitArgs, Timespec};
 use io_uring::{IoUring, cqueue, opcode, squeue};
@@ -40,6 +42,7 @@ const ZERO_COPY_REPORT: u16 = 1 << 3;
 pub(crate) struct Uring {
     ring: IoUring,
     buffers: Buffers,
+    groups: Groups,
     registered: Registered,
     pool: Pool,
     waker: Waker,
@@ -49,6 +52,10 @@ pub(crate) struct Uring {
     backlog: VecDeque<Entry>,
     /// Operations to cancel: every operation is here at most once, so it cannot overflow.
     cancels: VecDeque<OpId>,
+    /// Operations that could not be started.
+    failed: Vec<Event>,
+    /// A wait can be given a minimum time (Linux 6.12).
+    has_batch_wait: bool,
     /// Gathers whose first slices are sent and that have more.
     unfinished: Vec<OpId>,
     /// Set when everything in flight has completed and memory may be unmapped.
@@ -61,9 +68,11 @@ impl Uring {
         let ring = probe::build(options)?;
         let buffers =
             Buffers::register(&ring, pool.clone(), options.stream_buffers, options.stream_buffer_bytes)?;
+        let has_batch_wait = ring.params().is_feature_min_timeout();
         Ok(Self {
             ring,
             buffers,
+            groups: Groups::new(),
             registered: Registered::default(),
             pool,
             waker,
@@ -71,6 +80,8 @@ impl Uring {
             wake_armed: false,
             backlog: VecDeque::new(),
             cancels: VecDeque::new(),
+            failed: Vec::new(),
+            has_batch_wait,
             unfinished: Vec::new(),
             quiet: false,
         })
@@ -121,10 +132,8 @@ impl Uring {
         let result = match wait {
             Wait::Poll => self.ring.submit(),
             Wait::Forever => self.ring.submit_and_wait(1),
-            Wait::AtMost(time) => {
-                let time = Timespec::from(time);
-                self.ring.submitter().submit_with_args(1, &SubmitArgs::new().timespec(&time))
-            }
+            Wait::AtMost(time) => self.enter_for(1, Some(time), 0),
+            Wait::Batch { completions, at_most, limit } => self.enter_batch(completions, at_most, limit),
         };
         match result.map_err(|error| (error.raw_os_error(), error)) {
             Ok(_) => Ok(()),
@@ -132,6 +141,26 @@ impl Uring {
             Err((Some(libc::ETIME | libc::EINTR | libc::EBUSY | libc::EAGAIN), _)) => Ok(()),
             Err((_, error)) => Err(error),
         }
+    }
+
+    /// Submits and waits for `completions`, at most `limit`; after `fewer_us` (0: never) one is enough.
+    fn enter_for(&self, completions: u32, limit: Option<Duration>, fewer_us: u32) -> io::Result<usize> {
+        let args = SubmitArgs::new().min_wait_usec(fewer_us);
+        let limit = limit.map(Timespec::from);
+        let args = limit.as_ref().map_or(args, |limit| args.timespec(limit));
+        self.ring.submitter().submit_with_args(completions as usize, &args)
+    }
+
+    fn enter_batch(&self, completions: u32, at_most: Duration, limit: Option<Duration>) -> io::Result<usize> {
+        // More than the queue holds would never be there.
+        let completions = completions.clamp(1, self.ring.params().cq_entries());
+        let at_most_us = u32::try_from(at_most.as_micros()).unwrap_or(u32::MAX);
+        if self.has_batch_wait || at_most_us == 0 || completions == 1 {
+            let completions = if at_most_us == 0 { 1 } else { completions };
+            return self.enter_for(completions, limit, at_most_us);
+        }
+        let entered = self.enter_for(1, limit, 0)?;
+        self.enter_for(completions, Some(at_most), 0).map(|more| entered + more)
     }
 
     fn reap(&mut self, slots: &mut Slots, events: &mut Vec<Event>) {
@@ -145,6 +174,10 @@ impl Uring {
                 CANCEL => {}
                 bits => {
                     let Some(id) = OpId::from_bits(bits) else { continue };
+                    if let Some(Op::Datagrams(datagrams)) = slots.get_mut(id) {
+                        groups::reap(id, &entry, datagrams, events);
+                        continue;
+                    }
                     match translate(id, &entry, buffers, slots) {
                         Outcome::Event(event) => events.push(event),
                         Outcome::Unfinished => unfinished.push(id),
@@ -168,6 +201,13 @@ impl Driver for Uring {
     }
 
     fn submit(&mut self, id: OpId, op: &mut Op) {
+        if let Op::Datagrams(datagrams) = op
+            && let Err(error) = self.groups.register(&self.ring, datagrams)
+        {
+            let result = -error.raw_os_error().unwrap_or(libc::EINVAL);
+            self.failed.push(Event { id, result, more: false, arrival: Arrival::None });
+            return;
+        }
         let block = fixed_block(op).and_then(|block| self.registered.index(&self.ring, &self.pool, block));
         let entry = prepare(op, block).user_data(id.bits());
         self.push(entry);
@@ -177,13 +217,20 @@ impl Driver for Uring {
         self.cancels.push_back(id);
     }
 
+    fn retire(&mut self, op: &mut Op) {
+        if let Op::Datagrams(datagrams) = op {
+            self.groups.unregister(&self.ring, datagrams);
+        }
+    }
+
     fn poll(&mut self, wait: Wait, slots: &mut Slots, events: &mut Vec<Event>) -> io::Result<()> {
         self.buffers.replenish();
         self.fill_submission();
         let before = events.len();
         // Work that could not be submitted must not be slept on.
         let stuck = !self.backlog.is_empty() || !self.cancels.is_empty();
-        let ready = !self.ring.completion().is_empty();
+        let ready = !self.ring.completion().is_empty() || !self.failed.is_empty();
+        events.append(&mut self.failed);
         self.enter(if stuck || ready { Wait::Poll } else { wait })?;
         self.reap(slots, events);
         if events.len() == before && stuck {
@@ -267,6 +314,7 @@ fn prepare(op: &mut Op, block: Option<u16>) -> Entry {
         Op::Accept { listener } => opcode::AcceptMulti::new(Fd(listener.raw()))
             .flags(libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC)
             .build(),
+        Op::Datagrams(datagrams) => groups::prepare(datagrams),
         Op::Stream { socket } => opcode::RecvMulti::new(Fd(socket.raw()), STREAM_GROUP).build(),
         Op::Exact { socket, buffer, filled, want } => {
             let target = buffer.get_mut(*filled as usize..*want as usize).unwrap_or_default();
