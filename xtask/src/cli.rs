@@ -32,7 +32,7 @@ Options:
 ";
 
 const HELP_ASAN: &str = "\
-Runs the tests of `ringway-ring`, where the unsafe code is, under AddressSanitizer.
+Runs the tests of `ringway-ring` and `ringway-heap`, where the unsafe code is, under AddressSanitizer.
 
 Usage: cargo xtask asan
 ";

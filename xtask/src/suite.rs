@@ -33,6 +33,9 @@ fn steps(slow: bool, tally: &mut Tally) -> Result<(), Failure> {
         &mut cargo(&["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"]),
     )?;
     run_tests("tests", slow, &["test", "--workspace", "--all-targets", "--no-fail-fast"], tally)?;
+    let heap_off =
+        ["test", "-p", "ringway-heap", "--features", "process-heap", "--all-targets", "--no-fail-fast"];
+    run_tests("private heaps off", slow, &heap_off, tally)?;
     run_tests("doc tests", slow, &["test", "--workspace", "--doc", "--no-fail-fast"], tally)?;
     // Without input it stops at once.
     step::run(

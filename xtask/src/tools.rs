@@ -19,7 +19,8 @@ const EMBEDDED_SIZE_MAX: u64 = 1 << 20;
 
 /// Runs the tests of the unsafe rooms, all but the documentation's, under AddressSanitizer.
 pub(crate) fn asan() -> Result<(), Failure> {
-    let mut command = cargo(&["test", "-p", "ringway-ring", "--tests", "--target", SANITIZED_TARGET]);
+    let mut command =
+        cargo(&["test", "-p", "ringway-ring", "-p", "ringway-heap", "--tests", "--target", SANITIZED_TARGET]);
     // The sanitizer is a nightly flag of the compiler; this variable lets the stable one take it.
     command.env("RUSTC_BOOTSTRAP", "1").env("RUSTFLAGS", "-Zsanitizer=address");
     step::run("address sanitizer", &mut command)
