@@ -1,12 +1,14 @@
 //! Sockets: making, configuring, and the direct (never blocking) calls on them.
 
 mod datagrams;
+mod send_batch;
 
 pub(crate) use datagrams::{DatagramReports, decode_name};
 pub use datagrams::{
     DatagramSocketOptions, Interface, bind_datagrams, connect_datagrams, datagram_buffers, dropped_datagrams,
     join_multicast, leave_multicast, set_datagram_buffers, set_multicast_interface,
 };
+pub use send_batch::{Full, Refusal, SEND_BYTES_MAX, SendBatch, Sent, send_datagrams};
 
 use std::fmt;
 use std::io;
@@ -349,6 +351,15 @@ impl RawAddress {
     /// Pointer and length for a system call or a submission; valid while the value stays in place.
     pub(crate) fn with<T>(&self, call: impl FnOnce(*const libc::sockaddr, libc::socklen_t) -> T) -> T {
         call((&raw const self.storage).cast(), self.len)
+    }
+
+    /// Writes the kernel's form to the beginning of `target`, as far as it has room; its bytes.
+    fn copy_to(&self, target: &mut [u8]) -> usize {
+        let len = (self.len as usize).min(target.len());
+        // SAFETY: I6: an initialised storage of at least `len` bytes, read as bytes.
+        let bytes = unsafe { std::slice::from_raw_parts((&raw const self.storage).cast::<u8>(), len) };
+        target[..len].copy_from_slice(bytes);
+        len
     }
 
     fn from_v4(address: &SocketAddrV4) -> Self {

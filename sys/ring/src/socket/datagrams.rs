@@ -234,7 +234,7 @@ fn datagram_socket(is_ipv6: bool) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-fn raw_address(address: SocketAddr) -> RawAddress {
+pub(super) fn raw_address(address: SocketAddr) -> RawAddress {
     match address {
         SocketAddr::V4(v4) => RawAddress::from_v4(&v4),
         SocketAddr::V6(v6) => RawAddress::from_v6(&v6),
