@@ -20,6 +20,8 @@
 //! * [`measure`] holds what instruments share: cores and pinning, CPU clocks, process trees, medians and ratios with
 //!   their spread, latency histograms, the machine's own jitter.
 
+pub mod ceiling;
+pub mod echo;
 pub mod jitter;
 pub mod measure;
 pub mod outcome;

@@ -2,7 +2,7 @@
 
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
-use ringway_lab::{Outcome, Progress, Refusal, Sinks, jitter};
+use ringway_lab::{Outcome, Progress, Refusal, Sinks, ceiling, echo, jitter};
 use std::process::ExitCode;
 
 /// Instruments that measure servers, and the machine under them.
@@ -18,6 +18,10 @@ struct CommandLine {
 /// The instruments.
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// The machine's limit: servers that give fixed answers without parsing, or say everything again.
+    Ceiling(ceiling::Arguments),
+    /// Echo servers, clients that stress them and check every byte, and latencies.
+    Echo(echo::Arguments),
     /// How long the machine keeps a spinning thread from running.
     Jitter(jitter::Arguments),
 }
@@ -25,6 +29,8 @@ enum Command {
 impl Command {
     fn run(self, progress: &Progress) -> Result<Outcome, Refusal> {
         match self {
+            Command::Ceiling(arguments) => ceiling::run(arguments, progress),
+            Command::Echo(arguments) => echo::run(arguments, progress),
             Command::Jitter(arguments) => jitter::run(arguments, progress),
         }
     }

@@ -1,0 +1,72 @@
+//! `echo`: servers that say everything again, and clients that check every byte.
+
+pub mod client;
+pub mod failure;
+pub mod load;
+pub mod pingpong;
+pub mod protocol;
+pub mod script;
+
+use crate::ceiling::{Kind, RoundFlags, Service, serve, two_cores};
+use crate::measure::cores;
+use crate::outcome::Outcome;
+use crate::progress::Progress;
+use crate::refusal::Refusal;
+use script::Framing;
+
+/// Flags of `echo`.
+#[derive(clap::Args, Debug)]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What `echo` does.
+#[derive(clap::Subcommand, Debug)]
+enum Command {
+    /// Run an echo server.
+    Serve(ServeArguments),
+    /// Stress a TCP echo server with many connections and check every byte.
+    Load(load::Arguments),
+    /// Measure how long one message takes there and back, in every wait mode of the engine.
+    Pingpong(pingpong::Arguments),
+    /// Compare what an echo of 64 bytes costs the engine's drivers and servers without an engine.
+    Compare(RoundFlags),
+}
+
+/// Flags of `echo serve`.
+#[derive(clap::Args, Clone, Debug)]
+struct ServeArguments {
+    /// What serves.
+    #[arg(value_enum, default_value = "uring")]
+    kind: Kind,
+    /// Whether messages are told apart: with `length` only whole ones are said again.
+    #[arg(long, value_enum, default_value = "raw")]
+    framing: Framing,
+    #[command(flatten)]
+    flags: serve::Flags,
+}
+
+/// Runs a server, clients, or both.
+///
+/// # Errors
+/// Refuses what cannot be listened on or connected to, and set-ups that this machine cannot carry.
+pub fn run(arguments: Arguments, progress: &Progress) -> Result<Outcome, Refusal> {
+    match arguments.command {
+        Command::Serve(arguments) => {
+            serve::serve(arguments.kind, &Service::Echo, arguments.framing, &arguments.flags, progress)
+        }
+        Command::Load(arguments) => load::run(&arguments, progress),
+        Command::Pingpong(arguments) => pingpong::run(&arguments, progress),
+        Command::Compare(flags) => compare(&flags, progress),
+    }
+}
+
+fn compare(flags: &RoundFlags, progress: &Progress) -> Result<Outcome, Refusal> {
+    let mut outcome = Outcome::new("What a TCP echo costs the server");
+    flags.describe(&mut outcome);
+    let [server_core, client_core] = two_cores()?;
+    cores::pin(client_core)?;
+    flags.measure_echo(&["echo", "serve"], server_core, &mut outcome, progress)?;
+    Ok(outcome)
+}
