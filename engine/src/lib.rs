@@ -12,6 +12,7 @@ mod mailbox;
 mod operation;
 mod outbound;
 mod pool;
+mod port;
 mod protocol;
 mod receiving;
 mod record;
@@ -32,6 +33,10 @@ pub use inbox::Inbox;
 pub use operation::Operation;
 pub use outbound::Outbound;
 pub use pool::{PoolError, Pooled, ThreadPool};
+pub use port::{
+    Handover, PORT_RINGS_MAX, PORT_THREADS_MAX, Port, PortEnd, PortError, PortHandler, PortOptions,
+    PortSocket, PortTotals,
+};
 pub use protocol::{ConnTask, Events, Protocol, Turn};
 pub use receiving::INBOX_BYTES_MAX;
 pub use ringway_ring as ring;

@@ -1,0 +1,86 @@
+//! What a port's rings did: numbers with one writer at a time, read from anywhere.
+
+use crate::counters::Counter;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
+        /// One ring's counters. Its owner and whoever handles its batch write different ones, with plain stores.
+        #[derive(Debug, Default)]
+        pub(super) struct Counters { $(pub(super) $name: Counter),* }
+
+        /// What one ring did since the port was started, or several rings added up.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub struct PortTotals { $($(#[$doc])* pub $name: u64),* }
+
+        impl PortTotals {
+            pub(super) fn add(&mut self, counters: &Counters) {
+                $(self.$name += counters.$name.get();)*
+            }
+
+            /// Names and values, for machine-readable faces.
+            pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
+                [$((stringify!($name), self.$name)),*].into_iter()
+            }
+        }
+    };
+}
+
+counters! {
+    /// Batches that were handled, those in which the handler panicked included.
+    batches,
+    /// Datagrams in them; a train that the kernel joined (GRO) counts as one.
+    datagrams,
+    /// Bytes of payload in them.
+    bytes,
+    /// Batches that the ring's owner handled itself.
+    handled_by_owner,
+    /// Batches in which the handler panicked.
+    panics,
+    /// Batches that took longer than [`PortOptions::stall_after`](super::PortOptions::stall_after).
+    stalls,
+    /// Time spent in the handler and in sending what it asked for, in microseconds.
+    handling_us,
+    /// Datagrams sent for the handler.
+    sent,
+    /// Datagrams of the handler's that were not sent: the socket took no more in time, or refused them.
+    refused_sends,
+    /// Times the owner returned from waiting for its ring.
+    wakes,
+    /// Errors that sockets reported (ICMP, interface down); reception went on.
+    errors,
+    /// Errors at whose telling the handler panicked.
+    error_panics,
+    /// Sockets that stopped receiving for good.
+    ended_sockets,
+    /// Datagrams that the kernel dropped because a socket's receive buffer was full.
+    dropped,
+    /// Datagrams in batches that were given up because the port was stopped and its time was up.
+    abandoned,
+    /// Times a socket had to wait because all its buffers were out.
+    out_of_buffers,
+}
+
+/// The time at which a ring's present batch was begun, for those who watch for stalls.
+#[derive(Debug, Default)]
+pub(super) struct Begun(AtomicU64);
+
+impl Begun {
+    /// Notes the time, in microseconds since the port was started; from 1 on.
+    pub(super) fn set(&self, at: Duration) {
+        let at_us = u64::try_from(at.as_micros()).unwrap_or(u64::MAX).max(1);
+        self.0.store(at_us, Ordering::Relaxed);
+    }
+
+    pub(super) fn clear(&self) {
+        self.0.store(0, Ordering::Relaxed);
+    }
+
+    pub(super) fn get(&self) -> Option<Duration> {
+        match self.0.load(Ordering::Relaxed) {
+            0 => None,
+            at_us => Some(Duration::from_micros(at_us)),
+        }
+    }
+}
