@@ -7,7 +7,7 @@ pub mod plain;
 pub mod rounds;
 pub mod serve;
 
-use crate::echo::client::{Length, Plan};
+use crate::echo::plan::{Length, Plan};
 use crate::echo::script::{Framing, Pattern, Script, Sizes};
 use crate::measure::cores;
 use crate::outcome::Outcome;

@@ -1,7 +1,8 @@
 //! Rounds: every contestant once in each, in rotated order, each with a fresh server; and what they come to.
 
 use crate::ceiling::child::ServerProcess;
-use crate::echo::client::{self, Moment, Plan};
+use crate::echo::client;
+use crate::echo::plan::{Moment, Plan};
 use crate::measure::{Latency, Spread};
 use crate::outcome::{Cell, Column, Outcome, Table};
 use crate::progress::Progress;

@@ -1,25 +1,17 @@
 //! Echo clients: many connections on one ring that say their scripts and check every byte of the answers.
 
 use crate::echo::failure::{Failure, What};
+use crate::echo::plan::{FAILURES_KEPT, Length, Moment, Plan, Report};
 use crate::echo::script::{Cursor, Guess, Script, mix};
-use crate::measure::Latency;
 use crate::measure::clock::thread_cpu;
 use crate::refusal::Refusal;
 use ringway_pace::Wheel;
 use ringway_ring::socket::{self, Address, RawAddress};
-use ringway_ring::{
-    Completion, Connect, DriverChoice, Handle, Op, OpId, Payload, Ring, RingOptions, Slice, Wait,
-};
+use ringway_ring::{Completion, Connect, Handle, Op, OpId, Payload, Ring, RingOptions, Slice, Wait};
 use std::collections::VecDeque;
 use std::io;
-use std::net::{Shutdown, SocketAddr};
+use std::net::Shutdown;
 use std::time::{Duration, Instant};
-
-/// Most connections of a run: a local address has no more ports for one peer.
-pub const CONNECTIONS_MAX: u32 = 60_000;
-
-/// Most messages a connection has under way.
-pub const WINDOW_MAX: u32 = 1_024;
 
 /// Connects under way at once, so that no accept queue overflows.
 const CONNECTING_MAX: u32 = 256;
@@ -27,121 +19,18 @@ const CONNECTING_MAX: u32 = 256;
 /// Bytes handed to the ring in one send.
 const SEND_BYTES_MAX: u32 = 64 * 1024;
 
-/// Failures that are described; the others are counted.
-pub const FAILURES_KEPT: usize = 16;
-
 /// How long a wait is when only somebody else's buffer can help.
 const STARVED_RETRY: Duration = Duration::from_millis(1);
-
-/// What the clients do.
-#[derive(Clone, Debug)]
-pub struct Plan {
-    /// Where the server listens.
-    pub address: SocketAddr,
-    /// How many connections, 1 to [`CONNECTIONS_MAX`].
-    pub connections: u32,
-    /// Connections opened a second; 0: as fast as they are accepted.
-    pub ramp_per_s: u32,
-    /// Sizes, pattern and framing of what is said; its key is not used.
-    pub shape: Script,
-    /// Messages a connection has under way, 1 to [`WINDOW_MAX`].
-    pub window: u32,
-    /// When the run ends.
-    pub length: Length,
-    /// Pause of a connection after the answers to a window of messages, shortest and longest, in milliseconds.
-    pub pause_ms: (u32, u32),
-    /// After how many of 1000 messages a connection ends, in one of three ways, and comes again.
-    pub disconnect_per_mille: u16,
-    /// Everything that looks random follows from it.
-    pub seed: u64,
-    /// The clients' driver.
-    pub driver: DriverChoice,
-    /// Whether the clients spin instead of sleeping.
-    pub is_polled: bool,
-    /// How long a connect or an answer may take.
-    pub patience: Duration,
-}
-
-/// When a run ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Length {
-    /// When each connection has had so many answers.
-    Messages(u64),
-    /// So long after all connections were open and the warm-up was over.
-    Time {
-        /// Not measured.
-        warm_up: Duration,
-        /// Measured.
-        measured: Duration,
-    },
-}
-
-/// Points of a run at which its caller may want to look at something else.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Moment {
-    /// The measured part begins.
-    Begin,
-    /// It goes on: connections that were opened, answers so far.
-    Underway(u32, u64),
-    /// It is over; what is under way is still waited for.
-    End,
-}
-
-/// What the clients found.
-#[derive(Clone, Debug)]
-pub struct Report {
-    /// Answers in the measured part.
-    pub messages: u64,
-    /// Payload and prefix bytes of them and of what followed, as received in the measured part.
-    pub bytes: u64,
-    /// Time from a message's sending to its whole answer.
-    pub latency: Latency,
-    /// How long the measured part took.
-    pub elapsed: Duration,
-    /// CPU time that the clients used in it.
-    pub client_cpu: Duration,
-    /// Connections opened, the first ones included.
-    pub opened: u64,
-    /// Connections ended on purpose: after the last answer; by a FIN behind the last message; by a reset within a message.
-    pub ended: [u64; 3],
-    /// The first failures.
-    pub failures: Vec<Failure>,
-    /// All failures.
-    pub failed: u64,
-    /// The driver that carried the clients.
-    pub driver: &'static str,
-}
 
 /// Runs the clients until the plan is done. `watch` is called on this thread.
 ///
 /// # Errors
 /// When the machine cannot carry them: descriptors, memory, driver.
 pub fn run(plan: &Plan, watch: &mut dyn FnMut(Moment)) -> Result<Report, Refusal> {
-    reserve_descriptors(plan.connections)?;
+    plan.reserve_descriptors()?;
     let mut clients = Clients::new(plan)?;
     clients.run(watch)?;
     Ok(clients.report)
-}
-
-/// Raises the limit of descriptors as far as needed.
-fn reserve_descriptors(connections: u32) -> Result<(), Refusal> {
-    use rustix::process::{Resource, getrlimit, setrlimit};
-    // Standard streams, rings, files that are read for figures.
-    const OTHERS: u64 = 64;
-    let needed = u64::from(connections) + OTHERS;
-    let mut limit = getrlimit(Resource::Nofile);
-    if limit.current.is_none_or(|current| current >= needed) {
-        return Ok(());
-    }
-    let allowed = limit.maximum.unwrap_or(u64::MAX);
-    if allowed < needed {
-        return Err(Refusal::new(format!(
-            "{connections} connections need {needed} descriptors, and this process may have {allowed}; raise the hard limit \
-             (ulimit -Hn) or take fewer connections"
-        )));
-    }
-    limit.current = Some(needed);
-    setrlimit(Resource::Nofile, limit).map_err(Refusal::because("cannot raise the limit of descriptors"))
 }
 
 /// What a connection is at.
@@ -220,18 +109,7 @@ impl<'a> Clients<'a> {
         let peer = RawAddress::new(&Address::Tcp(plan.address))
             .map_err(Refusal::because("cannot use the address"))?;
         let blank = |_| Client::new(Cursor::new(plan.shape));
-        let report = Report {
-            messages: 0,
-            bytes: 0,
-            latency: Latency::new(),
-            elapsed: Duration::ZERO,
-            client_cpu: Duration::ZERO,
-            opened: 0,
-            ended: [0; 3],
-            failures: Vec::new(),
-            failed: 0,
-            driver: ring.report().driver,
-        };
+        let report = Report::new(ring.report().driver);
         Ok(Self {
             plan,
             peer,
@@ -385,7 +263,7 @@ impl<'a> Clients<'a> {
                 Phase::Absent => {}
                 Phase::Pausing => {
                     client.phase = Phase::Talking;
-                    client.owed = self.plan.window;
+                    self.open_window(index);
                     self.send(index);
                 }
                 _ => {
@@ -457,7 +335,7 @@ impl<'a> Clients<'a> {
             return self.leave(index);
         }
         client.phase = Phase::Talking;
-        client.owed = self.plan.window;
+        self.open_window(index);
         self.receive(index);
         self.send(index);
     }
@@ -575,6 +453,18 @@ impl<'a> Clients<'a> {
         }
     }
 
+    /// Lets a connection begin messages until its window is full or it has begun all of them.
+    fn open_window(&mut self, index: u32) {
+        let client = &mut self.all[index as usize];
+        let under_way = client.begun_ns.len() as u64;
+        let left = match self.plan.length {
+            Length::Messages(count) => count.saturating_sub(client.answers + under_way),
+            Length::Time { .. } => u64::MAX,
+        };
+        let room = u64::from(self.plan.window).saturating_sub(under_way);
+        client.owed = u32::try_from(room.min(left)).unwrap_or(u32::MAX);
+    }
+
     /// Whether a connection has had all of its answers.
     fn is_enough(&self, index: u32) -> bool {
         matches!(self.plan.length, Length::Messages(count) if self.all[index as usize].answers >= count)
@@ -596,7 +486,7 @@ impl<'a> Clients<'a> {
             client.phase =
                 [Phase::Closing, Phase::Finishing, Phase::Cutting][usize::try_from(way).unwrap_or(0)];
         } else if plan.pause_ms.1 == 0 {
-            client.owed += 1;
+            self.open_window(index);
         } else if client.begun_ns.is_empty() {
             client.phase = Phase::Pausing;
             let span = u64::from(plan.pause_ms.1 - plan.pause_ms.0) + 1;

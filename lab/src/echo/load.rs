@@ -1,6 +1,7 @@
 //! `echo load`: stress for an echo server, and what it did wrong.
 
-use crate::echo::client::{self, CONNECTIONS_MAX, FAILURES_KEPT, Length, Moment, Plan, Report, WINDOW_MAX};
+use crate::echo::client;
+use crate::echo::plan::{CONNECTIONS_MAX, FAILURES_KEPT, Length, Moment, Plan, Report, WINDOW_MAX};
 use crate::echo::script::{Framing, Pattern, Script, Sizes};
 use crate::measure::cores;
 use crate::outcome::{Axis, Column, Figure, Outcome, Series, Table};

@@ -4,6 +4,7 @@ pub mod client;
 pub mod failure;
 pub mod load;
 pub mod pingpong;
+pub mod plan;
 pub mod protocol;
 pub mod script;
 

@@ -2,7 +2,7 @@
 
 use crate::ceiling::rounds::{self, Contest, Sample};
 use crate::ceiling::two_cores;
-use crate::echo::client::{Length, Plan};
+use crate::echo::plan::{Length, Plan};
 use crate::echo::script::{Framing, Pattern, Script, Sizes};
 use crate::measure::{Jitter, Latency, cores};
 use crate::outcome::{Axis, Column, Figure, Outcome, Series, Table};

@@ -2,6 +2,7 @@
 
 use crate::echo::script::{PAYLOAD_BYTES_MAX, PREFIX_BYTES};
 use ringway_engine::{Conn, Events, Protocol, Turn};
+use std::io::ErrorKind;
 
 /// Says every byte again.
 #[derive(Clone, Copy, Debug, Default)]
@@ -33,27 +34,48 @@ impl Protocol for Messages {
         if conn.is_broken() {
             return Turn::Close;
         }
-        let is_over = conn.is_ended() || conn.is_draining();
         while conn.can_send()
             && let Some(mut bytes) = conn.take_joined()
         {
-            match whole_messages(&bytes) {
-                Some(0) => {
-                    conn.unread(bytes);
-                    // Nobody will complete it.
-                    return if is_over { Turn::Close } else { Turn::Idle };
-                }
-                Some(count) => {
-                    let whole = bytes.split_to(count);
-                    conn.unread(bytes);
-                    conn.send(whole);
-                }
-                None => return Turn::Abort,
+            let Some(count) = whole_messages(&bytes) else { return Turn::Abort };
+            let whole = bytes.split_to(count);
+            let next = message_bytes(&bytes);
+            conn.unread(bytes);
+            conn.send(whole);
+            match next {
+                // It would never be in the inbox at once: a task collects it.
+                Some(bytes) if bytes > LARGE_BYTES => return say_again(conn, bytes),
+                _ if count == 0 => break,
+                _ => {}
             }
         }
-        if is_over && !conn.has_input() { Turn::Close } else { Turn::Idle }
+        let is_over = conn.is_ended() || conn.is_draining();
+        // Nobody completes a message whose sender has finished; what could not be sent yet has its turn later.
+        if is_over && (!conn.has_input() || conn.is_ended() && conn.can_send()) {
+            Turn::Close
+        } else {
+            Turn::Idle
+        }
     }
 }
+
+/// Collects the message of so many bytes that comes next and says it again.
+fn say_again(conn: &mut Conn<'_>, bytes: usize) -> Turn {
+    let mut stream = conn.detach();
+    Turn::Task(Box::pin(async move {
+        match stream.read_exact(bytes).await {
+            Ok(message) => match stream.write(message).await {
+                Ok(()) => Turn::Idle,
+                Err(_broken) => Turn::Abort,
+            },
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => Turn::Close,
+            Err(_broken) => Turn::Abort,
+        }
+    }))
+}
+
+/// Messages up to this many bytes are collected in the connection's inbox.
+const LARGE_BYTES: usize = 8 * 1024;
 
 /// Longest payload that the server of messages takes: with its prefix it fits into one slice.
 pub const MESSAGE_PAYLOAD_BYTES_MAX: u32 = 64 * 1024 - PREFIX_BYTES;
@@ -63,18 +85,22 @@ const _: () = assert!(MESSAGE_PAYLOAD_BYTES_MAX < PAYLOAD_BYTES_MAX);
 /// Bytes of the whole messages that `bytes` begins with; `None` at a length that may not be.
 fn whole_messages(bytes: &[u8]) -> Option<usize> {
     let mut whole = 0;
-    while let Some(prefix) = bytes[whole..].first_chunk() {
-        let payload = u32::from_be_bytes(*prefix);
-        if payload > MESSAGE_PAYLOAD_BYTES_MAX {
+    while let Some(next) = message_bytes(&bytes[whole..]) {
+        if next > (PREFIX_BYTES + MESSAGE_PAYLOAD_BYTES_MAX) as usize {
             return None;
         }
-        let end = whole + (PREFIX_BYTES + payload) as usize;
-        if end > bytes.len() {
+        if next > bytes.len() - whole {
             break;
         }
-        whole = end;
+        whole += next;
     }
     Some(whole)
+}
+
+/// Bytes of the message that `bytes` begins with, prefix included, if the prefix is there.
+fn message_bytes(bytes: &[u8]) -> Option<usize> {
+    let prefix = bytes.first_chunk()?;
+    Some(u32::from_be_bytes(*prefix) as usize + PREFIX_BYTES as usize)
 }
 
 #[test]

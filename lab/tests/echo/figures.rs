@@ -1,0 +1,79 @@
+//! The measuring subcommands end with whole tables, whatever the numbers are on the machine at hand.
+
+use crate::stand::{Run, engine_kinds, kinds, read, run};
+use ringway_lab::measure::cores;
+
+/// Whether the machine has the two cores that measuring takes; a missing one is told.
+fn can_measure() -> bool {
+    let can = cores::allowed().len() >= 2;
+    if !can {
+        eprintln!("SKIPPED: measuring takes two cores");
+    }
+    can
+}
+
+fn measured(arguments: &[&str]) -> Run {
+    let run = read(&run(&[arguments, &["--json", "-", "--quiet"]].concat()));
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    run
+}
+
+#[test]
+fn echo_is_compared() {
+    if !can_measure() {
+        return;
+    }
+    let kinds = kinds();
+    let names = kinds.join(",");
+    for command in [&["ceiling"][..], &["echo", "compare"][..]] {
+        let flags = ["--kinds", &names, "--connections", "4,20", "--rounds", "2", "--measure-ms", "60"];
+        let run = measured(&[command, &flags].concat());
+        for table in ["echo-4", "echo-20"] {
+            let rows = run.rows(table);
+            let servers: Vec<&str> = rows.iter().filter_map(|row| row["server"].as_str()).collect();
+            assert_eq!(servers, kinds);
+            for row in rows {
+                assert!(row["rate"].as_f64().is_some_and(|rate| rate > 0.0), "{row}");
+                assert!(row["server CPU"].as_f64().is_some_and(|us| us > 0.1), "{row}");
+                assert!(
+                    row["CPU to plain-epoll"]["value"].as_f64().is_some_and(|ratio| ratio > 0.0),
+                    "{row}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn latencies_stand_beside_the_jitter_of_the_machine() {
+    if !can_measure() {
+        return;
+    }
+    for driver in engine_kinds() {
+        let run = measured(&[
+            "echo",
+            "pingpong",
+            "--driver",
+            driver,
+            "--connections",
+            "1,2",
+            "--rounds",
+            "1",
+            "--measure-ms",
+            "60",
+        ]);
+        assert_eq!(run.rows("jitter").len(), 2);
+        for table in ["pingpong-1", "pingpong-2"] {
+            let rows = run.rows(table);
+            let modes: Vec<&str> = rows.iter().filter_map(|row| row["mode"].as_str()).collect();
+            assert_eq!(modes, ["polled", "event", "adaptive"]);
+            for row in rows {
+                let [p50, p999] = ["p50", "p99.9"].map(|name| row[name].as_f64().expect("a latency"));
+                assert!(0.5 < p50 && p50 <= p999, "{row}");
+            }
+        }
+        let figure = &run.json["figures"][0];
+        assert_eq!(figure["name"], "echo-pingpong");
+        assert_eq!(figure["series"].as_array().map(Vec::len), Some(3));
+    }
+}
