@@ -21,6 +21,7 @@
 //!   moment in one place: in the supply, where only the kernel writes it, or named by one record, whose batch only reads it.
 #![allow(unsafe_code, reason = "sys is where unsafe code lives; the invariants above say why it is sound")]
 
+pub mod clock;
 pub mod datagram;
 mod driver;
 mod epoll;

@@ -202,7 +202,7 @@ impl Ring {
             Some(Op::Transmit(transmit)) if transmit.stage == Stage::Turn => self.turns.push(id),
             Some(op) => {
                 if let Op::Datagrams(datagrams) = op {
-                    datagrams.is_armed = true;
+                    datagrams.begin();
                 }
                 self.driver.submit(id, op);
             }
@@ -425,6 +425,10 @@ impl Ring {
         let Event { id, result, more, arrival } = event;
         self.counters.completions += 1;
         let Some(op) = self.slots.get_mut(id) else {
+            if let Arrival::Datagrams = arrival {
+                // News of our own making that the operation's end has overtaken.
+                return None;
+            }
             self.counters.strangers += 1;
             return None;
         };

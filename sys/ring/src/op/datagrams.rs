@@ -133,6 +133,11 @@ impl Datagrams {
         self.region.layout().region_bytes(self.region.count())
     }
 
+    /// Forgets what its last run has left: events on the way then reach nobody now.
+    pub(crate) fn begin(&mut self) {
+        (self.is_armed, self.is_announced, self.errors_in_row) = (true, false, 0);
+    }
+
     /// Buffers free to be filled.
     pub(crate) fn supplied(&self) -> usize {
         self.supplied

@@ -502,4 +502,29 @@ mod tests {
         assert!(events.iter().all(|event| event.result == -libc::ECANCELED && !event.more));
         driver.settled();
     }
+
+    #[test]
+    fn where_the_kernel_cannot_wait_for_a_batch_two_waits_do() {
+        let (pool, waker) = (Pool::new(1 << 20), Waker::new().expect("a descriptor"));
+        let Ok(mut driver) = Uring::new(&RingOptions::default(), pool, waker.clone()) else {
+            eprintln!("SKIPPED: no io_uring");
+            return;
+        };
+        driver.has_batch_wait = false;
+        let (mut slots, mut events) = (Slots::default(), Vec::new());
+        let at_most = Duration::from_millis(20);
+        let began = Instant::now();
+        let idle = Wait::Batch { completions: 10, at_most, limit: Some(at_most) };
+        driver.poll(idle, &mut slots, &mut events).expect("sound");
+        assert!(began.elapsed() >= at_most, "an idle ring sleeps until the limit");
+        waker.wake();
+        driver
+            .poll(Wait::Batch { limit: None, completions: 10, at_most }, &mut slots, &mut events)
+            .expect("sound");
+        assert!(
+            driver.take_woken() && began.elapsed() >= 2 * at_most,
+            "one waits for more, but not for ever"
+        );
+        driver.settled();
+    }
 }

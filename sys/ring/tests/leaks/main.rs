@@ -8,14 +8,15 @@ mod bench;
 mod drops;
 
 use bench::{Bench, PATIENCE, Peer, count, on_each, pattern};
-use ringway_ring::socket::{self, Address, ListenOptions, RawAddress};
+use ringway_ring::socket::{self, Address, DatagramSocketOptions, ListenOptions, RawAddress};
 use ringway_ring::{
-    Chain, Connect, Gather, Handle, Interest, Op, OpenFile, Payload, ReadFile, StatFile, Transmit, WriteFile,
-    ZeroCopy,
+    Chain, Connect, DatagramOptions, Gather, Handle, Interest, Op, OpenFile, Payload, ReadFile, StatFile,
+    Transmit, WriteFile, ZeroCopy,
 };
 use ringway_testkit::Scratch;
 use std::fs::File;
-use std::os::fd::OwnedFd;
+use std::net::UdpSocket;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -83,11 +84,25 @@ fn submit_everything(bench: &mut Bench, scratch: &Scratch) -> Vec<Box<dyn Peer>>
     }
     if !bench.is_simulated() {
         ops.push(hanging_connect());
+        ops.push(datagrams(bench));
     }
     for op in ops {
         bench.submit(op, 1);
     }
     peers
+}
+
+/// Datagrams of which some have arrived.
+fn datagrams(bench: &Bench) -> Op {
+    let any = "127.0.0.1:0".parse().expect("an address");
+    let fd = socket::bind_datagrams(any, &DatagramSocketOptions::default()).expect("loopback");
+    let address = socket::local_address(fd.as_fd()).expect("bound");
+    let sender = UdpSocket::bind(any).expect("loopback");
+    for _ in 0..3 {
+        sender.send_to(b"a datagram", address).expect("loopback");
+    }
+    let options = DatagramOptions { buffers: 64, ..DatagramOptions::default() };
+    Op::Datagrams(bench.ring.datagrams(Handle::new(fd), &options).expect("memory"))
 }
 
 fn hanging_connect() -> Op {
