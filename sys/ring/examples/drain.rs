@@ -87,7 +87,7 @@ fn drain(ring: &mut Ring, wait: Wait, bytes: usize) -> io::Result<usize> {
 }
 
 fn bind_to_first_core() {
-    // SAFETY: an all-zero set is valid; the kernel reads it during the call.
+    // SAFETY: I6: an all-zero set is valid; the kernel reads it during the call.
     unsafe {
         let mut cores: libc::cpu_set_t = std::mem::zeroed();
         libc::CPU_SET(0, &mut cores);
@@ -97,7 +97,7 @@ fn bind_to_first_core() {
 
 fn cpu_time() -> Duration {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: the kernel writes the time during the call.
+    // SAFETY: I6: the kernel writes the time during the call.
     unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
     Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
 }

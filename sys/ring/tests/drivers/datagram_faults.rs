@@ -215,7 +215,7 @@ fn a_socket_that_is_shut_down_ends_its_reception() {
         let fd = socket.kernel().expect("real");
         receive(bench, socket.clone(), &FEW, RECEIVE);
         // The number now names something that is no socket, as if somebody had closed ours.
-        // SAFETY: both descriptors are open and ours.
+        // SAFETY: I6: both descriptors are open and ours.
         assert!(unsafe { libc::dup2(file.as_raw_fd(), fd.as_raw_fd()) } >= 0);
         let second = receive_again(bench, &socket);
         assert_eq!(second, Some(io::ErrorKind::Other), "on {}", bench.name());
@@ -234,7 +234,7 @@ fn receive_again(bench: &crate::bench::Bench, socket: &ringway_ring::Handle) -> 
 #[test]
 fn an_interface_that_goes_down_and_comes_back() {
     let alone = std::thread::spawn(|| {
-        // SAFETY: no memory is passed; it concerns this thread only.
+        // SAFETY: I6: no memory is passed; it concerns this thread only.
         if unsafe { libc::unshare(libc::CLONE_NEWNET) } != 0 {
             return eprintln!("SKIPPED: no network of one's own: {}", io::Error::last_os_error());
         }
@@ -266,7 +266,7 @@ fn an_interface_that_goes_down_and_comes_back() {
 
 fn set_loopback(is_up: bool) {
     let socket = UdpSocket::bind("0.0.0.0:0").expect("a socket");
-    // SAFETY: an all-zero request is valid; the kernel reads it during the call.
+    // SAFETY: I6: an all-zero request is valid; the kernel reads it during the call.
     unsafe {
         let mut request: libc::ifreq = std::mem::zeroed();
         for (to, from) in request.ifr_name.iter_mut().zip(b"lo") {

@@ -86,7 +86,7 @@ fn trains_are_cut_by_the_kernel_or_by_us() {
         let (sender, receiver, to) = pair();
         if !kernel_cuts {
             let no: libc::c_int = 1;
-            // SAFETY: the kernel reads the integer during the call. Without check sums there are no trains.
+            // SAFETY: I6: the kernel reads the integer during the call. Without check sums there are no trains.
             let set = unsafe {
                 let (pointer, len) = ((&raw const no).cast(), 4);
                 libc::setsockopt(sender.as_raw_fd(), libc::SOL_SOCKET, libc::SO_NO_CHECK, pointer, len)
