@@ -39,6 +39,7 @@ pub use port::{
 };
 pub use protocol::{ConnTask, Events, Protocol, Turn};
 pub use receiving::INBOX_BYTES_MAX;
+pub use ringway_heap as heap;
 pub use ringway_ring as ring;
 pub use sending::QUEUE_PIECES_MAX;
 pub use server::{Drainer, Server, ServerEvent, ServerOptions, StartError, WorkerStart};

@@ -1,12 +1,12 @@
 //! What speaks on a connection: a protocol gets turns; between them an idle connection is a record, not a live future.
 
 use crate::connection::Conn;
+use ringway_heap::{LocalFuture, local_future};
 use std::fmt;
 use std::future::Future;
-use std::pin::Pin;
 
-/// A task that holds a connection until it has an answer.
-pub type ConnTask = Pin<Box<dyn Future<Output = Turn>>>;
+/// A task that holds a connection until it has an answer. It lives on its worker's heap.
+pub type ConnTask = LocalFuture<Turn>;
 
 /// A protocol on an endpoint. One value per worker serves all of that worker's connections.
 pub trait Protocol: 'static {
@@ -34,6 +34,13 @@ pub enum Turn {
     Abort,
     /// Run this; its output is the connection's next turn. Events wake the task meanwhile.
     Task(ConnTask),
+}
+
+impl Turn {
+    /// A task that holds the connection: `future` moves to the worker's heap.
+    pub fn task(future: impl Future<Output = Self> + 'static) -> Self {
+        Self::Task(local_future(future))
+    }
 }
 
 impl fmt::Debug for Turn {

@@ -4,6 +4,7 @@ use crate::filter::Filter;
 use crate::inbox::Inbox;
 use crate::protocol::Events;
 use crate::task::TaskId;
+use ringway_heap::{Local, LocalBox};
 use ringway_ring::{Handle, OpId, Slice, socket};
 use std::collections::VecDeque;
 use std::fmt;
@@ -113,7 +114,7 @@ pub(crate) struct Record {
     pub(crate) receiving: Option<OpId>,
     pub(crate) sending: Option<OpId>,
     pub(crate) inbox: Inbox,
-    pub(crate) extra: Option<Box<Extra>>,
+    pub(crate) extra: Option<LocalBox<Extra>>,
     pub(crate) context: [u64; 2],
     pub(crate) task: Option<TaskId>,
     pub(crate) mode: Mode,
@@ -142,7 +143,7 @@ impl Record {
     }
 
     pub(crate) fn extra(&mut self) -> &mut Extra {
-        self.extra.get_or_insert_default()
+        self.extra.get_or_insert_with(|| LocalBox::new_in(Extra::default(), Local::new()))
     }
 
     pub(crate) fn has_filter(&self) -> bool {

@@ -1,13 +1,12 @@
 //! Tasks: `!Send` futures of one worker, with wakers that any thread may use.
 
 use crate::mailbox::{Mailbox, Message};
-use crate::protocol::Turn;
+use crate::protocol::{ConnTask, Turn};
 use crate::record::ConnId;
+use ringway_heap::LocalFuture;
 use std::cell::RefCell;
 use std::fmt;
-use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
@@ -37,9 +36,9 @@ impl TaskId {
 /// What a task works for, and what its end means.
 pub(crate) enum Work {
     /// A connection; the output is its next turn.
-    Connection(ConnId, Pin<Box<dyn Future<Output = Turn>>>),
+    Connection(ConnId, ConnTask),
     /// Itself.
-    Free(Pin<Box<dyn Future<Output = ()>>>),
+    Free(LocalFuture<()>),
 }
 
 /// How a poll of a task ended.

@@ -11,6 +11,7 @@ use crate::record::{ConnId, Flags};
 use crate::task::{self, Polled, TaskId, Tasks, Work};
 use crate::timer::Timers;
 use crate::wait::WaitMode;
+use ringway_heap::local_future;
 use ringway_ring::{Handle, Pool, Ring};
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -441,7 +442,7 @@ impl WorkerHandle {
 
     /// Runs a future on this worker, beside everything else. A panic ends this future only.
     pub fn spawn(&self, future: impl Future<Output = ()> + 'static) {
-        self.local.tasks.spawn(Work::Free(Box::pin(future)));
+        self.local.tasks.spawn(Work::Free(local_future(future)));
     }
 
     /// Keeps a draining worker from stopping, for a task that has something to finish; at most until the drain's time is

@@ -32,10 +32,10 @@ impl Protocol for Stormy {
         if events.has(Events::OPENED) && rng.chance(500) {
             let (stream, worker) = (conn.detach(), conn.worker());
             let (rng, alive) = (Rng::new(rng.bits()), Arc::clone(&self.tasks));
-            return Turn::Task(Box::pin(async move {
+            return Turn::task(async move {
                 let _alive = alive;
                 answer(stream, worker, rng).await.unwrap_or(Turn::Abort)
-            }));
+            });
         }
         let Some(message) = conn.take_joined() else {
             return if conn.is_ended() { Turn::Close } else { Turn::Idle };

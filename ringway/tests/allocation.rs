@@ -115,6 +115,9 @@ fn a_warmed_connection_takes_nothing_from_the_heap() {
         (Duration::ZERO, get("/a.txt", "If-Modified-Since: Sun, 13 Sep 2020 12:26:40 GMT\r\n")),
         (Duration::ZERO, small.replace("GET", "HEAD")),
         (Duration::ZERO, small.replace("GET", "DELETE")),
+        // What these need besides a slice comes from the worker's own heap.
+        (Duration::ZERO, get("/large.bin", "Range: bytes=0-9,100-199,5000-5999\r\n")),
+        (Duration::ZERO, get(&format!("{}/a.txt", "/.".repeat(1000)), "")),
     ];
     for driver in [DriverChoice::Uring, DriverChoice::Epoll] {
         if let (DriverChoice::Uring, Err(error)) = (driver, ring::probe()) {

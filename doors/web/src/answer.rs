@@ -10,6 +10,7 @@ use std::fmt;
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::ops::Range;
 
+use ringway_engine::heap::{Local, LocalBox, LocalVec};
 use ringway_http::conditional::{Outcome, Validators, evaluate, range_applies};
 use ringway_http::head::{Known, Request};
 use ringway_http::method::Method;
@@ -60,13 +61,13 @@ pub enum PlanBody {
     /// Text of the program.
     Static(&'static [u8]),
     /// Several ranges of the file entry's content, each after a head of its own.
-    Parts(Box<Parts>),
+    Parts(LocalBox<Parts>),
 }
 
 /// The parts of a `multipart/byteranges` body: each head, then its range; [`Parts::end`] after the last.
 pub struct Parts {
-    heads: Vec<u8>,
-    ends: Vec<usize>,
+    heads: LocalVec<u8>,
+    ends: LocalVec<usize>,
     ranges: RangeSet,
     end: [u8; 40],
 }
@@ -288,14 +289,19 @@ fn several<F>(
     head.field(b"Content-Type", &boundary.content_type())?;
     head.raw(file.fields_from_validators())?;
     let head_len = head.finish()?;
-    let mut parts = Parts { heads: Vec::new(), ends: Vec::new(), ranges, end: multipart.end() };
+    let mut parts = Parts {
+        heads: LocalVec::new_in(Local::new()),
+        ends: LocalVec::new_in(Local::new()),
+        ranges,
+        end: multipart.end(),
+    };
     for &range in ranges.as_slice() {
         let mut part_head = [0; PART_HEAD_BYTES_MAX];
         let len = multipart.part_head(range, &mut part_head)?;
         parts.heads.extend_from_slice(&part_head[..len]);
         parts.ends.push(parts.heads.len());
     }
-    let body = PlanBody::Parts(Box::new(parts));
+    let body = PlanBody::Parts(LocalBox::new_in(parts, Local::new()));
     Ok(Plan { status: Status::PARTIAL_CONTENT, head_len, body, body_len })
 }
 

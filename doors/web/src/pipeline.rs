@@ -4,13 +4,12 @@ use crate::answer::{Common, Plan};
 use crate::entry::Entry;
 use crate::file_cache::Moment;
 use ringway_engine::ThreadPool;
+use ringway_engine::heap::{Arena, LocalFuture};
 use ringway_engine::ring::Handle;
 use ringway_http::head::Request;
 use ringway_http::response::EncodeError;
 use std::fmt;
-use std::future::Future;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::rc::Rc;
 
 /// One request on its way to an answer. Stages write the answer's head into `memory`.
@@ -26,6 +25,8 @@ pub struct Exchange<'a> {
     pub memory: &'a mut [u8],
     /// For blocking work.
     pub pool: &'a ThreadPool,
+    /// For what is wanted until the answer's head is written; all of it is freed then.
+    pub scratch: &'a Arena,
 }
 
 /// An answer whose head is written: what follows it, and what that is taken from.
@@ -71,8 +72,8 @@ pub enum Handled {
     Later(Later),
 }
 
-/// Work that an answer waits for.
-pub type Later = Pin<Box<dyn Future<Output = Finish>>>;
+/// Work that an answer waits for, on its worker's heap.
+pub type Later = LocalFuture<Finish>;
 
 /// How a handler goes on after its work was done.
 pub type Finish = Box<dyn FnOnce(&mut Exchange<'_>) -> Result<Handled, EncodeError>>;

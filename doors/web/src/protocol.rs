@@ -7,6 +7,7 @@ use crate::limits::{WebLimits, deadline};
 use crate::output::{NoMemory, Output, Sink};
 use crate::pipeline::{Exchange, Handled, Later, Pipeline, Reply, Served, Source};
 use crate::slow::{self, Pending};
+use ringway_engine::heap::Arena;
 use ringway_engine::ring::Slice;
 use ringway_engine::{Conn, Events, Protocol, SendProgress, ThreadPool, Turn};
 use ringway_http::head::{HeadScan, Request, Version};
@@ -30,6 +31,8 @@ pub(crate) struct Shared {
     pub(crate) limits: WebLimits,
     pub(crate) pool: ThreadPool,
     pub(crate) clock: RefCell<Clock>,
+    /// What a request needs until its answer's head is written.
+    scratch: RefCell<Arena>,
     wants_details: bool,
 }
 
@@ -52,7 +55,14 @@ impl Http {
     #[must_use]
     pub fn new(pipeline: Pipeline, limits: WebLimits, pool: ThreadPool) -> Self {
         let wants_details = pipeline.wants_details();
-        let shared = Shared { pipeline, limits, pool, clock: RefCell::new(Clock::new()), wants_details };
+        let shared = Shared {
+            pipeline,
+            limits,
+            pool,
+            clock: RefCell::new(Clock::new()),
+            scratch: RefCell::default(),
+            wants_details,
+        };
         Self { shared: Rc::new(shared) }
     }
 }
@@ -135,7 +145,7 @@ impl Http {
                     state.phase = Phase::Idle;
                     state.ending = pending.ending;
                     let stream = conn.detach();
-                    return Turn::Task(Box::pin(slow::serve(Rc::clone(&self.shared), stream, *pending)));
+                    return Turn::task(slow::serve(Rc::clone(&self.shared), stream, *pending));
                 }
             }
         }
@@ -345,20 +355,24 @@ impl Shared {
         let common = Common { fields: clock.lines(context.kept), now_s: clock.unix_s() };
         let moment = clock.moment();
         let (request, pool) = (context.request, &self.pool);
+        // What the last request left is freed here, so that it is however that one ended.
+        self.scratch.borrow_mut().reset();
+        let scratch = &*self.scratch.borrow();
         let Ok(memory) = output.room(sink) else { return Answered::Abort };
-        let handled = match or_not_found(&mut Exchange { request, common, moment, memory, pool }, decide) {
-            Ok(handled) => handled,
-            Err(_full) => {
-                // What made the head long is what the client sent: begin again with the most memory there is.
-                let Ok(memory) = output.large_room(sink) else { return Answered::Abort };
-                let mut exchange = Exchange { request, common, moment, memory, pool };
-                let again = or_not_found(&mut exchange, |exchange| self.pipeline.run(exchange));
-                match again.or_else(|_full| status_reply(&mut exchange, Status::INTERNAL_SERVER_ERROR)) {
-                    Ok(handled) => handled,
-                    Err(_full) => return Answered::Abort,
+        let handled =
+            match or_not_found(&mut Exchange { request, common, moment, memory, pool, scratch }, decide) {
+                Ok(handled) => handled,
+                Err(_full) => {
+                    // What made the head long is what the client sent: begin again with the most memory there is.
+                    let Ok(memory) = output.large_room(sink) else { return Answered::Abort };
+                    let mut exchange = Exchange { request, common, moment, memory, pool, scratch };
+                    let again = or_not_found(&mut exchange, |exchange| self.pipeline.run(exchange));
+                    match again.or_else(|_full| status_reply(&mut exchange, Status::INTERNAL_SERVER_ERROR)) {
+                        Ok(handled) => handled,
+                        Err(_full) => return Answered::Abort,
+                    }
                 }
-            }
-        };
+            };
         match handled {
             Handled::Answer(reply) => {
                 let (status, body_bytes) = (reply.plan.status.code(), reply.plan.body_len);

@@ -9,6 +9,7 @@ use crate::open_error::OpenError;
 use crate::pipeline::{Exchange, Finish, Handled, Handler, Reply, Source};
 use crate::root::{Refresh, Root, RootOptions};
 use ringway_engine::WorkerHandle;
+use ringway_engine::heap::{Local, LocalVec, local_future};
 use ringway_engine::ring::{Handle, Interest, Op};
 use ringway_http::negotiate::Coding;
 use ringway_http::response::EncodeError;
@@ -26,9 +27,6 @@ const LISTING_ENTRIES_MAX: usize = 10_000;
 
 /// Longest path that is looked up, in bytes; a request line may be longer, a file's name hardly.
 const PATH_BYTES_MAX: usize = 4096;
-
-/// Longest path that is normalised without an allocation, in bytes.
-const SHORT_PATH_BYTES: usize = 256;
 
 /// How long following changes rests at the ring's limit of operations, in milliseconds.
 const RETRY_MS: u64 = 1_000;
@@ -102,15 +100,11 @@ impl Handler for StaticFiles {
             return Ok(answered(plan?, Source::None));
         }
         let raw = exchange.request.path();
-        // Ordinary paths need no allocation and little memory to be cleared.
-        let (mut little, mut much) = ([0; SHORT_PATH_BYTES], Vec::new());
-        let memory = match raw.len() {
-            len if len <= SHORT_PATH_BYTES => &mut little[..],
-            len if len <= PATH_BYTES_MAX => {
-                much.resize(len, 0);
-                &mut much[..]
-            }
-            _ => return error(exchange, Status::URI_TOO_LONG),
+        if raw.len() > PATH_BYTES_MAX {
+            return error(exchange, Status::URI_TOO_LONG);
+        }
+        let Ok(memory) = exchange.scratch.alloc_slice_with(raw.len(), |_| 0) else {
+            return error(exchange, Status::SERVICE_UNAVAILABLE);
         };
         let path = match target::normalise(raw, memory) {
             Ok(path) if target::has_dot_name(path) => return error(exchange, Status::NOT_FOUND),
@@ -147,7 +141,7 @@ impl StaticFiles {
                 let lookup = self.site.root.borrow_mut().lookup(now_ms);
                 let files = self.clone();
                 let pooled = exchange.pool.run(move || lookup.run());
-                Some(Handled::Later(Box::pin(async move {
+                Some(Handled::Later(local_future(async move {
                     if let Ok(pooled) = pooled
                         && let Ok(Ok(dir)) = pooled.await
                         && files.site.root.borrow_mut().install(dir, now_ms) == Refresh::Swung
@@ -225,9 +219,10 @@ impl StaticFiles {
         base: Option<Rc<Entry<Handle>>>,
     ) -> Handled {
         let files = self.clone();
-        let path: Box<[u8]> = path.into();
+        let mut kept_path = LocalVec::new_in(Local::new());
+        kept_path.extend_from_slice(path);
         let pooled = exchange.pool.run(move || job.run());
-        Handled::Later(Box::pin(async move {
+        Handled::Later(local_future(async move {
             let done = match pooled {
                 Ok(pooled) => pooled.await,
                 Err(busy) => Err(busy),
@@ -239,7 +234,7 @@ impl StaticFiles {
                 match (admitted, base) {
                     (Ok(sibling), Some(base)) if sibling.file().is_none() => file_reply(exchange, base),
                     (Ok(entry), Some(_)) => file_reply(exchange, entry),
-                    (Ok(entry), None) => files.entry(exchange, &path, entry),
+                    (Ok(entry), None) => files.entry(exchange, &kept_path, entry),
                     (Err(_), Some(base)) => file_reply(exchange, base),
                     (Err(reason), None) => error(exchange, status_of(reason)),
                 }
@@ -253,7 +248,7 @@ impl StaticFiles {
         let wanted = Wanted::of(exchange.request.query(), exchange.request.accept());
         let path: Box<[u8]> = path.into();
         let pooled = exchange.pool.run(move || listing::list(&root, &path, wanted, LISTING_ENTRIES_MAX));
-        Handled::Later(Box::pin(async move {
+        Handled::Later(local_future(async move {
             let listed = match pooled {
                 Ok(pooled) => pooled.await,
                 Err(busy) => Err(busy),

@@ -50,13 +50,13 @@ impl Protocol for Volatile {
         let Some(bytes) = conn.take() else { return self.echo.turn(conn, events) };
         match &*bytes {
             b"turn" => panic!("on purpose: a turn"),
-            b"task" => Turn::Task(Box::pin(async { panic!("on purpose: a task") })),
+            b"task" => Turn::task(async { panic!("on purpose: a task") }),
             b"later" => {
                 let mut stream = conn.detach();
-                Turn::Task(Box::pin(async move {
+                Turn::task(async move {
                     let _end = stream.read().await;
                     panic!("on purpose: a task that has waited");
-                }))
+                })
             }
             b"free" => {
                 conn.worker().spawn(async { panic!("on purpose: a free task") });
@@ -65,13 +65,13 @@ impl Protocol for Volatile {
             }
             b"drop" => {
                 let mut stream = conn.detach();
-                Turn::Task(Box::pin(async move {
+                Turn::task(async move {
                     let mut never = pin!(never(Grenade));
                     // Ends with its connection: the peer resets it.
                     poll_fn(|context| never.as_mut().poll(context)).await;
                     let _end = stream.read().await;
                     Turn::Close
-                }))
+                })
             }
             b"closed" => {
                 conn.set_context([1, 0]);

@@ -29,12 +29,12 @@ impl Protocol for Dropper {
         let stream = conn.detach();
         let reader = Reader { stream, rng: Rng::new(self.seed), offset: 0, message: [0; 8], next: 0 };
         let drops = Arc::clone(&self.drops);
-        Turn::Task(Box::pin(async move {
+        Turn::task(async move {
             match reader.read_all(&drops).await {
                 Ok(()) => Turn::Linger,
                 Err(error) => panic!("the numbers do not come whole: {error}"),
             }
-        }))
+        })
     }
 }
 

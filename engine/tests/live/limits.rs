@@ -89,7 +89,7 @@ impl Protocol for Hasty {
             return Turn::Idle;
         }
         let mut stream = conn.detach();
-        Turn::Task(Box::pin(async move {
+        Turn::task(async move {
             stream.set_deadline(stream.now_ms() + LINE_MS);
             let mut bytes = bytes;
             loop {
@@ -110,7 +110,7 @@ impl Protocol for Hasty {
                     }
                 }
             }
-        }))
+        })
     }
 }
 

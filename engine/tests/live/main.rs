@@ -11,5 +11,6 @@ mod echo;
 mod endpoints;
 mod limits;
 mod outbound;
+mod private_heap;
 mod records;
 mod wakes;

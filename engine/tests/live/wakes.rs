@@ -252,7 +252,7 @@ impl Protocol for Keeper {
         if events.has(Events::OPENED) {
             let (worker, kept) = (conn.worker(), Rc::clone(&self.kept));
             let mut stream = conn.detach();
-            return Turn::Task(Box::pin(async move {
+            return Turn::task(async move {
                 let (ours, theirs) = UnixStream::pair().expect("descriptors");
                 // Nobody will ever write to it.
                 let socket = Handle::new(ours.into());
@@ -261,7 +261,7 @@ impl Protocol for Keeper {
                 let word = stream.slice_of(b"kept").expect("room");
                 stream.send(word);
                 Turn::Idle
-            }));
+            });
         }
         if events.has(Events::DATA) {
             drop(self.kept.borrow_mut().take());
@@ -334,7 +334,7 @@ impl Protocol for StrictEcho {
     fn turn(&self, conn: &mut Conn<'_>, events: Events) -> Turn {
         assert!(events.has(Events::OPENED));
         let (mut stream, worker) = (conn.detach(), conn.worker());
-        Turn::Task(Box::pin(async move {
+        Turn::task(async move {
             while let Ok(Some(bytes)) = strict(stream.read()).await {
                 let first = stream.slice_of(&bytes[..1]).expect("room");
                 strict(worker.sleep_until(0)).await;
@@ -344,7 +344,7 @@ impl Protocol for StrictEcho {
                 drop(first);
             }
             Turn::Close
-        }))
+        })
     }
 }
 

@@ -46,12 +46,12 @@ impl Protocol for TaskEcho {
             conn.set_filter(make());
         }
         let stream = conn.detach();
-        Turn::Task(Box::pin(async move {
+        Turn::task(async move {
             match echo(stream).await {
                 Ok(()) => Turn::Close,
                 Err(_broken) => Turn::Abort,
             }
-        }))
+        })
     }
 }
 

@@ -58,7 +58,7 @@ pub use arena::{Arena, ArenaOptions, ArenaStats};
 #[cfg(not(feature = "process-heap"))]
 pub use class::SLAB_BYTES_MAX;
 pub use heap::ThreadHeap;
-pub use local::{InUse, Local, LocalBox, LocalVec, ThreadPrivate};
+pub use local::{InUse, Local, LocalBox, LocalFuture, LocalVec, ThreadPrivate, local_future};
 pub use locked::Locked;
 pub use process::Process;
 pub use stats::{ClassStats, HeapOptions, HeapStats, HugePages};

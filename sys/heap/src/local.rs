@@ -3,7 +3,9 @@
 use std::alloc::Layout;
 use std::cell::Cell;
 use std::fmt;
+use std::future::Future;
 use std::marker::PhantomData;
+use std::pin::Pin;
 use std::ptr::NonNull;
 
 use allocator_api2::alloc::{AllocError, Allocator};
@@ -57,6 +59,19 @@ pub type LocalBox<T> = Box<T, Local>;
 
 /// A vector on the current thread's heap.
 pub type LocalVec<T> = Vec<T, Local>;
+
+/// A future on the current thread's heap; see [`local_future`].
+pub type LocalFuture<T> = Pin<Box<dyn Future<Output = T>, Local>>;
+
+/// Moves a future to the current thread's heap, where polling does not move it.
+///
+/// # Panics
+/// As `Box::new` does: without memory the process ends.
+pub fn local_future<T>(future: impl Future<Output = T> + 'static) -> LocalFuture<T> {
+    let (place, heap) = Box::into_raw_with_allocator(Box::new_in(future, Local::new()));
+    // SAFETY: I5: the box that was taken apart is put together again, under the type it is known by from here on.
+    Box::into_pin(unsafe { Box::<dyn Future<Output = T>, Local>::from_raw_in(place, heap) })
+}
 
 /// Types whose values live on their thread's heap say so by implementing this; nothing is to be written but the name.
 ///
