@@ -7,6 +7,7 @@ pub mod plain;
 pub mod rounds;
 pub mod serve;
 
+use crate::echo::client;
 use crate::echo::plan::{Length, Plan};
 use crate::echo::script::{Framing, Pattern, Script, Sizes};
 use crate::measure::cores;
@@ -172,7 +173,7 @@ impl RoundFlags {
             let contests = rounds::rotate(&contestants, self.rounds, progress, &what, &mut |kind| {
                 let kind = kind.to_string();
                 let all: Vec<&str> = arguments.iter().copied().chain([kind.as_str()]).collect();
-                rounds::echo_round(&all, server_core, &plan)
+                rounds::echo_round(&all, server_core, &plan, client::run)
             })?;
             let name = format!("echo-{connections}");
             outcome.tables.push(rounds::table(&name, &what, &contests, &base.to_string()));

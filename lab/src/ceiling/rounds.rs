@@ -1,8 +1,7 @@
 //! Rounds: every contestant once in each, in rotated order, each with a fresh server; and what they come to.
 
 use crate::ceiling::child::ServerProcess;
-use crate::echo::client;
-use crate::echo::plan::{Moment, Plan};
+use crate::echo::plan::{Moment, Plan, Report};
 use crate::measure::{Latency, Spread};
 use crate::outcome::{Cell, Column, Outcome, Table};
 use crate::progress::Progress;
@@ -62,16 +61,24 @@ pub fn rotate<T>(
     Ok(contests)
 }
 
+/// Clients of an echo server: of TCP or of UDP.
+pub type RunClients = fn(&Plan, &mut dyn FnMut(Moment)) -> Result<Report, Refusal>;
+
 /// Measures one round of echo: starts the server with `arguments` on `server_core`, runs the plan's clients on this
 /// thread, ends the server.
 ///
 /// # Errors
 /// When either cannot run.
-pub fn echo_round(arguments: &[&str], server_core: usize, plan: &Plan) -> Result<Sample, Refusal> {
+pub fn echo_round(
+    arguments: &[&str],
+    server_core: usize,
+    plan: &Plan,
+    clients: RunClients,
+) -> Result<Sample, Refusal> {
     let server = ServerProcess::start(arguments, server_core)?;
     let plan = Plan { address: server.address(), ..plan.clone() };
     let mut clocks = [Ok(Duration::ZERO), Ok(Duration::ZERO)];
-    let report = client::run(&plan, &mut |moment| match moment {
+    let report = clients(&plan, &mut |moment| match moment {
         Moment::Begin => clocks[0] = server.cpu(),
         Moment::End => clocks[1] = server.cpu(),
         Moment::Underway(..) => {}

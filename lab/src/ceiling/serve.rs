@@ -104,6 +104,40 @@ pub fn serve(
     flags: &Flags,
     progress: &Progress,
 ) -> Result<Outcome, Refusal> {
+    host(&kind.to_string(), flags, progress, |ends| match kind.driver() {
+        Some(driver) => {
+            let ring = RingOptions { driver, ..RingOptions::default() };
+            let workers = usize::try_from(flags.workers).unwrap_or(1);
+            let options = ServerOptions { workers, wait: flags.wait, ring, ..ServerOptions::default() };
+            start_engine(service, framing, flags.address, &options)
+        }
+        None => start_plain(kind, service, framing, flags, ends),
+    })
+}
+
+/// Names and values of what a server counted.
+pub type Totals = Result<Vec<(String, u64)>, Refusal>;
+
+/// A server that was started.
+pub struct Started {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// What its numbers depend on.
+    pub settings: Vec<(&'static str, String)>,
+    /// Ends it and says what it did.
+    pub stop: Box<dyn FnOnce() -> Totals>,
+}
+
+/// Starts a server, says where it listens, and waits until a signal comes or the server breaks; then says what it did.
+///
+/// # Errors
+/// What `start` refuses; a server that broke.
+pub fn host(
+    name: &str,
+    flags: &Flags,
+    progress: &Progress,
+    start: impl FnOnce(Sender<Ending>) -> Result<Started, Refusal>,
+) -> Result<Outcome, Refusal> {
     if let Some(core) = flags.core {
         cores::pin(core)?;
     }
@@ -112,34 +146,35 @@ pub fn serve(
     if flags.attached {
         watch_input(ends.clone());
     }
-    let running = match kind.driver() {
-        Some(driver) => {
-            let ring = RingOptions { driver, ..RingOptions::default() };
-            let workers = usize::try_from(flags.workers).unwrap_or(1);
-            let options = ServerOptions { workers, wait: flags.wait, ring, ..ServerOptions::default() };
-            Running::Engine(start_engine(service, framing, flags.address, &options)?)
-        }
-        None => start_plain(kind, service, framing, flags, ends)?,
-    };
-    progress.stage(&format!("{LISTENING}{} ({kind})", running.address()));
+    let started = start(ends)?;
+    progress.stage(&format!("{LISTENING}{} ({name})", started.address));
     // The threads that hold the other ends live as long as the process.
-    let end = ended.recv().unwrap_or(Ending::Asked);
-    if let Ending::Broke(error) = end {
+    if let Ending::Broke(error) = ended.recv().unwrap_or(Ending::Asked) {
         return Err(Refusal::failed(format!("the server broke: {error}")));
     }
-    running.stop(kind, flags)
+    let mut outcome = Outcome::new(format!("What the server {name} did"));
+    outcome.setting("address", started.address);
+    outcome.setting("core", flags.core.map_or_else(|| "any".to_owned(), |core| core.to_string()));
+    for (name, value) in &started.settings {
+        outcome.setting(*name, value);
+    }
+    let columns = vec![Column::text("what"), Column::number("value", "", 0)];
+    let mut table = Table::new("server", "Totals", columns);
+    for (name, value) in (started.stop)()? {
+        table.row([name.replace('_', " ").into(), value.into()]);
+    }
+    table.row(["CPU time in ms".into(), (process_cpu().as_secs_f64() * 1000.0).into()]);
+    outcome.tables.push(table);
+    Ok(outcome)
 }
 
 /// Why a server ends.
-enum Ending {
+#[derive(Debug)]
+pub enum Ending {
+    /// It was asked to.
     Asked,
+    /// It cannot go on.
     Broke(io::Error),
-}
-
-/// A server that serves.
-enum Running {
-    Engine(Server),
-    Plain(SocketAddr, Arc<Tally>),
 }
 
 fn start_engine(
@@ -147,7 +182,7 @@ fn start_engine(
     framing: Framing,
     address: SocketAddr,
     options: &ServerOptions,
-) -> Result<Server, Refusal> {
+) -> Result<Started, Refusal> {
     let service = service.clone();
     let endpoint = Endpoint {
         address: Address::Tcp(address),
@@ -164,7 +199,19 @@ fn start_engine(
             })
         }),
     };
-    Server::start(&[endpoint], options).map_err(|error| Refusal::new(error.to_string()))
+    let server = Server::start(&[endpoint], options).map_err(|error| Refusal::new(error.to_string()))?;
+    let bound = match server.addresses().first() {
+        Some(Address::Tcp(bound)) => *bound,
+        _ => address,
+    };
+    let settings =
+        vec![("wait mode", options.wait.to_string()), ("server's driver", server.report().to_string())];
+    let stop = move || {
+        server.drain(DRAIN);
+        let totals = server.wait(DRAIN).map_err(Refusal::failed)?;
+        Ok(totals.iter().map(|(name, value)| (name.to_owned(), value)).collect())
+    };
+    Ok(Started { address: bound, settings, stop: Box::new(stop) })
 }
 
 fn start_plain(
@@ -173,7 +220,7 @@ fn start_plain(
     framing: Framing,
     flags: &Flags,
     ends: Sender<Ending>,
-) -> Result<Running, Refusal> {
+) -> Result<Started, Refusal> {
     let no_engine = |what: &str| Refusal::new(format!("{kind} has no engine, so it cannot {what}"));
     if framing == Framing::Length {
         return Err(no_engine("take messages apart"));
@@ -186,63 +233,40 @@ fn start_plain(
     let address = local_address(listener.as_fd()).unwrap_or(flags.address);
     let tally = Arc::new(Tally::default());
     let (service, counted) = (service.clone(), Arc::clone(&tally));
+    let work = move || match kind {
+        Kind::PlainBlocking => plain::blocking(&listener, &service, &counted),
+        _ => plain::on_epoll(&listener, &service, &counted),
+    };
+    run_until_broken(kind, ends, work)?;
+    let stop = move || {
+        let counts = [("accepted", &tally.accepted), ("open", &tally.open)];
+        Ok(counts.map(|(name, count)| (name.to_owned(), count.load(Ordering::Relaxed))).into())
+    };
+    Ok(Started { address, settings: Vec::new(), stop: Box::new(stop) })
+}
+
+/// Runs a server without an engine on a thread of its own.
+///
+/// # Errors
+/// When the thread cannot be started.
+pub fn run_until_broken(
+    kind: Kind,
+    ends: Sender<Ending>,
+    work: impl FnOnce() -> io::Result<()> + Send + 'static,
+) -> Result<(), Refusal> {
     let work = move || {
-        let end = match kind {
-            Kind::PlainBlocking => plain::blocking(&listener, &service, &counted),
-            _ => plain::on_epoll(&listener, &service, &counted),
-        };
-        if let Err(error) = end {
+        if let Err(error) = work() {
             let _ending_already = ends.send(Ending::Broke(error));
         }
     };
     let started = std::thread::Builder::new().name(kind.to_string()).spawn(work);
-    started.map_err(Refusal::because("cannot start a thread"))?;
-    Ok(Running::Plain(address, tally))
+    started.map(drop).map_err(Refusal::because("cannot start a thread"))
 }
 
 /// All servers listen alike. Where a connection lives for one request, the kernel keeps it back until that has come.
 fn listen_options(service: &Service) -> ListenOptions {
     let is_closing = matches!(service, Service::Answers(answers) if answers.is_closing());
     ListenOptions { defer_accept_seconds: u32::from(is_closing), ..ListenOptions::default() }
-}
-
-impl Running {
-    fn address(&self) -> SocketAddr {
-        match self {
-            Running::Engine(server) => match server.addresses().first() {
-                Some(Address::Tcp(address)) => *address,
-                // It was given one TCP endpoint.
-                _ => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
-            },
-            Running::Plain(address, _) => *address,
-        }
-    }
-
-    fn stop(self, kind: Kind, flags: &Flags) -> Result<Outcome, Refusal> {
-        let mut outcome = Outcome::new(format!("What the server {kind} did"));
-        outcome.setting("address", self.address());
-        outcome.setting("core", flags.core.map_or_else(|| "any".to_owned(), |core| core.to_string()));
-        let mut table =
-            Table::new("server", "Totals", vec![Column::text("what"), Column::number("value", "", 0)]);
-        match self {
-            Running::Engine(server) => {
-                outcome.setting("wait mode", flags.wait);
-                outcome.setting("server's driver", server.report());
-                server.drain(DRAIN);
-                let totals = server.wait(DRAIN).map_err(Refusal::failed)?;
-                for (name, value) in totals.iter() {
-                    table.row([name.replace('_', " ").into(), value.into()]);
-                }
-            }
-            Running::Plain(_, tally) => {
-                table.row(["accepted".into(), tally.accepted.load(Ordering::Relaxed).into()]);
-                table.row(["open".into(), tally.open.load(Ordering::Relaxed).into()]);
-            }
-        }
-        table.row(["CPU time in ms".into(), (process_cpu().as_secs_f64() * 1000.0).into()]);
-        outcome.tables.push(table);
-        Ok(outcome)
-    }
 }
 
 fn watch_signals(ends: Sender<Ending>) -> Result<(), Refusal> {
@@ -265,8 +289,8 @@ fn watch_input(ends: Sender<Ending>) {
     });
 }
 
-impl fmt::Debug for Running {
+impl fmt::Debug for Started {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Running({})", self.address())
+        write!(f, "Started({})", self.address)
     }
 }

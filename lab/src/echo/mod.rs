@@ -1,6 +1,7 @@
 //! `echo`: servers that say everything again, and clients that check every byte.
 
 pub mod client;
+pub mod datagrams;
 pub mod failure;
 pub mod load;
 pub mod pingpong;
@@ -13,6 +14,7 @@ use crate::measure::cores;
 use crate::outcome::Outcome;
 use crate::progress::Progress;
 use crate::refusal::Refusal;
+use ringway_engine::Handover;
 use script::Framing;
 
 /// Flags of `echo`.
@@ -44,8 +46,23 @@ struct ServeArguments {
     /// Whether messages are told apart: with `length` only whole ones are said again.
     #[arg(long, value_enum, default_value = "raw")]
     framing: Framing,
+    /// Serve datagrams: on a port of one ring and one thread, or by a loop of two system calls (`plain-blocking`).
+    #[arg(long, conflicts_with_all = ["framing", "workers"])]
+    udp: bool,
+    /// Which batches of the port a pool thread handles instead of the ring's owner.
+    #[arg(long, value_enum, default_value = "when-long", requires = "udp")]
+    handover: PortHandover,
     #[command(flatten)]
     flags: serve::Flags,
+}
+
+/// When a port hands a batch over to a pool thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum PortHandover {
+    /// When the ring's last batch took long.
+    WhenLong,
+    /// Always.
+    Always,
 }
 
 /// Runs a server, clients, or both.
@@ -54,13 +71,25 @@ struct ServeArguments {
 /// Refuses what cannot be listened on or connected to, and set-ups that this machine cannot carry.
 pub fn run(arguments: Arguments, progress: &Progress) -> Result<Outcome, Refusal> {
     match arguments.command {
-        Command::Serve(arguments) => {
-            serve::serve(arguments.kind, &Service::Echo, arguments.framing, &arguments.flags, progress)
-        }
+        Command::Serve(arguments) => run_server(&arguments, progress),
         Command::Load(arguments) => load::run(&arguments, progress),
         Command::Pingpong(arguments) => pingpong::run(&arguments, progress),
         Command::Compare(flags) => compare(&flags, progress),
     }
+}
+
+fn run_server(arguments: &ServeArguments, progress: &Progress) -> Result<Outcome, Refusal> {
+    let (kind, flags) = (arguments.kind, &arguments.flags);
+    if !arguments.udp {
+        return serve::serve(kind, &Service::Echo, arguments.framing, flags, progress);
+    }
+    let handover = match arguments.handover {
+        PortHandover::WhenLong => Handover::WhenLong,
+        PortHandover::Always => Handover::Always,
+    };
+    serve::host(&format!("{kind}, UDP"), flags, progress, |ends| {
+        datagrams::start(kind, flags, handover, ends)
+    })
 }
 
 fn compare(flags: &RoundFlags, progress: &Progress) -> Result<Outcome, Refusal> {

@@ -1,15 +1,17 @@
 //! `echo pingpong`: how long one message takes there and back, in every wait mode, beside the machine's own jitter.
 
-use crate::ceiling::rounds::{self, Contest, Sample};
+use crate::ceiling::rounds::{self, Contest, RunClients, Sample};
 use crate::ceiling::two_cores;
+use crate::echo::client;
+use crate::echo::datagrams::{self, DATAGRAM_BYTES_MAX};
 use crate::echo::plan::{Length, Plan};
 use crate::echo::script::{Framing, Pattern, Script, Sizes};
 use crate::measure::{Jitter, Latency, cores};
 use crate::outcome::{Axis, Column, Figure, Outcome, Series, Table};
 use crate::progress::Progress;
 use crate::refusal::Refusal;
-use ringway_engine::WaitMode;
 use ringway_ring::DriverChoice;
+use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
@@ -26,13 +28,12 @@ pub struct Arguments {
     #[arg(long, value_delimiter = ',', value_name = "NUMBERS", default_values_t = [1, 4, 16],
           value_parser = clap::value_parser!(u32).range(1..=16))]
     pub connections: Vec<u32>,
-    /// Payload of a message in bytes.
+    /// Payload of a message in bytes, SIZE or SMALLEST-LARGEST, at most 2048.
     #[arg(long, value_name = "BYTES", default_value = "64")]
     pub message_bytes: Sizes,
-    /// Wait modes of the server's engine.
-    #[arg(long, value_delimiter = ',', value_name = "MODES",
-          default_values_t = [WaitMode::Polled, WaitMode::Event, WaitMode::Adaptive])]
-    pub modes: Vec<WaitMode>,
+    /// How the server waits for messages and hands them on.
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "MODES", default_values_t = Mode::ALL)]
+    pub modes: Vec<Mode>,
     /// The server's driver.
     #[arg(long, value_enum, default_value = "uring")]
     pub driver: ServerDriver,
@@ -45,6 +46,79 @@ pub struct Arguments {
     /// Let the clients sleep for answers, as most do, instead of spinning, which shows the server alone.
     #[arg(long)]
     pub sleeping_clients: bool,
+}
+
+/// How a server waits for messages and hands them on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Mode {
+    /// TCP: a worker that never sleeps.
+    Polled,
+    /// TCP: a worker that sleeps until something comes.
+    Event,
+    /// TCP: a worker that sleeps, but polls while things keep coming.
+    Adaptive,
+    /// UDP: a worker of datagrams that never sleeps: a port's ring, handled by its owner.
+    UdpPolled,
+    /// UDP: the same, asleep until something comes.
+    UdpEvent,
+    /// UDP: the same, polling while things keep coming.
+    UdpAdaptive,
+    /// UDP: a port whose batches go to a pool thread.
+    UdpPort,
+    /// UDP: a loop of two system calls.
+    UdpPlain,
+}
+
+impl Mode {
+    /// All of them.
+    pub const ALL: [Mode; 8] = [
+        Mode::Polled,
+        Mode::Event,
+        Mode::Adaptive,
+        Mode::UdpPolled,
+        Mode::UdpEvent,
+        Mode::UdpAdaptive,
+        Mode::UdpPort,
+        Mode::UdpPlain,
+    ];
+
+    /// The command that starts such a server.
+    fn server(self, driver: &'static str) -> Vec<&'static str> {
+        let flags: &[&str] = match self {
+            Mode::Polled => &["--wait", "polled"],
+            Mode::Event => &["--wait", "event"],
+            Mode::Adaptive => &["--wait", "adaptive"],
+            Mode::UdpPolled => &["--udp", "--wait", "polled"],
+            Mode::UdpEvent => &["--udp", "--wait", "event"],
+            Mode::UdpAdaptive => &["--udp", "--wait", "adaptive"],
+            Mode::UdpPort => &["--udp", "--handover", "always"],
+            Mode::UdpPlain => return vec!["echo", "serve", "plain-blocking", "--udp"],
+        };
+        [&["echo", "serve", driver], flags].concat()
+    }
+
+    /// The clients that fit.
+    fn clients(self) -> RunClients {
+        match self {
+            Mode::Polled | Mode::Event | Mode::Adaptive => client::run,
+            _ => datagrams::run,
+        }
+    }
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Mode::Polled => "polled",
+            Mode::Event => "event",
+            Mode::Adaptive => "adaptive",
+            Mode::UdpPolled => "udp-polled",
+            Mode::UdpEvent => "udp-event",
+            Mode::UdpAdaptive => "udp-adaptive",
+            Mode::UdpPort => "udp-port",
+            Mode::UdpPlain => "udp-plain",
+        })
+    }
 }
 
 /// The driver of a server.
@@ -61,13 +135,16 @@ pub enum ServerDriver {
 /// # Errors
 /// Refuses machines with one core, and drivers that do not work here.
 pub fn run(arguments: &Arguments, progress: &Progress) -> Result<Outcome, Refusal> {
+    if arguments.message_bytes.high as usize > DATAGRAM_BYTES_MAX {
+        return Err(Refusal::new(format!("a message of a ping-pong has at most {DATAGRAM_BYTES_MAX} bytes")));
+    }
     let [server_core, client_core] = two_cores()?;
     cores::pin(client_core)?;
     let mut outcome = Outcome::new("Echo of one message: latency in each wait mode");
     describe(&mut outcome, arguments);
     watch_machine(&mut outcome, [server_core, client_core], progress)?;
-    let contestants: Vec<(String, String)> =
-        arguments.modes.iter().map(|mode| (mode.to_string(), mode.to_string())).collect();
+    let contestants: Vec<(String, Mode)> =
+        arguments.modes.iter().map(|mode| (mode.to_string(), *mode)).collect();
     let driver = match arguments.driver {
         ServerDriver::Uring => "uring",
         ServerDriver::Epoll => "epoll",
@@ -76,7 +153,7 @@ pub fn run(arguments: &Arguments, progress: &Progress) -> Result<Outcome, Refusa
         let plan = plan(arguments, *connections);
         let what = format!("Echo of {} bytes, {connections} connections", arguments.message_bytes);
         let contests = rounds::rotate(&contestants, arguments.rounds, progress, &what, &mut |mode| {
-            rounds::echo_round(&["echo", "serve", driver, "--wait", mode], server_core, &plan)
+            rounds::echo_round(&mode.server(driver), server_core, &plan, mode.clients())
         })?;
         outcome.tables.push(table(*connections, &what, &contests));
         for contest in &contests {
@@ -195,7 +272,7 @@ fn figure(connections: u32, arguments: &Arguments, contests: &[Contest]) -> Figu
     let y = Axis::log("time there and back", "µs");
     let title = "Latency of an echo in each wait mode";
     let subtitle = format!(
-        "{} bytes over TCP on loopback, {connections} {}, server and client on a core each",
+        "{} bytes on loopback, {connections} {}, server and client on a core each",
         arguments.message_bytes,
         if connections == 1 { "connection" } else { "connections" }
     );

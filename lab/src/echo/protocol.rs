@@ -62,7 +62,7 @@ impl Protocol for Messages {
 /// Collects the message of so many bytes that comes next and says it again.
 fn say_again(conn: &mut Conn<'_>, bytes: usize) -> Turn {
     let mut stream = conn.detach();
-    Turn::Task(Box::pin(async move {
+    Turn::task(async move {
         match stream.read_exact(bytes).await {
             Ok(message) => match stream.write(message).await {
                 Ok(()) => Turn::Idle,
@@ -71,7 +71,7 @@ fn say_again(conn: &mut Conn<'_>, bytes: usize) -> Turn {
             Err(error) if error.kind() == ErrorKind::UnexpectedEof => Turn::Close,
             Err(_broken) => Turn::Abort,
         }
-    }))
+    })
 }
 
 /// Messages up to this many bytes are collected in the connection's inbox.

@@ -44,6 +44,10 @@ fn echo_is_compared() {
     }
 }
 
+/// Every mode there is.
+const MODES: [&str; 8] =
+    ["polled", "event", "adaptive", "udp-polled", "udp-event", "udp-adaptive", "udp-port", "udp-plain"];
+
 #[test]
 fn latencies_stand_beside_the_jitter_of_the_machine() {
     if !can_measure() {
@@ -66,7 +70,7 @@ fn latencies_stand_beside_the_jitter_of_the_machine() {
         for table in ["pingpong-1", "pingpong-2"] {
             let rows = run.rows(table);
             let modes: Vec<&str> = rows.iter().filter_map(|row| row["mode"].as_str()).collect();
-            assert_eq!(modes, ["polled", "event", "adaptive"]);
+            assert_eq!(modes, MODES);
             for row in rows {
                 let [p50, p999] = ["p50", "p99.9"].map(|name| row[name].as_f64().expect("a latency"));
                 assert!(0.5 < p50 && p50 <= p999, "{row}");
@@ -74,6 +78,6 @@ fn latencies_stand_beside_the_jitter_of_the_machine() {
         }
         let figure = &run.json["figures"][0];
         assert_eq!(figure["name"], "echo-pingpong");
-        assert_eq!(figure["series"].as_array().map(Vec::len), Some(3));
+        assert_eq!(figure["series"].as_array().map(Vec::len), Some(MODES.len()));
     }
 }
