@@ -22,11 +22,13 @@
 
 pub mod ceiling;
 pub mod echo;
+pub mod interrupt;
 pub mod jitter;
 pub mod measure;
 pub mod outcome;
 pub mod progress;
 pub mod refusal;
+pub mod watch;
 
 pub use outcome::{
     Axis, Bars, Cell, Column, Environment, Figure, Lines, Outcome, Scale, Series, Sinks, Table,

@@ -2,7 +2,7 @@
 
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
-use ringway_lab::{Outcome, Progress, Refusal, Sinks, ceiling, echo, jitter};
+use ringway_lab::{Outcome, Progress, Refusal, Sinks, ceiling, echo, jitter, watch};
 use std::process::ExitCode;
 
 /// Instruments that measure servers, and the machine under them.
@@ -15,6 +15,16 @@ struct CommandLine {
     sinks: Sinks,
 }
 
+impl CommandLine {
+    /// Where the outcome's JSON takes standard output, nothing else is printed there.
+    fn settled(mut self) -> CommandLine {
+        if let (Command::Watch(arguments), true) = (&mut self.command, self.sinks.json_takes_stdout()) {
+            arguments.leave_stdout();
+        }
+        self
+    }
+}
+
 /// The instruments.
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -24,6 +34,8 @@ enum Command {
     Echo(echo::Arguments),
     /// How long the machine keeps a spinning thread from running.
     Jitter(jitter::Arguments),
+    /// Sample CPU, memory, descriptors and network of a command or a running process, children included.
+    Watch(watch::Arguments),
 }
 
 impl Command {
@@ -32,13 +44,14 @@ impl Command {
             Command::Ceiling(arguments) => ceiling::run(arguments, progress),
             Command::Echo(arguments) => echo::run(arguments, progress),
             Command::Jitter(arguments) => jitter::run(arguments, progress),
+            Command::Watch(arguments) => watch::run(arguments, progress),
         }
     }
 }
 
 fn main() -> ExitCode {
     let line = match CommandLine::try_parse() {
-        Ok(line) => line,
+        Ok(line) => line.settled(),
         Err(error) => return unreadable(&error),
     };
     let progress = if line.sinks.quiet { Progress::silent() } else { Progress::on_stderr() };
@@ -63,7 +76,10 @@ fn unreadable(error: &clap::Error) -> ExitCode {
     if error.exit_code() == 0 {
         error.exit();
     }
-    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+    if matches!(
+        error.kind(),
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand
+    ) {
         return refuse(&Refusal::new("an instrument is needed, and some need flags (see --help)"));
     }
     let rendered = error.render().to_string();

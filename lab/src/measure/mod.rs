@@ -4,6 +4,7 @@ pub mod clock;
 pub mod cores;
 pub mod jitter;
 pub mod latency;
+pub mod process;
 pub mod statistics;
 
 pub use jitter::Jitter;

@@ -32,6 +32,8 @@ pub struct Outcome {
     pub figures: Vec<Figure>,
     /// Sentences that a reader needs to judge the numbers: who was the bottleneck, what loopback cannot show.
     pub notes: Vec<String>,
+    /// The tables go to standard error, as a program reads something else on standard output.
+    pub text_to_stderr: bool,
     failure: Option<String>,
 }
 
@@ -46,6 +48,7 @@ impl Outcome {
             tables: Vec::new(),
             figures: Vec::new(),
             notes: Vec::new(),
+            text_to_stderr: false,
             failure: None,
         }
     }
@@ -141,7 +144,7 @@ impl Outcome {
     pub fn give(&self, sinks: &Sinks) -> Result<(), Refusal> {
         let json = sinks.json.as_deref().map(|path| (path, format!("{:#}\n", self.to_json())));
         if let Some((path, text)) = &json
-            && *path != Path::new("-")
+            && !sinks.json_takes_stdout()
         {
             fs::write(path, text).map_err(Refusal::because(format!("cannot write {}", path.display())))?;
         }
@@ -152,11 +155,14 @@ impl Outcome {
             let text = self.to_markdown(sinks.svg.as_deref());
             fs::write(path, text).map_err(Refusal::because(format!("cannot write {}", path.display())))?;
         }
-        let stdout = match json {
-            Some((path, text)) if path == Path::new("-") => text,
-            _ => self.to_text(),
-        };
-        print(&stdout)
+        match json {
+            Some((_, text)) if sinks.json_takes_stdout() => print(&text),
+            _ if self.text_to_stderr => {
+                eprint!("{}", self.to_text());
+                Ok(())
+            }
+            _ => print(&self.to_text()),
+        }
     }
 
     fn draw_into(&self, folder: &Path) -> Result<(), Refusal> {
@@ -185,6 +191,14 @@ pub struct Sinks {
     /// Say nothing of the progress.
     #[arg(long, short, global = true)]
     pub quiet: bool,
+}
+
+impl Sinks {
+    /// Whether standard output is for the JSON alone.
+    #[must_use]
+    pub fn json_takes_stdout(&self) -> bool {
+        self.json.as_deref() == Some(Path::new("-"))
+    }
 }
 
 /// Standard output, where a reader who has seen enough is no mistake.
