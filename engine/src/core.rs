@@ -7,6 +7,7 @@ use crate::protocol::Events;
 use crate::record::{ConnId, Flags, Record, Records};
 use crate::task::TaskId;
 use crate::token::Token;
+use crate::udp;
 use ringway_pace::Wheel;
 use ringway_ring::{Completion, Handle, OpId, Pool, Ring, socket};
 use std::collections::{HashMap, VecDeque};
@@ -32,6 +33,7 @@ pub(crate) struct Core {
     pub(crate) ring: Ring,
     pub(crate) conns: Records,
     pub(crate) deadlines: Wheel,
+    pub(crate) udp: udp::Side,
     pub(crate) counters: Arc<Counters>,
     pub(crate) now_ms: u64,
     pub(crate) is_draining: bool,
@@ -73,6 +75,7 @@ impl Core {
             ring,
             conns: Records::default(),
             deadlines: Wheel::new(0),
+            udp: udp::Side::default(),
             counters,
             now_ms: 0,
             is_draining: false,
@@ -160,6 +163,8 @@ impl Core {
             Token::Send(id) => self.sent(id, completion),
             Token::Pump(id) => self.pumped(id, completion),
             Token::Waiter(place) => self.wake_waiter(place, completion),
+            Token::Datagrams(place) => self.datagrams_came(place, completion),
+            Token::DatagramRoom(place) => self.datagrams_have_room(place),
         }
         None
     }

@@ -53,6 +53,24 @@ counters! {
     bytes_received,
     /// Bytes handed to the kernel for sending.
     bytes_sent,
+    /// Datagrams received; a train counts as one.
+    datagrams_received,
+    /// Bytes of their payloads.
+    datagram_bytes_received,
+    /// Datagrams that were longer than their buffer and cut.
+    datagrams_truncated,
+    /// Datagrams that the kernel dropped at a socket for want of room, as far as later datagrams have told, and at the end.
+    datagrams_dropped,
+    /// Times a UDP socket's reception had to wait for a free buffer.
+    datagram_buffers_out,
+    /// Errors that UDP sockets reported.
+    datagram_errors,
+    /// Datagrams sent.
+    datagrams_sent,
+    /// Bytes of their payloads.
+    datagram_bytes_sent,
+    /// Datagrams that were not sent: the queue was full, or the kernel refused them.
+    datagrams_refused,
     /// Streams that had to wait for a free buffer.
     starved,
     /// Times the accept queue was seen nearly full.

@@ -22,6 +22,7 @@ mod stream;
 mod task;
 mod timer;
 mod token;
+mod udp;
 mod wait;
 mod worker;
 
@@ -45,5 +46,6 @@ pub use sending::QUEUE_PIECES_MAX;
 pub use server::{Drainer, Server, ServerEvent, ServerOptions, StartError, WorkerStart};
 pub use stream::Stream;
 pub use timer::Sleep;
+pub use udp::{DatagramHandler, DatagramHandlerFactory, Outgoing, UdpEndpoint};
 pub use wait::WaitMode;
 pub use worker::{Hold, WorkerHandle};

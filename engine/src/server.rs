@@ -6,12 +6,14 @@ use crate::endpoint::Endpoint;
 use crate::mailbox::{Mailbox, Message};
 use crate::outbound::Outbound;
 use crate::pool::ThreadPool;
+use crate::udp::{UdpEndpoint, UdpSocket};
 use crate::wait::WaitMode;
 use crate::worker::{Worker, WorkerHandle, WorkerParts};
 use ringway_ring::socket::Address;
 use ringway_ring::{Report, Ring, RingOptions};
 use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -37,6 +39,8 @@ pub struct ServerOptions {
     pub pool_queue_max: usize,
     /// What speaks on connections that this side opens: see [`WorkerHandle::open`].
     pub outbound: Vec<Outbound>,
+    /// Where datagrams are received.
+    pub udp: Vec<UdpEndpoint>,
     /// Runs on each worker's thread before it serves.
     pub on_start: Option<WorkerStart>,
 }
@@ -50,6 +54,7 @@ impl Default for ServerOptions {
             pool_threads_max: 8,
             pool_queue_max: 1024,
             outbound: Vec::new(),
+            udp: Vec::new(),
             on_start: None,
         }
     }
@@ -70,6 +75,8 @@ impl fmt::Debug for ServerOptions {
 pub enum StartError {
     /// An endpoint could not be bound.
     Bind(Address, io::Error),
+    /// A UDP endpoint could not be bound or received from.
+    Datagrams(SocketAddr, io::Error),
     /// A worker's ring could not be made.
     Ring(io::Error),
     /// A protocol could not be made.
@@ -82,6 +89,7 @@ impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Bind(address, error) => write!(f, "cannot listen on {address}: {error}"),
+            Self::Datagrams(address, error) => write!(f, "cannot receive datagrams on {address}: {error}"),
             Self::Ring(error) => write!(f, "cannot set up a ring: {error}"),
             Self::Protocol(error) => write!(f, "{error}"),
             Self::Thread(error) => write!(f, "cannot start a worker thread: {error}"),
@@ -91,8 +99,10 @@ impl fmt::Display for StartError {
 
 impl std::error::Error for StartError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        let (Self::Bind(_, error) | Self::Ring(error) | Self::Protocol(error) | Self::Thread(error)) = self;
-        Some(error)
+        match self {
+            Self::Bind(_, error) | Self::Datagrams(_, error) => Some(error),
+            Self::Ring(error) | Self::Protocol(error) | Self::Thread(error) => Some(error),
+        }
     }
 }
 
@@ -108,6 +118,7 @@ pub enum ServerEvent {
 /// A running server.
 pub struct Server {
     addresses: Vec<Address>,
+    udp_addresses: Vec<SocketAddr>,
     workers: Vec<Running>,
     events: Receiver<ServerEvent>,
     report: Report,
@@ -141,23 +152,37 @@ impl Server {
     pub fn start(endpoints: &[Endpoint], options: &ServerOptions) -> Result<Self, StartError> {
         let count = worker_count(options.workers);
         let mut addresses = Vec::new();
-        let mut listeners: Vec<Vec<(u16, OwnedFd, bool)>> = (0..count).map(|_| Vec::new()).collect();
+        let mut sockets: Vec<OwnSockets> = (0..count).map(|_| OwnSockets::default()).collect();
         for (index, endpoint) in endpoints.iter().enumerate() {
             let bound =
                 endpoint.bind(count).map_err(|error| StartError::Bind(endpoint.address.clone(), error))?;
             for (worker, fd) in bound.listeners.into_iter().enumerate() {
                 let endpoint = u16::try_from(index).unwrap_or(u16::MAX);
-                listeners[worker].push((endpoint, fd, bound.is_shared_out));
+                sockets[worker].listeners.push((endpoint, fd, bound.is_shared_out));
             }
             addresses.push(bound.address);
         }
-        Self::start_workers(endpoints, options, addresses, listeners)
+        let mut udp_addresses = Vec::new();
+        for endpoint in &options.udp {
+            let bound = endpoint.bind(count);
+            let (address, fds) = bound.map_err(|error| StartError::Datagrams(endpoint.address, error))?;
+            sockets.iter_mut().zip(fds).for_each(|(own, fd)| own.datagrams.push(fd));
+            udp_addresses.push(address);
+        }
+        let (workers, events, report) = Self::start_workers(endpoints, options, sockets)?;
+        Ok(Self { addresses, udp_addresses, workers, events, report, drained: Vec::new() })
     }
 
     /// Where the endpoints listen, with the ports they got.
     #[must_use]
     pub fn addresses(&self) -> &[Address] {
         &self.addresses
+    }
+
+    /// Where the UDP endpoints receive, with the ports they got.
+    #[must_use]
+    pub fn udp_addresses(&self) -> &[SocketAddr] {
+        &self.udp_addresses
     }
 
     /// Which driver the workers use, and why.
@@ -223,21 +248,20 @@ impl Server {
     fn start_workers(
         endpoints: &[Endpoint],
         options: &ServerOptions,
-        addresses: Vec<Address>,
-        listeners: Vec<Vec<(u16, OwnedFd, bool)>>,
-    ) -> Result<Self, StartError> {
-        let count = listeners.len();
+        sockets: Vec<OwnSockets>,
+    ) -> Result<(Vec<Running>, Receiver<ServerEvent>, Report), StartError> {
+        let count = sockets.len();
         let pool = ThreadPool::new(options.pool_threads_max, options.pool_queue_max);
         let (event_sender, events) = channel();
         let mut starting = Vec::new();
         let mut failure = None;
-        for (index, own) in listeners.into_iter().enumerate() {
+        for (index, own) in sockets.into_iter().enumerate() {
             let counters = Arc::new(Counters::default());
             let (started_sender, started) = channel();
             let (peers_sender, peers) = channel();
             let seed = Seed {
                 index,
-                listeners: own,
+                sockets: own,
                 endpoints: endpoints.to_vec(),
                 options: options.clone(),
                 counters: Arc::clone(&counters),
@@ -259,7 +283,7 @@ impl Server {
         }
         let (workers, report) = wait_for_workers(starting, failure)?;
         debug_assert_eq!(workers.len(), count);
-        Ok(Self { addresses, workers, events, report, drained: Vec::new() })
+        Ok((workers, events, report))
     }
 }
 
@@ -329,10 +353,19 @@ impl Drainer {
     }
 }
 
+/// One worker's sockets.
+#[derive(Default)]
+struct OwnSockets {
+    /// With their endpoints' places, and whether their connections are shared out.
+    listeners: Vec<(u16, OwnedFd, bool)>,
+    /// Of all UDP endpoints, in their order.
+    datagrams: Vec<OwnedFd>,
+}
+
 /// What a worker's thread starts from.
 struct Seed {
     index: usize,
-    listeners: Vec<(u16, OwnedFd, bool)>,
+    sockets: OwnSockets,
     endpoints: Vec<Endpoint>,
     options: ServerOptions,
     counters: Arc<Counters>,
@@ -352,45 +385,43 @@ fn run_worker(seed: Seed, events: &Sender<ServerEvent>) {
     let _nobody_listens = events.send(event);
 }
 
-fn work(seed: Seed) -> io::Result<()> {
-    let ring = match Ring::new(&seed.options.ring) {
-        Ok(ring) => ring,
+fn work(mut seed: Seed) -> io::Result<()> {
+    let sockets = std::mem::take(&mut seed.sockets);
+    let made = Ring::new(&seed.options.ring).map_err(StartError::Ring).and_then(|ring| {
+        let udp = receivers(&ring, &seed.options.udp, sockets.datagrams)?;
+        Ok((ring, udp))
+    });
+    let (ring, udp) = match made {
+        Ok(made) => made,
         Err(error) => {
-            let _starter_reports = seed.started.send(Err(StartError::Ring(error)));
+            let _starter_reports = seed.started.send(Err(error));
             return Ok(());
         }
     };
     let mailbox = Mailbox::new(ring.waker());
     let started = Started { mailbox: mailbox.clone(), report: ring.report().clone() };
-    let listeners = seed
+    let listeners = sockets
         .listeners
         .into_iter()
         .map(|(endpoint, fd, is_shared_out)| Listener::new(endpoint, fd, is_shared_out))
         .collect();
-    let acceptor = Acceptor::new(listeners, seed.index, Arc::clone(&seed.counters));
     let own_limits = seed.endpoints.iter().map(|endpoint| endpoint.limits);
     let parts = WorkerParts {
         ring,
         mailbox,
-        acceptor,
+        acceptor: Acceptor::new(listeners, seed.index, Arc::clone(&seed.counters)),
+        udp,
         limits: own_limits.chain(seed.options.outbound.iter().map(|outbound| outbound.limits)).collect(),
         endpoints: seed.endpoints.len(),
-        counters: seed.counters,
-        pool: seed.pool,
+        counters: Arc::clone(&seed.counters),
+        pool: seed.pool.clone(),
         wait: seed.options.wait,
         first_receive_bytes: seed.options.ring.stream_buffer_bytes,
     };
     let mut worker = Worker::new(parts);
-    let handle = worker.handle();
-    let factories = seed.endpoints.iter().map(|endpoint| &endpoint.protocol);
-    let factories = factories.chain(seed.options.outbound.iter().map(|outbound| &outbound.protocol));
-    let made: io::Result<Vec<_>> = factories.map(|protocol| protocol(&handle)).collect();
-    match made {
-        Ok(protocols) => worker.set_protocols(protocols),
-        Err(error) => {
-            let _starter_reports = seed.started.send(Err(StartError::Protocol(error)));
-            return Ok(());
-        }
+    if let Err(error) = set_handlers(&mut worker, &seed) {
+        let _starter_reports = seed.started.send(Err(StartError::Protocol(error)));
+        return Ok(());
     }
     let _starter_gave_up = seed.started.send(Ok(started));
     let Ok(peers) = seed.peers.recv() else { return Ok(()) };
@@ -399,6 +430,32 @@ fn work(seed: Seed) -> io::Result<()> {
         on_start(&worker.handle());
     }
     worker.run()
+}
+
+/// What receives from a worker's UDP sockets.
+fn receivers(
+    ring: &Ring,
+    endpoints: &[UdpEndpoint],
+    sockets: Vec<OwnedFd>,
+) -> Result<Vec<UdpSocket>, StartError> {
+    let prepare = |(endpoint, socket): (&UdpEndpoint, OwnedFd)| {
+        let prepared = endpoint.prepare(ring, socket);
+        prepared.map_err(|error| StartError::Datagrams(endpoint.address, error))
+    };
+    endpoints.iter().zip(sockets).map(prepare).collect()
+}
+
+/// Makes what speaks on a worker's connections and handles its datagrams.
+fn set_handlers(worker: &mut Worker, seed: &Seed) -> io::Result<()> {
+    let handle = worker.handle();
+    let factories = seed.endpoints.iter().map(|endpoint| &endpoint.protocol);
+    let factories = factories.chain(seed.options.outbound.iter().map(|outbound| &outbound.protocol));
+    let protocols: io::Result<Vec<_>> = factories.map(|protocol| protocol(&handle)).collect();
+    let handlers = seed.options.udp.iter().map(|endpoint| (endpoint.handler)(&handle));
+    let handlers: io::Result<Vec<_>> = handlers.collect();
+    worker.set_protocols(protocols?);
+    worker.set_datagram_handlers(handlers?);
+    Ok(())
 }
 
 fn worker_count(wanted: usize) -> usize {

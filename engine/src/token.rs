@@ -15,6 +15,10 @@ pub(crate) enum Token {
     Pump(ConnId),
     /// A task that waits for an operation of its own, by its place.
     Waiter(u32),
+    /// A UDP socket's reception, by the endpoint's place.
+    Datagrams(u32),
+    /// A UDP socket's wait for room, by the endpoint's place.
+    DatagramRoom(u32),
 }
 
 const KIND_SHIFT: u32 = 60;
@@ -29,6 +33,8 @@ impl Token {
             Self::Send(id) => (2, conn(id)),
             Self::Pump(id) => (3, conn(id)),
             Self::Waiter(place) => (4, u64::from(place)),
+            Self::Datagrams(place) => (5, u64::from(place)),
+            Self::DatagramRoom(place) => (6, u64::from(place)),
         };
         kind << KIND_SHIFT | rest
     }
@@ -42,6 +48,8 @@ impl Token {
             1 => Self::Receive(conn),
             2 => Self::Send(conn),
             3 => Self::Pump(conn),
+            5 => Self::Datagrams(low),
+            6 => Self::DatagramRoom(low),
             _ => Self::Waiter(low),
         }
     }
@@ -54,8 +62,10 @@ mod tests {
     #[test]
     fn tokens_survive_the_kernel() {
         let id = ConnId { index: 0xffff_fffe, generation: (1 << 28) - 1 };
-        let all = [Token::Accept(3), Token::Receive(id), Token::Send(id), Token::Pump(id), Token::Waiter(9)];
-        for token in all {
+        let numbered =
+            [Token::Accept(3), Token::Waiter(9), Token::Datagrams(7), Token::DatagramRoom(u32::MAX)];
+        let all = [Token::Receive(id), Token::Send(id), Token::Pump(id)];
+        for token in all.into_iter().chain(numbered) {
             assert_eq!(Token::from_bits(token.bits()), token);
         }
     }

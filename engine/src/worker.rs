@@ -1,5 +1,7 @@
 //! A worker: one thread with its ring, connections, tasks and deadlines; nothing on its hot path is shared.
 
+mod datagrams;
+
 use crate::accepting::{Acceptor, Peer};
 use crate::connection::Conn;
 use crate::core::{Core, Ended};
@@ -10,6 +12,7 @@ use crate::protocol::{Events, Protocol, Turn};
 use crate::record::{ConnId, Flags};
 use crate::task::{self, Polled, TaskId, Tasks, Work};
 use crate::timer::Timers;
+use crate::udp::{self, DatagramHandler, UdpSocket};
 use crate::wait::WaitMode;
 use ringway_heap::local_future;
 use ringway_ring::{Handle, Pool, Ring};
@@ -51,6 +54,7 @@ pub(crate) struct WorkerParts {
     pub(crate) ring: Ring,
     pub(crate) mailbox: Mailbox,
     pub(crate) acceptor: Acceptor,
+    pub(crate) udp: Vec<UdpSocket>,
     /// Of all endpoints, and behind them of the kinds of outbound connections.
     pub(crate) limits: Vec<crate::EndpointLimits>,
     /// How many of them are endpoints that listen.
@@ -71,6 +75,7 @@ struct WorkerSide {
     mailbox: Mailbox,
     acceptor: Acceptor,
     protocols: Vec<Rc<dyn Protocol>>,
+    datagram_handlers: Vec<Rc<dyn DatagramHandler>>,
     counters: Arc<Counters>,
     wait: WaitMode,
     first_receive_bytes: usize,
@@ -84,7 +89,8 @@ struct WorkerSide {
 
 impl Worker {
     pub(crate) fn new(parts: WorkerParts) -> Self {
-        let core = Core::new(parts.ring, parts.limits, parts.endpoints, Arc::clone(&parts.counters));
+        let mut core = Core::new(parts.ring, parts.limits, parts.endpoints, Arc::clone(&parts.counters));
+        core.udp = udp::Side::new(parts.udp);
         let local = Local {
             core: RefCell::new(core),
             tasks: Tasks::new(parts.mailbox.clone()),
@@ -97,6 +103,7 @@ impl Worker {
             mailbox: parts.mailbox,
             acceptor: parts.acceptor,
             protocols: Vec::new(),
+            datagram_handlers: Vec::new(),
             counters: parts.counters,
             wait: parts.wait,
             first_receive_bytes: parts.first_receive_bytes,
@@ -113,6 +120,11 @@ impl Worker {
     /// Sets what speaks on the endpoints, in their order, and on outbound connections; before the worker runs.
     pub(crate) fn set_protocols(&mut self, protocols: Vec<Rc<dyn Protocol>>) {
         self.parts.protocols = protocols;
+    }
+
+    /// Sets what handles the datagrams of the UDP endpoints, in their order; before the worker runs.
+    pub(crate) fn set_datagram_handlers(&mut self, handlers: Vec<Rc<dyn DatagramHandler>>) {
+        self.parts.datagram_handlers = handlers;
     }
 
     /// Sets all workers, for the one that accepts for others; before the worker runs.
@@ -138,6 +150,7 @@ impl Worker {
         {
             let core = &mut *self.local.core.borrow_mut();
             self.parts.acceptor.arm(core);
+            core.arm_udp();
             core.feed_starved();
             core.publish();
         }
@@ -154,6 +167,7 @@ impl Worker {
         if had_news {
             self.read_mail();
         }
+        self.give_datagrams();
         self.give_turns();
         self.local.wake_all();
         self.run_tasks();
@@ -164,20 +178,21 @@ impl Worker {
 
     fn until_next_ms(&self) -> Option<u64> {
         let core = self.local.core.borrow();
-        if task::any_scheduled() || !core.ready.is_empty() || !core.wakes.is_empty() {
+        if task::any_scheduled() || !core.ready.is_empty() || !core.wakes.is_empty() || core.udp.has_news() {
             return Some(0);
         }
-        let retry = self.parts.acceptor.next_retry_ms();
-        let all =
-            [core.deadlines.next_wakeup(), self.local.timers.next_wakeup(), self.parts.drain_until_ms, retry];
-        let next = all.into_iter().flatten().min().map(|at_ms| at_ms.saturating_sub(core.clock_ms()));
+        let retries = [self.parts.acceptor.next_retry_ms(), core.udp.next_retry_ms()];
+        let deadlines = [core.deadlines.next_wakeup(), self.local.timers.next_wakeup()];
+        let all = deadlines.into_iter().chain(retries).chain([self.parts.drain_until_ms]);
+        let next = all.flatten().min().map(|at_ms| at_ms.saturating_sub(core.clock_ms()));
         [next, core.until_feeding_ms()].into_iter().flatten().min()
     }
 
     fn is_done(&self) -> bool {
         let core = self.local.core.borrow();
         let is_held = self.local.holds.get() > 0 && self.parts.drain_until_ms.is_some();
-        core.is_draining && core.conns.len() == 0 && !self.parts.acceptor.is_accepting() && !is_held
+        let is_receiving = self.parts.acceptor.is_accepting() || !core.udp.is_settled();
+        core.is_draining && core.conns.len() == 0 && !is_receiving && !is_held
     }
 
     // Completions.
@@ -220,6 +235,7 @@ impl Worker {
         if self.parts.drain_until_ms.is_some_and(|at_ms| at_ms <= now_ms) {
             let core = &mut *self.local.core.borrow_mut();
             core.conns.ids().into_iter().for_each(|id| core.abort(id));
+            core.abandon_udp();
             self.parts.drain_until_ms = None;
         }
     }
@@ -253,6 +269,7 @@ impl Worker {
         }
         core.is_draining = true;
         self.parts.acceptor.drain(core);
+        core.drain_udp();
         for id in core.conns.ids() {
             core.notify(id, Events::DRAIN);
         }

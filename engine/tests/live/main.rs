@@ -13,4 +13,5 @@ mod limits;
 mod outbound;
 mod private_heap;
 mod records;
+mod udp;
 mod wakes;

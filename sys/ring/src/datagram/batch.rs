@@ -51,6 +51,36 @@ impl Batch {
         self.records.is_empty()
     }
 
+    /// Bytes of all payloads.
+    #[must_use]
+    pub fn payload_bytes(&self) -> usize {
+        let offset = self.region.layout().payload_offset();
+        self.records.iter().map(|record| (record.bytes as usize).saturating_sub(offset)).sum()
+    }
+
+    /// Datagrams that were cut (see [`Datagram::is_truncated`]).
+    #[must_use]
+    pub fn truncated(&self) -> usize {
+        // Only those that fill their buffer can have been: the others' headers need not be looked at.
+        let full = self.region.layout().buffer_bytes();
+        let is_cut =
+            |record: &&Record| record.bytes as usize >= full && self.datagram(**record).is_truncated();
+        self.records.iter().filter(is_cut).count()
+    }
+
+    /// The datagram that arrived last.
+    #[must_use]
+    pub fn last(&self) -> Option<Datagram<'_>> {
+        self.records.last().map(|record| self.datagram(*record))
+    }
+
+    fn datagram(&self, record: Record) -> Datagram<'_> {
+        // SAFETY: I9: the batch holds the record as long as this borrow of it lives.
+        let bytes = unsafe { self.region.filled(record) };
+        let layout = self.region.layout();
+        Datagram { bytes, name_bytes: layout.name_bytes, payload_offset: layout.payload_offset() }
+    }
+
     /// The datagrams in the order of their arrival.
     #[must_use]
     pub fn iter(&self) -> Iter<'_> {

@@ -193,6 +193,15 @@ impl SendBatch {
         self.messages.append(&mut singles);
     }
 
+    /// Makes the room of what has left free.
+    fn compact(&mut self) {
+        self.messages.drain(..self.next);
+        self.next = 0;
+        let gone = self.messages.first().map_or(self.bytes.len(), |message| message.start);
+        self.bytes.drain(..gone);
+        self.messages.iter_mut().for_each(|message| message.start -= gone);
+    }
+
     /// Gives the next message up.
     fn refuse(&mut self, errno: i32) {
         let Some(message) = self.messages.get(self.next) else { return };
@@ -226,7 +235,10 @@ pub fn send_datagrams(fd: BorrowedFd<'_>, batch: &mut SendBatch) -> io::Result<S
         let segment_bytes = batch.messages.get(batch.next).map_or(0, |message| message.segment_bytes);
         match error.raw_os_error() {
             // EAGAIN: the socket's buffer is full.
-            Some(libc::EAGAIN) => return Ok(sent),
+            Some(libc::EAGAIN) => {
+                batch.compact();
+                return Ok(sent);
+            }
             Some(libc::EINTR) => {}
             // EBADF, ENOTSOCK: no such socket. EPIPE: shut down.
             Some(libc::EBADF | libc::ENOTSOCK | libc::EPIPE) => return Err(error),

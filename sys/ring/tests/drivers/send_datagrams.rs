@@ -117,23 +117,29 @@ fn trains_are_cut_by_the_kernel_or_by_us() {
 #[test]
 fn a_full_socket_keeps_what_it_did_not_take() {
     let (sender, receiver) = UnixDatagram::pair().expect("descriptors");
-    let mut batch = SendBatch::new(1000, 1 << 20);
+    let mut batch = SendBatch::new(500, 2000);
     for number in 0..500u32 {
         batch.push(None, &number.to_le_bytes()).expect("room");
     }
-    let mut next = 0u32;
-    let mut calls = 0;
-    while next < 500 {
+    assert_eq!(batch.push(None, b"no room"), Err(Full));
+    let (mut next, mut pushed, mut calls) = (0u32, 500u32, 0);
+    while next < 1000 {
         let sent = socket::send_datagrams(sender.as_fd(), &mut batch).expect("a socket").datagrams;
         assert!(sent > 0 && batch.refusals().is_empty());
         calls += 1;
+        // What has left makes room, and no more than that.
+        for _ in 0..sent {
+            batch.push(None, &pushed.to_le_bytes()).expect("room");
+            pushed += 1;
+        }
+        assert_eq!(batch.push(None, &[0; 4]), Err(Full));
         for _ in 0..sent {
             let mut number = [0; 4];
             assert_eq!(receiver.recv(&mut number).expect("it is there"), 4);
             assert_eq!(u32::from_le_bytes(number), next);
             next += 1;
         }
-        assert_eq!(batch.len(), 500 - next as usize);
+        assert_eq!(batch.len(), 500);
     }
     assert!(calls > 1, "the socket was full at least once");
 }
