@@ -22,6 +22,7 @@
 
 pub mod ceiling;
 pub mod echo;
+pub mod http;
 pub mod interrupt;
 pub mod jitter;
 pub mod measure;

@@ -2,7 +2,7 @@
 
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
-use ringway_lab::{Outcome, Progress, Refusal, Sinks, ceiling, echo, jitter, watch};
+use ringway_lab::{Outcome, Progress, Refusal, Sinks, ceiling, echo, http, jitter, watch};
 use std::process::ExitCode;
 
 /// Instruments that measure servers, and the machine under them.
@@ -32,6 +32,8 @@ enum Command {
     Ceiling(ceiling::Arguments),
     /// Echo servers, clients that stress them and check every byte, and latencies.
     Echo(echo::Arguments),
+    /// Load an HTTP server and check every answer; or sweep over numbers of connections.
+    Http(http::Arguments),
     /// How long the machine keeps a spinning thread from running.
     Jitter(jitter::Arguments),
     /// Sample CPU, memory, descriptors and network of a command or a running process, children included.
@@ -43,6 +45,7 @@ impl Command {
         match self {
             Command::Ceiling(arguments) => ceiling::run(arguments, progress),
             Command::Echo(arguments) => echo::run(arguments, progress),
+            Command::Http(arguments) => http::run(arguments, progress),
             Command::Jitter(arguments) => jitter::run(arguments, progress),
             Command::Watch(arguments) => watch::run(arguments, progress),
         }

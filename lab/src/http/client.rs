@@ -233,6 +233,11 @@ impl State {
         u64::try_from(self.task.epoch.elapsed().as_nanos()).unwrap_or(u64::MAX)
     }
 
+    /// How long until the load begins.
+    pub(super) fn until_epoch(&self) -> Duration {
+        self.task.epoch.saturating_duration_since(Instant::now())
+    }
+
     pub(super) fn plan(&self) -> &Plan {
         &self.task.plan
     }
@@ -377,8 +382,9 @@ impl State {
         }
         self.in_flight -= count;
         self.tally.resent += count;
+        let begun_ns = if self.open.is_some() { self.begun.0 } else { 0 };
         if let Some(budget) = &mut self.budget {
-            *budget += count;
+            *budget += slot.asked.iter().filter(|asked| asked.at_ns >= begun_ns).count() as u64;
         }
         match &mut self.open {
             // Nothing is asked any more.
@@ -622,7 +628,8 @@ impl State {
                 Asked { at_ns: due.at_ns, place }
             }
         };
-        if let Some(budget) = &mut self.budget {
+        // One that was due in the warm-up and is late is none of those to be measured.
+        if let Some(budget) = self.budget.as_mut().filter(|_| asked.at_ns >= self.begun.0) {
             *budget -= 1;
         }
         Some(asked)

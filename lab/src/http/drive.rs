@@ -30,30 +30,39 @@ const WATCH_MS: u64 = 100;
 const STANDSTILL: Duration = Duration::from_secs(5);
 
 impl Client {
-    /// Begins: connects, and measures as the plan says, `begin_ns` and `end_ns` after the common epoch.
+    /// Begins at the common epoch: connects, and measures as the plan says, `begin_ns` and `end_ns` after it.
     pub(super) fn start(&self, address: SocketAddr, begin_ns: u64, end_ns: Option<u64>) {
-        let inner = &self.0;
+        let inner = Rc::clone(&self.0);
         inner.address.set(Some(address));
+        self.0.worker.spawn(async move {
+            inner.sleep_until_epoch().await;
+            inner.begin_load(begin_ns == 0);
+            inner.watch(begin_ns, end_ns).await;
+        });
+    }
+}
+
+impl Inner {
+    fn begin_load(self: &Rc<Self>, is_measured_at_once: bool) {
         let is_open_loop = {
-            let state = &mut *inner.state.borrow_mut();
+            let state = &mut *self.state.borrow_mut();
+            if is_measured_at_once {
+                state.begin();
+            }
             state.want_all();
             state.open.is_some()
         };
-        inner.pump();
+        self.pump();
         if is_open_loop {
-            let ticking = Rc::clone(inner);
-            inner.worker.spawn(async move {
+            let ticking = Rc::clone(self);
+            self.worker.spawn(async move {
                 if let Err(error) = ticking.tick().await {
                     ticking.state.borrow_mut().finish(Some(format!("the timer failed: {error}")));
                 }
             });
         }
-        let watching = Rc::clone(inner);
-        inner.worker.spawn(async move { watching.watch(begin_ns, end_ns).await });
     }
-}
 
-impl Inner {
     /// Starts making connections, as many as may be made at once.
     pub(super) fn pump(self: &Rc<Self>) {
         loop {
@@ -125,7 +134,9 @@ impl Inner {
     /// Brings the phases about at their times.
     async fn watch(self: &Rc<Self>, begin_ns: u64, end_ns: Option<u64>) {
         self.sleep_until_ns(begin_ns).await;
-        self.state.borrow_mut().begin();
+        if self.state.borrow().phase == Phase::WarmUp {
+            self.state.borrow_mut().begin();
+        }
         let standstill = self.state.borrow().plan().timeout + STANDSTILL;
         loop {
             let now_ns = self.state.borrow().now_ns();
@@ -147,6 +158,14 @@ impl Inner {
             if state.phase == Phase::Over {
                 return;
             }
+        }
+    }
+
+    async fn sleep_until_epoch(&self) {
+        let wait = self.state.borrow().until_epoch();
+        let left_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+        if !wait.is_zero() {
+            self.worker.sleep_until(self.worker.now_ms() + left_ms + 1).await;
         }
     }
 

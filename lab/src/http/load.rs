@@ -99,7 +99,7 @@ pub fn run_sampled<T>(
     mut sample: impl FnMut() -> T,
 ) -> Result<(Load, T, T), Refusal> {
     let address = plan.check()?;
-    raise_descriptors(plan)?;
+    raise_descriptors(plan.connections)?;
     let learnt = probe::learn(plan, address)?;
     let answered: Vec<Arc<AtomicU64>> = (0..plan.workers).map(|_| Arc::default()).collect();
     let epoch = Instant::now() + START;
@@ -240,16 +240,18 @@ fn sum(reports: &[Report], driver: &'static str) -> Load {
 }
 
 /// Every connection is a descriptor: the soft limit is raised as far as it must be.
-fn raise_descriptors(plan: &Plan) -> Result<(), Refusal> {
-    let needed = plan.connections as u64 + DESCRIPTORS;
+///
+/// # Errors
+/// Refuses when the hard limit is lower.
+pub fn raise_descriptors(connections: usize) -> Result<(), Refusal> {
+    let needed = connections as u64 + DESCRIPTORS;
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     if current.is_none_or(|current| current >= needed) {
         return Ok(());
     }
     if maximum.is_some_and(|maximum| maximum < needed) {
         return Err(Refusal::new(format!(
-            "{} connections take {needed} descriptors, and this process may have {} (ulimit -n)",
-            plan.connections,
+            "{connections} connections take {needed} descriptors, and this process may have {} (ulimit -n)",
             maximum.unwrap_or(0)
         )));
     }

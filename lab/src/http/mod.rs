@@ -13,6 +13,10 @@ pub mod plan;
 mod probe;
 mod schedule;
 mod script;
+mod seeds;
+pub mod server;
+mod sweep;
+mod sweep_outcome;
 pub mod tally;
 mod targets;
 pub mod url;
@@ -21,6 +25,8 @@ pub use arguments::LoadArguments;
 pub use load::Load;
 pub use outcome::latency_cells;
 pub use plan::{Plan, Target};
+pub use server::{Served, ServerSpec};
+pub use sweep::SweepArguments;
 
 use crate::outcome::Outcome;
 use crate::progress::Progress;
@@ -38,6 +44,8 @@ pub struct Arguments {
 enum Command {
     /// Ask one server as fast as it answers, or at a rate; check every answer.
     Load(LoadArguments),
+    /// Ask one server or several, from few connections to many, and compare their CPU time and memory.
+    Sweep(SweepArguments),
 }
 
 /// Runs a load or a sweep.
@@ -47,5 +55,6 @@ enum Command {
 pub fn run(arguments: Arguments, progress: &Progress) -> Result<Outcome, Refusal> {
     match arguments.command {
         Command::Load(arguments) => outcome::load(&arguments, progress),
+        Command::Sweep(arguments) => sweep::run(&arguments, progress),
     }
 }

@@ -1,6 +1,7 @@
 //! What a load counted: right answers with their latencies, and every fault under its kind.
 
 use crate::measure::Latency;
+use std::fmt;
 
 /// Sentences kept about what was wrong.
 pub const EXAMPLES_MAX: usize = 8;
@@ -64,7 +65,7 @@ impl Faults {
 }
 
 /// The counts of one load, or of one of its workers.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Tally {
     /// Latencies of the right answers, in nanoseconds: from the moment when the request was due (open loop), or when it was
     /// sent, or when the connection for it was begun.
@@ -123,6 +124,21 @@ impl Tally {
                 self.examples.push(sentence.clone());
             }
         }
+    }
+}
+
+impl fmt::Debug for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tally")
+            .field("answers", &self.answers)
+            .field("body_bytes", &self.body_bytes)
+            .field("faults", &self.faults)
+            .field("examples", &self.examples)
+            .field("connections", &self.connections)
+            .field("resent", &self.resent)
+            .field("unsent", &self.unsent)
+            .field("unanswered", &self.unanswered)
+            .finish_non_exhaustive()
     }
 }
 

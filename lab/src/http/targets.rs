@@ -48,7 +48,7 @@ fn set(mut target: Target, word: &str) -> Result<Target, Refusal> {
         "status" => target.expect.status = Some(value.parse().map_err(no_number)?),
         "length" => target.expect.length = Some(value.parse().map_err(no_number)?),
         "rate" => {
-            let rate = value.parse().map_err(|_: std::num::ParseFloatError| {
+            let rate = value.parse().map_err(|_no_number: std::num::ParseFloatError| {
                 Refusal::new(format!("{value:?} is no number for rate"))
             })?;
             target.rate = Some(rate);
