@@ -4,7 +4,7 @@ mod stand;
 
 use ringway_engine::ring::socket::{DatagramSocketOptions, bind_datagrams, connect_datagrams};
 use ringway_engine::ring::{Batch, DatagramOptions, DriverChoice, RingOptions};
-use ringway_engine::{Handover, Port, PortError, PortHandler, PortOptions, PortSocket, WaitMode};
+use ringway_engine::{Handover, Outgoing, Port, PortError, PortHandler, PortOptions, PortSocket, WaitMode};
 use stand::{PATIENCE, eventually, on_each_driver};
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
@@ -54,7 +54,7 @@ fn until(port: &Port, what: &str, check: impl Fn(&Port) -> bool) {
 struct Handler<F>(F);
 
 impl<F: Fn(PortSocket, &Batch) + Send + Sync + 'static> PortHandler for Handler<F> {
-    fn batch(&self, from: PortSocket, batch: &Batch) {
+    fn batch(&self, from: PortSocket, batch: &Batch, _out: &mut Outgoing<'_>) {
         (self.0)(from, batch);
     }
 }
@@ -298,6 +298,44 @@ fn stopping_leaves_handlers_alone_that_do_not_end_and_closes_what_is_theirs_to_r
 }
 
 #[test]
+fn stopping_under_a_flood_handles_what_was_received_and_ends() {
+    on_each_driver(|driver| {
+        for handover in [Handover::WhenBusy, Handover::Always] {
+            let (fds, addresses) = receivers(2, 1);
+            let handled = Arc::new(AtomicUsize::new(0));
+            let count = Arc::clone(&handled);
+            let counts = handler(move |_, batch| {
+                count.fetch_add(batch.len(), Ordering::Relaxed);
+            });
+            let port = Port::start(fds, &PortOptions { handover, ..options(driver, 1) }, counts);
+            let port = port.expect("it starts");
+            let is_over = AtomicBool::new(false);
+            let end = thread::scope(|scope| {
+                scope.spawn(|| {
+                    let socket = sender();
+                    while !is_over.load(Ordering::Relaxed) {
+                        for address in addresses.iter().flatten() {
+                            // Refused once nobody receives there any more.
+                            let _sent = socket.send_to(b"flood", address);
+                        }
+                    }
+                });
+                let deadline = Instant::now() + PATIENCE;
+                while port.totals().datagrams < 1_000 && Instant::now() < deadline {
+                    thread::yield_now();
+                }
+                let end = port.stop(PATIENCE);
+                is_over.store(true, Ordering::Relaxed);
+                end
+            });
+            assert!(end.totals.datagrams >= 1_000, "{:?}", end.totals);
+            assert_eq!(end.totals.datagrams, handled.load(Ordering::Relaxed) as u64);
+            assert_eq!((end.totals.abandoned, end.stuck, end.deaths), (0, vec![], vec![]));
+        }
+    });
+}
+
+#[test]
 fn a_dropped_port_ends() {
     on_each_driver(|driver| {
         let (fds, addresses) = receivers(2, 1);
@@ -347,7 +385,7 @@ fn a_panic_costs_its_batch_only() {
 struct Errors(Mutex<Sender<(PortSocket, io::ErrorKind)>>, AtomicU64);
 
 impl PortHandler for Errors {
-    fn batch(&self, _from: PortSocket, batch: &Batch) {
+    fn batch(&self, _from: PortSocket, batch: &Batch, _out: &mut Outgoing<'_>) {
         self.1.fetch_add(batch.len() as u64, Ordering::Relaxed);
     }
 
@@ -378,6 +416,74 @@ fn errors_of_the_network_are_told_and_reception_goes_on() {
         let end = port.stop(PATIENCE);
         assert_eq!((end.totals.errors, end.totals.error_panics, end.totals.ended_sockets), (1, 1, 0));
     });
+}
+
+/// Answers each datagram twice: as it is, and as a train of two bytes each.
+struct Echo;
+
+impl PortHandler for Echo {
+    fn batch(&self, _from: PortSocket, batch: &Batch, out: &mut Outgoing<'_>) {
+        for datagram in batch {
+            let peer = datagram.source().expect("an address");
+            out.send(peer, datagram.payload()).expect("room");
+            out.send_train(peer, datagram.payload(), 2).expect("room");
+        }
+        assert!(batch.last().is_none_or(|datagram| datagram.payload() != b"panic"), "on purpose");
+    }
+}
+
+#[test]
+fn answers_leave_from_the_socket_that_was_asked() {
+    on_each_driver(|driver| {
+        for handover in [Handover::WhenBusy, Handover::Always] {
+            let (fds, addresses) = receivers(2, 2);
+            let options = PortOptions { handover, ..options(driver, 1) };
+            let port = Port::start(fds, &options, Arc::new(Echo)).expect("it starts");
+            for address in addresses.iter().flatten() {
+                let client = sender();
+                client.connect(address).expect("loopback");
+                client.set_read_timeout(Some(PATIENCE)).expect("a socket");
+                for asked in [&b"hello"[..], b"panic", b"again"] {
+                    client.send(asked).expect("loopback");
+                    for expected in [asked, &asked[..2], &asked[2..4], &asked[4..]] {
+                        let mut answer = [0; 64];
+                        let bytes = client.recv(&mut answer).expect("an answer");
+                        assert_eq!(&answer[..bytes], expected);
+                    }
+                }
+            }
+            let totals = port.stop(PATIENCE).totals;
+            assert_eq!((totals.datagrams, totals.panics), (12, 4));
+            assert_eq!((totals.sent, totals.sent_bytes, totals.refused_sends), (48, 120, 0));
+        }
+    });
+}
+
+#[test]
+fn answers_beyond_the_queue_are_refused_and_counted() {
+    on_each_driver(|driver| {
+        let (fds, addresses) = receivers(1, 1);
+        let options = PortOptions { queue_messages_max: 2, ..options(driver, 1) };
+        let (sender, full) = channel();
+        let answers = Answers(Mutex::new(sender));
+        let port = Port::start(fds, &options, Arc::new(answers)).expect("it starts");
+        let client = UdpSocket::bind(SocketAddr::from(LOOPBACK)).expect("loopback");
+        client.send_to(b"three?", addresses[0][0]).expect("loopback");
+        assert_eq!(full.recv_timeout(PATIENCE), Ok([false, false, true]), "whether the queue is full");
+        let totals = port.stop(PATIENCE).totals;
+        assert_eq!((totals.sent, totals.refused_sends), (2, 1));
+    });
+}
+
+/// Answers three times and tells which did not fit.
+struct Answers(Mutex<Sender<[bool; 3]>>);
+
+impl PortHandler for Answers {
+    fn batch(&self, _from: PortSocket, batch: &Batch, out: &mut Outgoing<'_>) {
+        let peer = batch.last().and_then(|datagram| datagram.source()).expect("an address");
+        let full = [b"one", b"two", b"end"].map(|answer| out.send(peer, answer).is_err());
+        self.0.lock().expect("no panic").send(full).expect("the test waits");
+    }
 }
 
 #[test]

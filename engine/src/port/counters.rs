@@ -12,7 +12,17 @@ macro_rules! counters {
 
         /// What one ring did since the port was started, or several rings added up.
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-        pub struct PortTotals { $($(#[$doc])* pub $name: u64),* }
+        pub struct PortTotals {
+            $($(#[$doc])* pub $name: u64,)*
+            /// Datagrams sent for the handler.
+            pub sent: u64,
+            /// Bytes of their payloads.
+            pub sent_bytes: u64,
+            /// Datagrams of the handler's that were not sent: the queue was full, or the kernel refused them.
+            pub refused_sends: u64,
+            /// Datagrams that the kernel dropped at the sockets, for want of room in their receive buffers.
+            pub dropped: u64,
+        }
 
         impl PortTotals {
             pub(super) fn add(&mut self, counters: &Counters) {
@@ -21,7 +31,13 @@ macro_rules! counters {
 
             /// Names and values, for machine-readable faces.
             pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
-                [$((stringify!($name), self.$name)),*].into_iter()
+                let sent = [
+                    ("sent", self.sent),
+                    ("sent_bytes", self.sent_bytes),
+                    ("refused_sends", self.refused_sends),
+                    ("dropped", self.dropped),
+                ];
+                [$((stringify!($name), self.$name)),*].into_iter().chain(sent)
             }
         }
     };
@@ -34,6 +50,8 @@ counters! {
     datagrams,
     /// Bytes of payload in them.
     bytes,
+    /// Datagrams among them that were longer than their buffer and cut.
+    truncated,
     /// Batches that the ring's owner handled itself.
     handled_by_owner,
     /// Batches in which the handler panicked.
@@ -42,10 +60,6 @@ counters! {
     stalls,
     /// Time spent in the handler and in sending what it asked for, in microseconds.
     handling_us,
-    /// Datagrams sent for the handler.
-    sent,
-    /// Datagrams of the handler's that were not sent: the socket took no more in time, or refused them.
-    refused_sends,
     /// Times the owner returned from waiting for its ring.
     wakes,
     /// Errors that sockets reported (ICMP, interface down); reception went on.
@@ -54,8 +68,6 @@ counters! {
     error_panics,
     /// Sockets that stopped receiving for good.
     ended_sockets,
-    /// Datagrams that the kernel dropped because a socket's receive buffer was full.
-    dropped,
     /// Datagrams in batches that were given up because the port was stopped and its time was up.
     abandoned,
     /// Times a socket had to wait because all its buffers were out.

@@ -3,11 +3,15 @@
 use super::control::Control;
 use super::counters::{Begun, Counters, PortTotals};
 use super::exchange::Exchange;
+use super::outlet::Outlet;
 use super::{PortError, PortHandler, PortOptions, PortSocket};
-use ringway_ring::{Batch, Waker, socket};
-use std::os::fd::{AsFd, OwnedFd};
+use crate::udp::Outgoing;
+use ringway_ring::socket::SendBatch;
+use ringway_ring::{Batch, Waker};
+use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 /// A batch on its way to a pool thread.
@@ -41,8 +45,10 @@ pub(super) struct RingSide {
     pub(super) counters: Counters,
     /// When the present batch was begun.
     begun: Begun,
-    /// The sockets the ring receives from once more; none when the port has ended.
-    sockets: Mutex<Vec<OwnedFd>>,
+    /// The ways out of its sockets.
+    pub(super) outlets: Vec<Outlet>,
+    /// One of them has become full; the owner waits for room.
+    pub(super) has_full: AtomicBool,
     /// Ends the owner's wait; set when the ring is made.
     pub(super) waker: OnceLock<Waker>,
 }
@@ -53,7 +59,7 @@ impl Inside {
         options: &PortOptions,
         handler: Arc<dyn PortHandler>,
     ) -> Result<Self, PortError> {
-        let sides = rings.iter().enumerate().map(|(ring, sockets)| RingSide::new(ring, sockets));
+        let sides = rings.iter().enumerate().map(|(ring, sockets)| RingSide::new(ring, sockets, options));
         Ok(Self {
             exchange: Exchange::new(rings.len(), options.threads),
             control: Control::new(rings.len(), options.threads),
@@ -68,15 +74,24 @@ impl Inside {
     /// one of this ring.
     pub(super) fn handle(&self, from: PortSocket, batch: &Batch) -> Duration {
         let side = &self.rings[from.ring];
+        let outlet = &side.outlets[from.socket];
+        let mut queue = outlet.queue();
         let started = Instant::now();
         side.begun.set(started.saturating_duration_since(self.epoch));
-        let outcome = catch_unwind(AssertUnwindSafe(|| self.handler.batch(from, batch)));
+        let mut refused = 0;
+        let mut out = Outgoing::new(&mut queue, &mut refused);
+        let outcome = catch_unwind(AssertUnwindSafe(|| self.handler.batch(from, batch, &mut out)));
+        outlet.refused.add(refused);
+        if outlet.flush(&mut queue) {
+            side.has_full.store(true, Ordering::Release);
+        }
         side.begun.clear();
         let busy = started.elapsed();
         let counters = &side.counters;
         counters.batches.add(1);
         counters.datagrams.add(batch.len() as u64);
-        counters.bytes.add(batch.iter().map(|datagram| datagram.payload().len() as u64).sum());
+        counters.bytes.add(batch.payload_bytes() as u64);
+        counters.truncated.add(batch.truncated() as u64);
         counters.handling_us.add(u64::try_from(busy.as_micros()).unwrap_or(u64::MAX));
         counters.panics.add(u64::from(outcome.is_err()));
         counters.stalls.add(u64::from(busy > self.stall_after));
@@ -120,32 +135,34 @@ impl Inside {
     }
 
     pub(super) fn close_sockets(&self) {
-        self.rings.iter().for_each(|side| side.sockets().clear());
+        self.rings.iter().flat_map(|side| &side.outlets).for_each(Outlet::close);
     }
 }
 
 impl RingSide {
-    fn new(ring: usize, sockets: &[OwnedFd]) -> Result<Self, PortError> {
-        let cloned = |(socket, fd): (usize, &OwnedFd)| {
-            fd.try_clone().map_err(|error| PortError::Socket(PortSocket { ring, socket }, error))
+    fn new(ring: usize, sockets: &[OwnedFd], options: &PortOptions) -> Result<Self, PortError> {
+        let outlet = |(socket, fd): (usize, &OwnedFd)| {
+            let queue = SendBatch::new(options.queue_messages_max, options.queue_bytes_max);
+            let clone = fd.try_clone().map_err(|error| PortError::Socket(PortSocket { ring, socket }, error));
+            clone.map(|fd| Outlet::new(fd, queue))
         };
         Ok(Self {
             counters: Counters::default(),
             begun: Begun::default(),
-            sockets: Mutex::new(sockets.iter().enumerate().map(cloned).collect::<Result<_, _>>()?),
+            has_full: AtomicBool::new(false),
+            outlets: sockets.iter().enumerate().map(outlet).collect::<Result<_, _>>()?,
             waker: OnceLock::new(),
         })
     }
 
     fn add_to(&self, totals: &mut PortTotals) {
         totals.add(&self.counters);
-        for fd in &*self.sockets() {
-            totals.dropped += socket::dropped_datagrams(fd.as_fd()).map_or(0, u64::from);
+        for outlet in &self.outlets {
+            totals.sent += outlet.sent.get();
+            totals.sent_bytes += outlet.sent_bytes.get();
+            totals.refused_sends += outlet.refused.get();
+            totals.dropped += outlet.dropped();
         }
-    }
-
-    fn sockets(&self) -> MutexGuard<'_, Vec<OwnedFd>> {
-        self.sockets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -154,6 +171,10 @@ pub(super) fn work(inside: &Inside, seat: usize) {
     let mut job = inside.exchange.arrive(seat);
     while let Some((ring, Task { socket, batch })) = job {
         let busy = inside.handle(PortSocket { ring, socket }, &batch);
+        let side = &inside.rings[ring];
+        if side.has_full.load(Ordering::Relaxed) {
+            side.waker.get().into_iter().for_each(Waker::wake);
+        }
         job = inside.exchange.finish(seat, ring, Done { batch, busy });
     }
     inside.control.seat_ended(seat);

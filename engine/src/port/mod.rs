@@ -17,11 +17,13 @@ mod control;
 mod counters;
 mod exchange;
 mod inside;
+mod outlet;
 mod owner;
 mod schedule;
 
 pub use counters::PortTotals;
 
+use crate::udp::Outgoing;
 use crate::wait::WaitMode;
 use inside::Inside;
 use ringway_ring::{Batch, DatagramOptions, Report, RingOptions};
@@ -49,8 +51,9 @@ const WITHIN_MAX: Duration = Duration::from_hours(365 * 24);
 /// of one ring at a time.
 pub trait PortHandler: Send + Sync + 'static {
     /// Handles a batch of one socket, at most [`PortOptions::results_per_turn`] datagrams in the order of their arrival. May
-    /// block. What shall live longer than the call is copied out. A panic costs the rest of this batch and is counted.
-    fn batch(&self, from: PortSocket, batch: &Batch);
+    /// block. What shall live longer than the call is copied out. Answers given to `out` leave together, from the same socket,
+    /// after the call. A panic costs the rest of this batch and is counted; answers given before it leave.
+    fn batch(&self, from: PortSocket, batch: &Batch, out: &mut Outgoing<'_>);
 
     /// A socket reported an error that a datagram's way through the network brought (ICMP, interface down); reception goes on.
     /// Called on the ring's owner thread, possibly beside a batch of the ring; must not block.
@@ -90,6 +93,11 @@ pub struct PortOptions {
     pub handover: Handover,
     /// A batch that takes longer counts as a stall.
     pub stall_after: Duration,
+    /// Most messages that wait to be sent at a socket; a train of up to 64 datagrams is one. What is beyond is refused to
+    /// the handler, and counted.
+    pub queue_messages_max: usize,
+    /// Most bytes of them.
+    pub queue_bytes_max: usize,
     /// How owners wait for their rings.
     pub wait: WaitMode,
     /// Each owner's ring.
@@ -105,6 +113,8 @@ impl Default for PortOptions {
             results_per_turn: 256,
             handover: Handover::default(),
             stall_after: Duration::from_secs(1),
+            queue_messages_max: 1024,
+            queue_bytes_max: 4 << 20,
             wait: WaitMode::default(),
             // Nothing of the ring's own streams is used.
             ring: RingOptions { stream_buffers: 1, ..RingOptions::default() },
@@ -248,8 +258,8 @@ impl Port {
         inside.exchange.close();
         let deadline = Instant::now() + END_WAIT;
         inside.control.wait_until(deadline, |left| left.owners.is_empty() && left.seats.is_empty());
-        let end = PortEnd { totals: inside.totals(), deaths: self.deaths(), stuck: inside.handled_rings() };
         inside.close_sockets();
+        let end = PortEnd { totals: inside.totals(), deaths: self.deaths(), stuck: inside.handled_rings() };
         self.join();
         end
     }

@@ -2,6 +2,7 @@
 
 use super::exchange::Exchange;
 use super::inside::{Done, Inside, RingSide, Task};
+use super::outlet::Rooms;
 use super::schedule::Need;
 use super::{Handover, PortError, PortOptions, PortSocket};
 use crate::server::panic_text;
@@ -9,6 +10,7 @@ use ringway_ring::{Batch, Completion, Handle, Op, OpId, Payload, Report, Ring};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::Sender;
 use std::time::Duration;
 
@@ -23,6 +25,8 @@ struct Owner<'a> {
     ring: Ring,
     /// What receives from each socket; none for one that has ended.
     receiving: Vec<Option<OpId>>,
+    sockets: Vec<Handle>,
+    rooms: Rooms,
     /// Batches handed over and not back yet.
     out: usize,
     returned: Vec<Done>,
@@ -77,10 +81,11 @@ impl<'a> Owner<'a> {
         let mut ring = Ring::new(&options.ring).map_err(PortError::Ring)?;
         let side = &inside.rings[lane];
         side.waker.get_or_init(|| ring.waker());
+        let sockets: Vec<Handle> = sockets.into_iter().map(Handle::new).collect();
         let mut receiving = Vec::with_capacity(sockets.len());
-        for (socket, fd) in sockets.into_iter().enumerate() {
+        for (socket, handle) in sockets.iter().enumerate() {
             let failed = |error| PortError::Socket(PortSocket { ring: lane, socket }, error);
-            let datagrams = ring.datagrams(Handle::new(fd), &options.datagrams).map_err(failed)?;
+            let datagrams = ring.datagrams(handle.clone(), &options.datagrams).map_err(failed)?;
             let full = |_op| failed(io::Error::other("the ring takes no more operations"));
             receiving.push(Some(ring.submit(Op::Datagrams(datagrams), socket as u64).map_err(full)?));
         }
@@ -91,6 +96,8 @@ impl<'a> Owner<'a> {
             options,
             ring,
             receiving,
+            rooms: Rooms::new(sockets.len()),
+            sockets,
             out: 0,
             returned: Vec::new(),
             is_long: false,
@@ -107,8 +114,12 @@ impl<'a> Owner<'a> {
             if self.inside.control.is_stopping() && !self.is_ending {
                 self.end_reception();
             }
-            if self.receiving.iter().all(Option::is_none) {
+            let has_ended = self.receiving.iter().all(Option::is_none);
+            if has_ended {
                 self.collect(Need::Rest);
+            }
+            self.want_room();
+            if has_ended && self.rooms.is_empty() {
                 return Ok(());
             }
             self.ring.poll(self.options.wait.choose(self.idle_polls, None))?;
@@ -134,8 +145,25 @@ impl<'a> Owner<'a> {
         }
     }
 
+    /// Waits for room at the sockets that have become full.
+    fn want_room(&mut self) {
+        if !self.side.has_full.swap(false, Ordering::Acquire) {
+            return;
+        }
+        for (socket, outlet) in self.side.outlets.iter().enumerate() {
+            if outlet.is_full() {
+                self.rooms.want(&mut self.ring, socket, &self.sockets[socket]);
+            }
+        }
+    }
+
     fn complete(&mut self, completion: Completion) {
         let Completion { token, result, more, payload, .. } = completion;
+        if let Some(socket) = Rooms::socket_of(token) {
+            let outlet = &self.side.outlets[socket];
+            self.rooms.came(&mut self.ring, socket, &self.sockets[socket], outlet);
+            return;
+        }
         let Ok(socket) = usize::try_from(token) else { return };
         if let Payload::Datagrams(batch) = payload {
             self.hand_over(socket, batch);
@@ -210,5 +238,73 @@ impl<'a> Permit<'a> {
 impl Drop for Permit<'_> {
     fn drop(&mut self) {
         self.exchange.release(self.lane);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::PortHandler;
+    use super::super::inside::work;
+    use super::super::outlet::tests::{DATAGRAMS, drivers, full};
+    use super::*;
+    use crate::udp::Outgoing;
+    use ringway_ring::RingOptions;
+    use ringway_ring::socket::{DatagramSocketOptions, bind_datagrams};
+    use std::net::UdpSocket;
+    use std::os::unix::net::UnixDatagram;
+    use std::sync::Arc;
+
+    /// Answers nothing of its own.
+    struct Silent;
+
+    impl PortHandler for Silent {
+        fn batch(&self, _from: PortSocket, _batch: &Batch, _out: &mut Outgoing<'_>) {}
+    }
+
+    /// How many numbered datagrams come, in order and without long gaps.
+    fn count(receiver: &UnixDatagram) -> u16 {
+        receiver.set_read_timeout(Some(Duration::from_secs(10))).expect("a socket");
+        let is_next = |number: &u16| {
+            let mut bytes = [0; 2];
+            receiver.recv(&mut bytes).is_ok() && u16::from_le_bytes(bytes) == *number
+        };
+        (0..DATAGRAMS).take_while(is_next).fold(0, |count, _| count + 1)
+    }
+
+    #[test]
+    fn answers_that_a_full_socket_did_not_take_follow_whoever_handled() {
+        for driver in drivers() {
+            for handover in [Handover::WhenBusy, Handover::Always] {
+                let ring = RingOptions { driver, ..PortOptions::default().ring };
+                let options = PortOptions { ring, handover, threads: 1, ..PortOptions::default() };
+                let any = "127.0.0.1:0".parse().expect("an address");
+                let fd = bind_datagrams(any, &DatagramSocketOptions::default()).expect("loopback");
+                let asked = UdpSocket::from(fd.try_clone().expect("a descriptor"));
+                // The way out is another socket, one that can be full.
+                let (sender, outlet, receiver) = full();
+                let rings = [vec![fd]];
+                let mut inside = Inside::new(&rings, &options, Arc::new(Silent)).expect("descriptors");
+                inside.rings[0].outlets[0] = outlet;
+                let [sockets] = rings;
+                let inside = &inside;
+                let came = std::thread::scope(|scope| {
+                    scope.spawn(|| work(inside, 0));
+                    scope.spawn(|| {
+                        let mut owner = Owner::new(inside, 0, sockets, &options).expect("a ring");
+                        owner.sockets[0] = Handle::new(sender.into());
+                        owner.run().expect("a good ring");
+                        inside.exchange.close();
+                    });
+                    let at = asked.local_addr().expect("bound");
+                    let client = UdpSocket::bind("127.0.0.1:0").expect("loopback");
+                    client.send_to(b"answers wait", at).expect("loopback");
+                    let came = count(&receiver);
+                    inside.control.stop();
+                    inside.wake_owners();
+                    came
+                });
+                assert_eq!(came, DATAGRAMS, "{driver:?} {handover:?}");
+            }
+        }
     }
 }

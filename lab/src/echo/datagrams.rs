@@ -7,18 +7,15 @@ use crate::echo::plan::{Length, Moment, Plan, Report};
 use crate::echo::script::{Cursor, Script};
 use crate::measure::clock::thread_cpu;
 use crate::refusal::Refusal;
-use ringway_engine::{Handover, Port, PortHandler, PortOptions, PortSocket};
-use ringway_ring::socket::send_datagrams;
-use ringway_ring::socket::{
-    DatagramSocketOptions, SendBatch, bind_datagrams, connect_datagrams, local_address,
-};
+use ringway_engine::{Handover, Outgoing, Port, PortHandler, PortOptions, PortSocket};
+use ringway_ring::socket::{DatagramSocketOptions, bind_datagrams, connect_datagrams, local_address};
 use ringway_ring::{Batch, DatagramOptions, Handle, Op, Payload, Ring, RingOptions, Wait};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Longest datagram that is said again, in bytes.
@@ -26,9 +23,6 @@ pub const DATAGRAM_BYTES_MAX: usize = 2048;
 
 /// Datagrams received and not given back by the server.
 const BUFFERS: u16 = 1024;
-
-/// Answers that leave in one call.
-const SENDS_MAX: usize = 256;
 
 /// How long a stopping port may finish what it has.
 const STOP: Duration = Duration::from_secs(1);
@@ -67,16 +61,8 @@ pub fn start(
 }
 
 fn start_port(socket: OwnedFd, address: SocketAddr, options: &PortOptions) -> Result<Started, Refusal> {
-    let answers = socket.try_clone().map_err(Refusal::because("cannot answer from the socket"))?;
-    let again = Again {
-        answers,
-        batch: Mutex::new(SendBatch::new(SENDS_MAX, SENDS_MAX * DATAGRAM_BYTES_MAX)),
-        lost: AtomicU64::new(0),
-    };
-    let again = Arc::new(again);
-    let handler: Arc<dyn PortHandler> = Arc::<Again>::clone(&again);
-    let port =
-        Port::start(vec![vec![socket]], options, handler).map_err(|error| Refusal::new(error.to_string()))?;
+    let port = Port::start(vec![vec![socket]], options, Arc::new(Again))
+        .map_err(|error| Refusal::new(error.to_string()))?;
     let settings = vec![
         ("wait mode", options.wait.to_string()),
         ("handover", format!("{:?}", options.handover)),
@@ -87,42 +73,22 @@ fn start_port(socket: OwnedFd, address: SocketAddr, options: &PortOptions) -> Re
         if let Some((_, death)) = end.deaths.first() {
             return Err(Refusal::failed(format!("the port's ring died: {death}")));
         }
-        let totals = end.totals.iter().map(|(name, value)| (name.to_owned(), value));
-        Ok(totals.chain([("answers lost".to_owned(), again.lost.load(Ordering::Relaxed))]).collect())
+        Ok(end.totals.iter().map(|(name, value)| (name.to_owned(), value)).collect())
     };
     Ok(Started { address, settings, stop: Box::new(stop) })
 }
 
 /// Says every datagram again.
-struct Again {
-    answers: OwnedFd,
-    /// Used by one batch at a time, as there is one ring; never contended.
-    batch: Mutex<SendBatch>,
-    lost: AtomicU64,
-}
+struct Again;
 
 impl PortHandler for Again {
-    fn batch(&self, _from: PortSocket, batch: &Batch) {
-        let sends = &mut *self.batch.lock().unwrap_or_else(PoisonError::into_inner);
+    fn batch(&self, _from: PortSocket, batch: &Batch, out: &mut Outgoing<'_>) {
         for datagram in batch {
             // The kernel knows who sent it; without that nobody can be answered.
             let Some(source) = datagram.source() else { continue };
-            if sends.push(Some(source), datagram.payload()).is_err() {
-                self.flush(sends);
-                let _fits_when_empty = sends.push(Some(source), datagram.payload());
-            }
+            // What the queue has no room for is lost, as datagrams may be, and counted by the port.
+            let _full = out.send(source, datagram.payload());
         }
-        self.flush(sends);
-    }
-}
-
-impl Again {
-    /// Sends what the socket takes; the rest is lost, as datagrams may be.
-    fn flush(&self, sends: &mut SendBatch) {
-        let _socket_shut_down = send_datagrams(self.answers.as_fd(), sends);
-        let lost = sends.len() + sends.refusals().len();
-        self.lost.fetch_add(lost as u64, Ordering::Relaxed);
-        sends.clear();
     }
 }
 
