@@ -1,6 +1,7 @@
 //! Servers as processes of their own: started with this very program, measured, and ended with whoever started them.
 
 use crate::ceiling::serve::LISTENING;
+use crate::measure::process::Tree;
 use crate::refusal::Refusal;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
@@ -12,6 +13,8 @@ use std::time::Duration;
 pub struct ServerProcess {
     child: Child,
     address: SocketAddr,
+    /// Its threads' clocks, those of ended ones included.
+    tree: Tree,
     /// Kept open, so that the server can say what it has to say.
     _stderr: BufReader<ChildStderr>,
 }
@@ -37,8 +40,9 @@ impl ServerProcess {
         let read = stderr.read_line(&mut line);
         let address =
             line.strip_prefix(LISTENING).and_then(|rest| rest.split_whitespace().next()?.parse().ok());
-        match (read, address) {
-            (Ok(_), Some(address)) => Ok(ServerProcess { child, address, _stderr: stderr }),
+        let tree = Tree::attach(child.id());
+        match (read, address, tree) {
+            (Ok(_), Some(address), Ok(tree)) => Ok(ServerProcess { child, address, tree, _stderr: stderr }),
             _ => {
                 let _ended_itself = child.kill();
                 let _reaped = child.wait();
@@ -54,21 +58,16 @@ impl ServerProcess {
         self.address
     }
 
-    /// CPU time that its threads have used.
+    /// CPU time that it has used.
     ///
     /// # Errors
     /// When it is not there any more.
-    pub fn cpu(&self) -> Result<Duration, Refusal> {
-        let gone = || Refusal::failed("the server died while it was measured");
-        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).map_err(|_gone| gone())?;
-        let ran = tasks.flatten().filter_map(|task| {
-            let text = std::fs::read_to_string(task.path().join("schedstat")).ok()?;
-            text.split_ascii_whitespace().next()?.parse::<u64>().ok()
-        });
-        match ran.sum() {
-            0 => Err(gone()),
-            ns => Ok(Duration::from_nanos(ns)),
+    pub fn cpu(&mut self) -> Result<Duration, Refusal> {
+        let reading = self.tree.read();
+        if self.tree.root_is_alive() {
+            return Ok(reading.cpu.total());
         }
+        Err(Refusal::failed("the server died while it was measured"))
     }
 }
 

@@ -1,6 +1,7 @@
 //! `ceiling`: the physical limit of this machine, found with servers that do nothing but receive and send.
 
 pub mod answers;
+pub mod cases;
 pub mod child;
 pub mod fixed;
 pub mod plain;
@@ -15,6 +16,7 @@ use crate::outcome::Outcome;
 use crate::progress::Progress;
 use crate::refusal::Refusal;
 use answers::Answers;
+use cases::{Case, Measured};
 use ringway_ring::DriverChoice;
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -81,6 +83,9 @@ pub enum Service {
 pub struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,
+    /// What to measure.
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "CASES", default_values_t = Case::ALL)]
+    cases: Vec<Case>,
     #[command(flatten)]
     flags: RoundFlags,
 }
@@ -106,7 +111,7 @@ pub struct RoundFlags {
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=ROUNDS_MAX))]
     pub rounds: u32,
     /// How long each is measured, in milliseconds.
-    #[arg(long, value_name = "MS", default_value_t = 1500, value_parser = clap::value_parser!(u64).range(50..=600_000))]
+    #[arg(long, value_name = "MS", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(50..=600_000))]
     pub measure_ms: u64,
     /// How long each warms up before, in milliseconds.
     #[arg(long, value_name = "MS", default_value_t = 300, value_parser = clap::value_parser!(u64).range(0..=600_000))]
@@ -120,20 +125,29 @@ pub struct RoundFlags {
 pub fn run(arguments: Arguments, progress: &Progress) -> Result<Outcome, Refusal> {
     match arguments.command {
         Some(Command::Serve(arguments)) => serve::run(&arguments, progress),
-        None => {
-            let mut outcome = Outcome::new("Ceilings: servers that do nothing but receive and send");
-            arguments.flags.describe(&mut outcome);
-            let [server_core, client_core] = two_cores()?;
-            cores::pin(client_core)?;
-            arguments.flags.measure_echo(
-                &["ceiling", "serve", "--echo"],
-                server_core,
-                &mut outcome,
-                progress,
-            )?;
-            Ok(outcome)
-        }
+        None => measure(&arguments.cases, &arguments.flags, progress),
     }
+}
+
+fn measure(cases: &[Case], flags: &RoundFlags, progress: &Progress) -> Result<Outcome, Refusal> {
+    let mut outcome = Outcome::new("Ceilings: servers that do nothing but receive and send");
+    flags.describe(&mut outcome);
+    let both = two_cores()?;
+    cores::pin(both[1])?;
+    let (mut small, mut large) = (Vec::new(), Vec::new());
+    for case in cases {
+        let measured = if *case == Case::Echo {
+            let server = [&["ceiling", "serve"], case.server_flags()].concat();
+            flags.measure_echo(&server, both[0], &mut outcome, progress)?
+        } else {
+            cases::measure_http(*case, flags, both, &mut outcome, progress)?
+        };
+        if case.is_large() { &mut large } else { &mut small }.extend(measured);
+    }
+    let small = cases::figure("ceilings", "What a small request costs servers that do nothing else", &small);
+    let large = cases::figure("ceilings-large", "What 200 KB cost servers that do nothing else", &large);
+    outcome.figures.extend(small.into_iter().chain(large));
+    Ok(outcome)
 }
 
 /// A core for the server and one for the client.
@@ -152,8 +166,8 @@ impl RoundFlags {
         outcome.setting("measured", format!("{} ms after {} ms", self.measure_ms, self.warm_up_ms));
     }
 
-    /// Measures TCP echo of 64 bytes with every kind and number of connections; the first kind is what others are
-    /// compared to. `arguments` start a server, with a kind behind them.
+    /// Measures TCP echo of 64 bytes with every kind and number of connections. `arguments` start a server, with a kind
+    /// behind them.
     ///
     /// # Errors
     /// When a server or the clients cannot run.
@@ -163,10 +177,10 @@ impl RoundFlags {
         server_core: usize,
         outcome: &mut Outcome,
         progress: &Progress,
-    ) -> Result<(), Refusal> {
+    ) -> Result<Vec<Measured>, Refusal> {
+        let mut all = Vec::new();
         let contestants: Vec<(String, Kind)> =
             self.kinds.iter().map(|kind| (kind.to_string(), *kind)).collect();
-        let base = if self.kinds.contains(&Kind::PlainEpoll) { Kind::PlainEpoll } else { self.kinds[0] };
         for connections in &self.connections {
             let plan = self.echo_plan(*connections);
             let what = format!("TCP echo of 64 bytes, {connections} connections");
@@ -175,11 +189,15 @@ impl RoundFlags {
                 let all: Vec<&str> = arguments.iter().copied().chain([kind.as_str()]).collect();
                 rounds::echo_round(&all, server_core, &plan, client::run)
             })?;
-            let name = format!("echo-{connections}");
-            outcome.tables.push(rounds::table(&name, &what, &contests, &base.to_string()));
-            rounds::judge(outcome, &what, &contests);
+            all.push(cases::tell("echo", *connections, &what, contests, self, outcome));
         }
-        Ok(())
+        Ok(all)
+    }
+
+    /// The kind that others are compared to: the plain loop, if it takes part.
+    #[must_use]
+    pub fn base(&self) -> Kind {
+        if self.kinds.contains(&Kind::PlainEpoll) { Kind::PlainEpoll } else { self.kinds[0] }
     }
 
     fn echo_plan(&self, connections: u32) -> Plan {

@@ -75,7 +75,7 @@ pub fn echo_round(
     plan: &Plan,
     clients: RunClients,
 ) -> Result<Sample, Refusal> {
-    let server = ServerProcess::start(arguments, server_core)?;
+    let mut server = ServerProcess::start(arguments, server_core)?;
     let plan = Plan { address: server.address(), ..plan.clone() };
     let mut clocks = [Ok(Duration::ZERO), Ok(Duration::ZERO)];
     let report = clients(&plan, &mut |moment| match moment {

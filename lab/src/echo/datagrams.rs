@@ -155,7 +155,7 @@ pub fn run(plan: &Plan, watch: &mut dyn FnMut(Moment)) -> Result<Report, Refusal
             }
             ring.recycle(batch);
         }
-        let is_over = cpu_begin.is_some_and(|(at, _)| at.elapsed() >= measured);
+        let is_over = report.messages > 0 && cpu_begin.is_some_and(|(at, _)| at.elapsed() >= measured);
         if let Some(index) = clients.iter().position(|client| client.sent_at.elapsed() > plan.patience) {
             report.fail(index, clients[index].stalled(plan.patience));
         }

@@ -1,6 +1,7 @@
 //! `echo load`: stress for an echo server, and what it did wrong.
 
 use crate::echo::client;
+use crate::echo::pingpong::{latency_axis, latency_tail};
 use crate::echo::plan::{CONNECTIONS_MAX, FAILURES_KEPT, Length, Moment, Plan, Report, WINDOW_MAX};
 use crate::echo::script::{Framing, Pattern, Script, Sizes};
 use crate::measure::cores;
@@ -182,10 +183,9 @@ fn outcome(arguments: &Arguments, plan: &Plan, report: &Report) -> Outcome {
     outcome.tables.push(table);
     if report.messages > 0 {
         outcome.tables.push(latencies(report));
-        let x = Axis::log("share of messages that were slower", "");
         let y = Axis::log("time there and back", "µs");
-        let series = vec![Series::new("clients", report.latency.tail())];
-        outcome.figures.push(Figure::lines("echo-latency", "Latency of an echo", x, y, series));
+        let series = vec![Series::new("clients", latency_tail(&report.latency))];
+        outcome.figures.push(Figure::lines("echo-latency", "Latency of an echo", latency_axis(), y, series));
     }
     tell_failures(&mut outcome, report);
     let busy = report.client_cpu.as_secs_f64() / seconds;

@@ -9,7 +9,7 @@ pub mod plan;
 pub mod protocol;
 pub mod script;
 
-use crate::ceiling::{Kind, RoundFlags, Service, serve, two_cores};
+use crate::ceiling::{Kind, RoundFlags, Service, cases, serve, two_cores};
 use crate::measure::cores;
 use crate::outcome::Outcome;
 use crate::progress::Progress;
@@ -97,6 +97,11 @@ fn compare(flags: &RoundFlags, progress: &Progress) -> Result<Outcome, Refusal> 
     flags.describe(&mut outcome);
     let [server_core, client_core] = two_cores()?;
     cores::pin(client_core)?;
-    flags.measure_echo(&["echo", "serve"], server_core, &mut outcome, progress)?;
+    let measured = flags.measure_echo(&["echo", "serve"], server_core, &mut outcome, progress)?;
+    outcome.figures.extend(cases::figure(
+        "echo-compare",
+        "What an echo of 64 bytes costs the server",
+        &measured,
+    ));
     Ok(outcome)
 }

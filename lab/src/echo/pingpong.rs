@@ -18,9 +18,6 @@ use std::time::Duration;
 /// How long the machine's jitter is watched on each of the two cores.
 const JITTER: Duration = Duration::from_secs(1);
 
-/// Connections of the figure: the smallest number, where latency is nothing but latency.
-const FIGURE_CONNECTIONS: u32 = 1;
-
 /// Flags of `echo pingpong`.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Arguments {
@@ -97,12 +94,13 @@ impl Mode {
         [&["echo", "serve", driver], flags].concat()
     }
 
+    fn is_udp(self) -> bool {
+        !matches!(self, Mode::Polled | Mode::Event | Mode::Adaptive)
+    }
+
     /// The clients that fit.
     fn clients(self) -> RunClients {
-        match self {
-            Mode::Polled | Mode::Event | Mode::Adaptive => client::run,
-            _ => datagrams::run,
-        }
+        if self.is_udp() { datagrams::run } else { client::run }
     }
 }
 
@@ -138,9 +136,9 @@ pub fn run(arguments: &Arguments, progress: &Progress) -> Result<Outcome, Refusa
     if arguments.message_bytes.high as usize > DATAGRAM_BYTES_MAX {
         return Err(Refusal::new(format!("a message of a ping-pong has at most {DATAGRAM_BYTES_MAX} bytes")));
     }
+    let mut outcome = Outcome::new("Echo of one message: latency in each wait mode");
     let [server_core, client_core] = two_cores()?;
     cores::pin(client_core)?;
-    let mut outcome = Outcome::new("Echo of one message: latency in each wait mode");
     describe(&mut outcome, arguments);
     watch_machine(&mut outcome, [server_core, client_core], progress)?;
     let contestants: Vec<(String, Mode)> =
@@ -161,8 +159,8 @@ pub fn run(arguments: &Arguments, progress: &Progress) -> Result<Outcome, Refusa
                 outcome.fail(format!("{what}, {}: {failure}", contest.name));
             }
         }
-        if *connections == FIGURE_CONNECTIONS || arguments.connections.len() == 1 {
-            outcome.figures.push(figure(*connections, arguments, &contests));
+        if *connections == arguments.connections[0] {
+            outcome.figures.extend(figures(*connections, arguments, &contests));
         }
     }
     outcome.note(
@@ -266,15 +264,34 @@ fn together(contest: &Contest) -> Latency {
     })
 }
 
-fn figure(connections: u32, arguments: &Arguments, contests: &[Contest]) -> Figure {
-    let series = contests.iter().map(|contest| Series::new(contest.name.as_str(), together(contest).tail()));
-    let x = Axis::log("share of messages that were slower", "");
-    let y = Axis::log("time there and back", "µs");
-    let title = "Latency of an echo in each wait mode";
-    let subtitle = format!(
-        "{} bytes on loopback, {connections} {}, server and client on a core each",
-        arguments.message_bytes,
-        if connections == 1 { "connection" } else { "connections" }
-    );
-    Figure::lines("echo-pingpong", title, x, y, series.collect()).subtitled(subtitle)
+/// The distributions over TCP and over UDP.
+fn figures(connections: u32, arguments: &Arguments, contests: &[Contest]) -> Vec<Figure> {
+    let by_transport = |is_udp: bool| {
+        let measured = arguments.modes.iter().zip(contests);
+        let series: Vec<Series> = measured
+            .filter(|(mode, _)| mode.is_udp() == is_udp)
+            .map(|(_, contest)| Series::new(contest.name.as_str(), latency_tail(&together(contest))))
+            .collect();
+        let (name, transport) = if is_udp { ("echo-pingpong-udp", "UDP") } else { ("echo-pingpong", "TCP") };
+        let title = format!("Latency of an echo over {transport} in each wait mode");
+        let subtitle = format!(
+            "{} bytes on loopback, {connections} {}, server and client on a core each",
+            arguments.message_bytes,
+            if connections == 1 { "connection" } else { "connections" }
+        );
+        let y = Axis::log("time there and back", "µs");
+        (!series.is_empty())
+            .then(|| Figure::lines(name, title, latency_axis(), y, series).subtitled(subtitle))
+    };
+    [false, true].into_iter().filter_map(by_transport).collect()
+}
+
+/// The horizontal axis of latencies: 100 is the 99th percentile.
+pub fn latency_axis() -> Axis {
+    Axis::log("one message in so many took longer", "")
+}
+
+/// Points over [`latency_axis`].
+pub fn latency_tail(latency: &Latency) -> Vec<(f64, f64)> {
+    latency.tail().into_iter().map(|(slower, us)| (slower.recip(), us)).collect()
 }

@@ -25,7 +25,7 @@ fn echo_is_compared() {
     }
     let kinds = kinds();
     let names = kinds.join(",");
-    for command in [&["ceiling"][..], &["echo", "compare"][..]] {
+    for command in [&["ceiling", "--cases", "echo"][..], &["echo", "compare"][..]] {
         let flags = ["--kinds", &names, "--connections", "4,20", "--rounds", "2", "--measure-ms", "60"];
         let run = measured(&[command, &flags].concat());
         for table in ["echo-4", "echo-20"] {
@@ -42,6 +42,41 @@ fn echo_is_compared() {
             }
         }
     }
+}
+
+#[test]
+fn http_ceilings_are_measured_with_every_answer_checked() {
+    if !can_measure() {
+        return;
+    }
+    let kinds = kinds();
+    let names = kinds.join(",");
+    let run = measured(&[
+        "ceiling",
+        "--cases",
+        "keep-alive,pipelined,close,large,large-memory",
+        "--kinds",
+        &names,
+        "--connections",
+        "4",
+        "--rounds",
+        "1",
+        "--measure-ms",
+        "400",
+        "--warm-up-ms",
+        "50",
+    ]);
+    for table in ["keep-alive-4", "pipelined-4", "close-4", "large-4", "large-memory-4"] {
+        let rows = run.rows(table);
+        assert_eq!(rows.len(), kinds.len());
+        for row in rows {
+            assert!(row["rate"].as_f64().is_some_and(|rate| rate > 0.0), "{table}: {row}");
+            assert!(row["server CPU"].as_f64().is_some_and(|us| us > 0.1), "{table}: {row}");
+        }
+    }
+    let figures = run.json["figures"].as_array().expect("figures");
+    let names: Vec<&str> = figures.iter().filter_map(|figure| figure["name"].as_str()).collect();
+    assert_eq!(names, ["ceilings", "ceilings-large"]);
 }
 
 /// Every mode there is.
@@ -76,8 +111,8 @@ fn latencies_stand_beside_the_jitter_of_the_machine() {
                 assert!(0.5 < p50 && p50 <= p999, "{row}");
             }
         }
-        let figure = &run.json["figures"][0];
-        assert_eq!(figure["name"], "echo-pingpong");
-        assert_eq!(figure["series"].as_array().map(Vec::len), Some(MODES.len()));
+        let figures = run.json["figures"].as_array().expect("figures");
+        let lines: Vec<_> = figures.iter().map(|figure| figure["series"].as_array().map(Vec::len)).collect();
+        assert_eq!(lines, [Some(3), Some(5)], "TCP and UDP");
     }
 }
