@@ -128,8 +128,9 @@ impl Uring {
         }
     }
 
-    fn enter(&self, wait: Wait) -> io::Result<()> {
+    fn enter(&mut self, wait: Wait) -> io::Result<()> {
         let result = match wait {
+            Wait::Poll if self.has_nothing_to_do() => return Ok(()),
             Wait::Poll => self.ring.submit(),
             Wait::Forever => self.ring.submit_and_wait(1),
             Wait::AtMost(time) => self.enter_for(1, Some(time), 0),
@@ -141,6 +142,13 @@ impl Uring {
             Err((Some(libc::ETIME | libc::EINTR | libc::EBUSY | libc::EAGAIN), _)) => Ok(()),
             Err((_, error)) => Err(error),
         }
+    }
+
+    /// Whether the kernel would find nothing: nothing to submit, no work of ours that it has put off, no completion that
+    /// found the queue full.
+    fn has_nothing_to_do(&mut self) -> bool {
+        let submission = self.ring.submission();
+        submission.is_empty() && !submission.taskrun() && !submission.cq_overflow()
     }
 
     /// Submits and waits for `completions`, at most `limit`; after `fewer_us` (0: never) one is enough.

@@ -103,6 +103,41 @@ fn a_strangers_batch_is_dropped_not_taken() {
 }
 
 #[test]
+fn a_full_completion_queue_loses_nothing() {
+    let small = RingOptions { submission_entries: 4, completion_entries: 8, ..RingOptions::default() };
+    on_kernel_with(&small, |bench| {
+        let options = DatagramOptions { buffers: 256, ..FEW };
+        let receivers = [receiver(bench, "127.0.0.1:0", &options), receiver(bench, "127.0.0.1:0", &options)];
+        let senders = receivers.each_ref().map(|receiver| sender(receiver.address));
+        let mut next = [0u8; 2];
+        for _ in 0..20 {
+            for number in 0..100 {
+                for sender in &senders {
+                    sender.send(&[number]).expect("loopback");
+                }
+            }
+            bench.drive("all of both", |bench| {
+                while let Some(completion) = bench.try_next_of(RECEIVE) {
+                    let which = usize::from(completion.id == receivers[1].id);
+                    let Payload::Datagrams(batch) = completion.payload else { panic!("{completion:?}") };
+                    for got in read(&batch) {
+                        assert_eq!(got.payload, [next[which] % 100], "order on {}", bench.name());
+                        next[which] += 1;
+                    }
+                    bench.ring.recycle(batch);
+                }
+                next == [100, 100]
+            });
+            next = [0, 0];
+        }
+        let rearms =
+            receivers.map(|receiver| bench.ring.datagram_counters(receiver.id).expect("current").rearms);
+        let is_uring = bench.name() == "uring";
+        assert!(!is_uring || rearms.iter().sum::<u64>() > 0, "the queue was never full: {rearms:?}");
+    });
+}
+
+#[test]
 fn icmp_errors_are_told_and_reception_goes_on() {
     on_kernel(|bench| {
         let (socket, _) = bind("127.0.0.1:0", &PLAIN);
