@@ -29,6 +29,7 @@ pub mod measure;
 pub mod outcome;
 pub mod progress;
 pub mod refusal;
+pub mod udp;
 pub mod watch;
 
 pub use outcome::{

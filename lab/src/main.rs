@@ -2,7 +2,7 @@
 
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
-use ringway_lab::{Outcome, Progress, Refusal, Sinks, ceiling, echo, http, jitter, watch};
+use ringway_lab::{Outcome, Progress, Refusal, Sinks, ceiling, echo, http, jitter, udp, watch};
 use std::process::ExitCode;
 
 /// Instruments that measure servers, and the machine under them.
@@ -36,6 +36,8 @@ enum Command {
     Http(http::Arguments),
     /// How long the machine keeps a spinning thread from running.
     Jitter(jitter::Arguments),
+    /// Seven ways to receive datagrams, a generator, what each way handles and what that costs.
+    Udp(udp::Arguments),
     /// Sample CPU, memory, descriptors and network of a command or a running process, children included.
     Watch(watch::Arguments),
 }
@@ -47,6 +49,7 @@ impl Command {
             Command::Echo(arguments) => echo::run(arguments, progress),
             Command::Http(arguments) => http::run(arguments, progress),
             Command::Jitter(arguments) => jitter::run(arguments, progress),
+            Command::Udp(arguments) => udp::run(arguments, progress),
             Command::Watch(arguments) => watch::run(arguments, progress),
         }
     }
