@@ -22,6 +22,7 @@
 
 pub mod ceiling;
 pub mod echo;
+pub mod heap;
 pub mod http;
 pub mod interrupt;
 pub mod jitter;

@@ -2,7 +2,7 @@
 
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
-use ringway_lab::{Outcome, Progress, Refusal, Sinks, ceiling, echo, http, jitter, udp, watch};
+use ringway_lab::{Outcome, Progress, Refusal, Sinks, ceiling, echo, heap, http, jitter, udp, watch};
 use std::process::ExitCode;
 
 /// Instruments that measure servers, and the machine under them.
@@ -32,6 +32,8 @@ enum Command {
     Ceiling(ceiling::Arguments),
     /// Echo servers, clients that stress them and check every byte, and latencies.
     Echo(echo::Arguments),
+    /// One heap for all threads against a private heap a thread: HeapDemo, its figures, and what servers ask of heaps.
+    Heap(heap::Arguments),
     /// Load an HTTP server and check every answer; or sweep over numbers of connections.
     Http(http::Arguments),
     /// How long the machine keeps a spinning thread from running.
@@ -47,6 +49,7 @@ impl Command {
         match self {
             Command::Ceiling(arguments) => ceiling::run(arguments, progress),
             Command::Echo(arguments) => echo::run(arguments, progress),
+            Command::Heap(arguments) => heap::run(arguments, progress),
             Command::Http(arguments) => http::run(arguments, progress),
             Command::Jitter(arguments) => jitter::run(arguments, progress),
             Command::Udp(arguments) => udp::run(arguments, progress),

@@ -48,6 +48,12 @@ const NEEDS: &[Need] = &[
     },
     Need {
         purpose: Purpose::Test,
+        source: Source::Debian("make"),
+        probe: &["make", "--version"],
+        why: "builds jemalloc, one of the heaps that the lab compares",
+    },
+    Need {
+        purpose: Purpose::Test,
         source: Source::Component("rustfmt"),
         probe: &["cargo", "fmt", "--version"],
         why: "checks the format",
