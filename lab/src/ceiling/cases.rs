@@ -2,7 +2,7 @@
 
 use crate::ceiling::rounds::{self, Contest, Sample};
 use crate::ceiling::{Kind, RoundFlags, child::ServerProcess};
-use crate::http::{Plan, load};
+use crate::http::{Load, Plan, load};
 use crate::outcome::{Axis, Figure, Outcome, Series};
 use crate::progress::Progress;
 use crate::refusal::Refusal;
@@ -11,6 +11,9 @@ use std::time::Duration;
 
 /// Requests that pipelining clients write together.
 const PIPELINE: u32 = 16;
+
+/// A measurement without an answer is repeated, each time four times as long, until it was longer than this.
+const MEASURED_MAX: Duration = Duration::from_secs(10);
 
 /// One kind of exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -150,29 +153,40 @@ fn round(
     let kind = kind.to_string();
     let mut server =
         ServerProcess::start(&[&["ceiling", "serve", &kind], case.server_flags()].concat(), server_core)?;
-    let plan = Plan {
-        connections: usize::try_from(connections).unwrap_or(usize::MAX),
-        pipeline: if case == Case::Pipelined { PIPELINE } else { 1 },
-        requests_per_connection: (case == Case::Close).then_some(1),
-        warm_up: Duration::from_millis(flags.warm_up_ms),
-        duration: Some(Duration::from_millis(flags.measure_ms)),
-        cores: vec![client_core],
-        ..Plan::get(&format!("http://{}/", server.address()))?
-    };
-    // Rounds are told by their stage; a load's own progress would be a line a load.
-    let (load, begin, end) = load::run_sampled(&plan, &Progress::silent(), || server.cpu())?;
-    let server_cpu = end?.saturating_sub(begin?).as_secs_f64();
-    let answers = load.tally.answers as f64;
-    if answers == 0.0 {
-        let why = load.failure().unwrap_or_else(|| "no answer came in time".to_owned());
-        return Err(Refusal::failed(format!("nothing was measured of {kind}: {why}")));
+    let mut measured = Duration::from_millis(flags.measure_ms);
+    loop {
+        let plan = Plan {
+            connections: usize::try_from(connections).unwrap_or(usize::MAX),
+            pipeline: if case == Case::Pipelined { PIPELINE } else { 1 },
+            requests_per_connection: (case == Case::Close).then_some(1),
+            warm_up: Duration::from_millis(flags.warm_up_ms),
+            duration: Some(measured),
+            cores: vec![client_core],
+            ..Plan::get(&format!("http://{}/", server.address()))?
+        };
+        // Rounds are told by their stage; a load's own progress would be a line a load.
+        let (load, begin, end) = load::run_sampled(&plan, &Progress::silent(), || server.cpu())?;
+        let server_cpu = end?.saturating_sub(begin?).as_secs_f64();
+        if load.tally.answers > 0 {
+            return Ok(sample(load, server_cpu));
+        }
+        let failure = load.failure();
+        if failure.is_some() || measured > MEASURED_MAX {
+            let why = failure.unwrap_or_else(|| "no answer came in time".to_owned());
+            return Err(Refusal::failed(format!("nothing was measured of {kind}: {why}")));
+        }
+        // On a machine that is busy with other things a short time may pass without an answer.
+        measured *= 4;
     }
-    Ok(Sample {
+}
+
+fn sample(load: Load, server_cpu: f64) -> Sample {
+    Sample {
         per_s: load.rate(),
-        server_us: server_cpu * 1e6 / answers,
+        server_us: server_cpu * 1e6 / load.tally.answers as f64,
         server_busy: server_cpu / load.elapsed.as_secs_f64(),
         client_busy: load.cpu.as_secs_f64() / load.elapsed.as_secs_f64(),
         failure: load.failure(),
         latency: load.tally.latency,
-    })
+    }
 }

@@ -42,7 +42,7 @@ pub struct Flags {
     /// Listen here; port 0 is any.
     #[arg(long, value_name = "ADDRESS", default_value_t = SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))]
     pub address: SocketAddr,
-    /// How the engine's workers wait: event, polled or adaptive.
+    /// How the engine waits: event, polled, adaptive, or batch:COMPLETIONS:TIME (such as batch:32:500us).
     #[arg(long, value_name = "MODE", default_value_t = WaitMode::Event)]
     pub wait: WaitMode,
     /// The engine's workers.

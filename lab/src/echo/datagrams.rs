@@ -1,114 +1,19 @@
-//! Echo of datagrams: a server on a port of the engine, a blocking one for comparison, and clients that ask one at a time.
+//! Clients of datagrams: one datagram under way each, every answer checked.
 
-use crate::ceiling::Kind;
-use crate::ceiling::serve::{Ending, Flags, Started, run_until_broken};
 use crate::echo::failure::{Failure, What};
 use crate::echo::plan::{Length, Moment, Plan, Report};
 use crate::echo::script::{Cursor, Script};
 use crate::measure::clock::thread_cpu;
 use crate::refusal::Refusal;
-use ringway_engine::{Handover, Outgoing, Port, PortHandler, PortOptions, PortSocket};
-use ringway_ring::socket::{DatagramSocketOptions, bind_datagrams, connect_datagrams, local_address};
+use ringway_ring::socket::{DatagramSocketOptions, bind_datagrams, connect_datagrams};
 use ringway_ring::{Batch, DatagramOptions, Handle, Op, Payload, Ring, RingOptions, Wait};
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
-use std::os::fd::{AsFd, OwnedFd};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::Sender;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 /// Longest datagram that is said again, in bytes.
 pub const DATAGRAM_BYTES_MAX: usize = 2048;
-
-/// Datagrams received and not given back by the server.
-const BUFFERS: u16 = 1024;
-
-/// How long a stopping port may finish what it has.
-const STOP: Duration = Duration::from_secs(1);
-
-/// Starts an echo server of datagrams: on a port of one ring, or (`plain-blocking`) as a loop of two system calls.
-///
-/// # Errors
-/// Refuses kinds that have no such server, and addresses that are taken.
-pub fn start(
-    kind: Kind,
-    flags: &Flags,
-    handover: Handover,
-    ends: Sender<Ending>,
-) -> Result<Started, Refusal> {
-    let options = DatagramSocketOptions::default();
-    let socket = bind_datagrams(flags.address, &options)
-        .map_err(Refusal::because(format!("cannot listen on {}", flags.address)))?;
-    let address = local_address(socket.as_fd()).unwrap_or(flags.address);
-    match kind.driver() {
-        Some(driver) => {
-            let mut port_options =
-                PortOptions { threads: 1, handover, wait: flags.wait, ..PortOptions::default() };
-            port_options.ring.driver = driver;
-            port_options.datagrams = DatagramOptions {
-                buffers: BUFFERS,
-                payload_bytes: DATAGRAM_BYTES_MAX,
-                ..DatagramOptions::default()
-            };
-            start_port(socket, address, &port_options)
-        }
-        None if kind == Kind::PlainBlocking => start_blocking(socket, address, ends),
-        None => {
-            Err(Refusal::new(format!("{kind} does not serve datagrams; uring, epoll and plain-blocking do")))
-        }
-    }
-}
-
-fn start_port(socket: OwnedFd, address: SocketAddr, options: &PortOptions) -> Result<Started, Refusal> {
-    let port = Port::start(vec![vec![socket]], options, Arc::new(Again))
-        .map_err(|error| Refusal::new(error.to_string()))?;
-    let settings = vec![
-        ("wait mode", options.wait.to_string()),
-        ("handover", format!("{:?}", options.handover)),
-        ("server's driver", port.report().to_string()),
-    ];
-    let stop = move || {
-        let end = port.stop(STOP);
-        if let Some((_, death)) = end.deaths.first() {
-            return Err(Refusal::failed(format!("the port's ring died: {death}")));
-        }
-        Ok(end.totals.iter().map(|(name, value)| (name.to_owned(), value)).collect())
-    };
-    Ok(Started { address, settings, stop: Box::new(stop) })
-}
-
-/// Says every datagram again.
-struct Again;
-
-impl PortHandler for Again {
-    fn batch(&self, _from: PortSocket, batch: &Batch, out: &mut Outgoing<'_>) {
-        for datagram in batch {
-            // The kernel knows who sent it; without that nobody can be answered.
-            let Some(source) = datagram.source() else { continue };
-            // What the queue has no room for is lost, as datagrams may be, and counted by the port.
-            let _full = out.send(source, datagram.payload());
-        }
-    }
-}
-
-fn start_blocking(socket: OwnedFd, address: SocketAddr, ends: Sender<Ending>) -> Result<Started, Refusal> {
-    let socket = UdpSocket::from(socket);
-    socket.set_nonblocking(false).map_err(Refusal::because("cannot wait at the socket"))?;
-    let count = Arc::new(AtomicU64::new(0));
-    let counted = Arc::clone(&count);
-    let work = move || {
-        let mut buffer = [0; DATAGRAM_BYTES_MAX];
-        loop {
-            let (bytes, source) = socket.recv_from(&mut buffer)?;
-            counted.fetch_add(1, Ordering::Relaxed);
-            let _lost_as_datagrams_may_be = socket.send_to(&buffer[..bytes], source);
-        }
-    };
-    run_until_broken(Kind::PlainBlocking, ends, work)?;
-    let stop = move || Ok(vec![("datagrams".to_owned(), count.load(Ordering::Relaxed))]);
-    Ok(Started { address, settings: Vec::new(), stop: Box::new(stop) })
-}
 
 /// One client: a socket with one datagram under way.
 struct Client {
@@ -208,12 +113,12 @@ impl Client {
         let mut answers = batch.iter();
         let answer = answers.next()?.payload();
         let offset = self.cursor.offset();
-        if let Err(mismatch) = self.cursor.check(answer) {
+        if let Err(mismatch) = self.cursor.check(&answer[..answer.len().min(self.message.len())]) {
             return Some(What::Different(Box::new(mismatch)));
         }
         if answer.len() < self.message.len() {
             let missing = (self.message.len() - answer.len()) as u64;
-            return Some(What::Ended { offset: offset + answer.len() as u64, missing });
+            return Some(What::Short { offset: offset + answer.len() as u64, missing });
         }
         let surplus =
             answer.len() - self.message.len() + answers.map(|more| more.payload().len()).sum::<usize>();
@@ -240,5 +145,82 @@ impl Report {
         self.failed += 1;
         let connection = u32::try_from(connection).unwrap_or(u32::MAX);
         self.failures.push(Failure { connection, life: 0, what });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::echo::script::{Framing, Pattern, Sizes};
+    use ringway_ring::DriverChoice;
+    use std::net::UdpSocket;
+
+    /// A server that answers each datagram with what `change` makes of it, until the clients are gone.
+    fn server(change: impl Fn(&mut Vec<u8>) + Send + 'static) -> SocketAddr {
+        let socket = UdpSocket::bind("127.0.0.1:0").expect("loopback");
+        let address = socket.local_addr().expect("bound");
+        socket.set_read_timeout(Some(Duration::from_secs(20))).expect("a socket");
+        std::thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            while let Ok((count, source)) = socket.recv_from(&mut buffer) {
+                let mut answer = buffer[..count].to_vec();
+                change(&mut answer);
+                let _gone = socket.send_to(&answer, source);
+            }
+        });
+        address
+    }
+
+    fn plan(address: SocketAddr, driver: DriverChoice) -> Plan {
+        let sizes = Sizes { low: 10, high: 100 };
+        Plan {
+            address,
+            connections: 3,
+            ramp_per_s: 0,
+            shape: Script { key: 0, sizes, pattern: Pattern::Seeded, framing: Framing::Raw },
+            window: 1,
+            length: Length::Time { warm_up: Duration::ZERO, measured: Duration::from_millis(30) },
+            pause_ms: (0, 0),
+            disconnect_per_mille: 0,
+            seed: 5,
+            driver,
+            is_polled: driver == DriverChoice::Auto,
+            patience: Duration::from_secs(10),
+        }
+    }
+
+    /// What the first failure of clients of a lying server is.
+    fn failure(change: impl Fn(&mut Vec<u8>) + Send + 'static) -> String {
+        let plan = Plan { patience: Duration::from_secs(1), ..plan(server(change), DriverChoice::Epoll) };
+        let report = run(&plan, &mut |_| {}).expect("the clients run");
+        assert!(report.failed >= 1);
+        report.failures[0].to_string()
+    }
+
+    #[test]
+    fn right_answers_are_counted_on_every_driver() {
+        for driver in [DriverChoice::Auto, DriverChoice::Epoll] {
+            let mut moments = Vec::new();
+            let report =
+                run(&plan(server(|_| {}), driver), &mut |moment| moments.push(moment)).expect("runs");
+            assert_eq!((report.failed, report.opened), (0, 3));
+            assert!(report.messages > 0 && report.latency.count() == report.messages);
+            assert_eq!(moments, [Moment::Begin, Moment::End]);
+        }
+    }
+
+    #[test]
+    fn wrong_answers_are_told_apart() {
+        let changed = failure(|answer| answer[7] ^= 1);
+        assert!(changed.contains("byte 7 of its stream (byte 7 of message 0)"), "{changed}");
+        let short = failure(|answer| answer.truncate(9));
+        assert!(short.contains("the answer ended after 9 bytes of its stream and lacks"), "{short}");
+        let long = failure(|answer| answer.push(0));
+        assert!(
+            long.contains(": 1 bytes came behind byte ") && long.contains("nobody had asked for"),
+            "{long}"
+        );
+        let silent = failure(|answer| std::thread::sleep(Duration::from_secs(answer.len() as u64)));
+        assert!(silent.contains("nothing came for 1.0 s after 0 bytes"), "{silent}");
     }
 }

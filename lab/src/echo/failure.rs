@@ -34,6 +34,13 @@ pub enum What {
         /// Bytes that were sent and not answered.
         missing: u64,
     },
+    /// An answer of one datagram was shorter than what was sent.
+    Short {
+        /// Bytes that were answered.
+        offset: u64,
+        /// Bytes that its end lacks.
+        missing: u64,
+    },
     /// The connection broke.
     Broken {
         /// Bytes that were answered.
@@ -62,6 +69,7 @@ impl What {
             What::Different(_) => "wrong byte",
             What::Unasked { .. } => "unasked bytes",
             What::Ended { .. } => "closed by the server",
+            What::Short { .. } => "short answer",
             What::Broken { .. } => "broken",
             What::Stalled { .. } => "no answer",
             What::Unreachable(_) => "cannot connect",
@@ -88,6 +96,9 @@ impl fmt::Display for What {
             }
             What::Ended { offset, missing } => {
                 write!(f, "the server closed after {offset} bytes of its stream and owes {missing} bytes")
+            }
+            What::Short { offset, missing } => {
+                write!(f, "the answer ended after {offset} bytes of its stream and lacks {missing} bytes")
             }
             What::Broken { offset, error } => write!(f, "broke after {offset} bytes of its stream: {error}"),
             What::Stalled { offset, missing, patience } => write!(

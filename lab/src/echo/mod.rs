@@ -1,6 +1,7 @@
 //! `echo`: servers that say everything again, and clients that check every byte.
 
 pub mod client;
+pub mod datagram_server;
 pub mod datagrams;
 pub mod failure;
 pub mod load;
@@ -46,12 +47,13 @@ struct ServeArguments {
     /// Whether messages are told apart: with `length` only whole ones are said again.
     #[arg(long, value_enum, default_value = "raw")]
     framing: Framing,
-    /// Serve datagrams: on a port of one ring and one thread, or by a loop of two system calls (`plain-blocking`).
-    #[arg(long, conflicts_with_all = ["framing", "workers"])]
+    /// Serve datagrams: on the engine's workers, or by a loop of two system calls (`plain-blocking`).
+    #[arg(long, conflicts_with = "framing")]
     udp: bool,
-    /// Which batches of the port a pool thread handles instead of the ring's owner.
-    #[arg(long, value_enum, default_value = "when-long", requires = "udp")]
-    handover: PortHandover,
+    /// Serve datagrams on a port of one ring and one thread, and say which batches go to the thread instead of being handled
+    /// by the ring's owner.
+    #[arg(long, value_enum, value_name = "HANDOVER", requires = "udp", conflicts_with = "workers")]
+    port: Option<PortHandover>,
     #[command(flatten)]
     flags: serve::Flags,
 }
@@ -83,12 +85,12 @@ fn run_server(arguments: &ServeArguments, progress: &Progress) -> Result<Outcome
     if !arguments.udp {
         return serve::serve(kind, &Service::Echo, arguments.framing, flags, progress);
     }
-    let handover = match arguments.handover {
+    let port = arguments.port.map(|handover| match handover {
         PortHandover::WhenLong => Handover::WhenLong,
         PortHandover::Always => Handover::Always,
-    };
+    });
     serve::host(&format!("{kind}, UDP"), flags, progress, |ends| {
-        datagrams::start(kind, flags, handover, ends)
+        datagram_server::start(kind, flags, port, ends)
     })
 }
 

@@ -54,21 +54,23 @@ pub enum Mode {
     Event,
     /// TCP: a worker that sleeps, but polls while things keep coming.
     Adaptive,
-    /// UDP: a worker of datagrams that never sleeps: a port's ring, handled by its owner.
+    /// UDP: a worker that never sleeps.
     UdpPolled,
-    /// UDP: the same, asleep until something comes.
+    /// UDP: a worker that sleeps until something comes.
     UdpEvent,
-    /// UDP: the same, polling while things keep coming.
+    /// UDP: a worker that sleeps, but polls while things keep coming.
     UdpAdaptive,
-    /// UDP: a port whose batches go to a pool thread.
+    /// UDP: a port with one thread; batches that are short are handled by the ring's owner.
     UdpPort,
+    /// UDP: a port whose batches all go to its thread.
+    UdpPortHandover,
     /// UDP: a loop of two system calls.
     UdpPlain,
 }
 
 impl Mode {
     /// All of them.
-    pub const ALL: [Mode; 8] = [
+    pub const ALL: [Mode; 9] = [
         Mode::Polled,
         Mode::Event,
         Mode::Adaptive,
@@ -76,6 +78,7 @@ impl Mode {
         Mode::UdpEvent,
         Mode::UdpAdaptive,
         Mode::UdpPort,
+        Mode::UdpPortHandover,
         Mode::UdpPlain,
     ];
 
@@ -88,7 +91,8 @@ impl Mode {
             Mode::UdpPolled => &["--udp", "--wait", "polled"],
             Mode::UdpEvent => &["--udp", "--wait", "event"],
             Mode::UdpAdaptive => &["--udp", "--wait", "adaptive"],
-            Mode::UdpPort => &["--udp", "--handover", "always"],
+            Mode::UdpPort => &["--udp", "--port", "when-long"],
+            Mode::UdpPortHandover => &["--udp", "--port", "always"],
             Mode::UdpPlain => return vec!["echo", "serve", "plain-blocking", "--udp"],
         };
         [&["echo", "serve", driver], flags].concat()
@@ -114,6 +118,7 @@ impl fmt::Display for Mode {
             Mode::UdpEvent => "udp-event",
             Mode::UdpAdaptive => "udp-adaptive",
             Mode::UdpPort => "udp-port",
+            Mode::UdpPortHandover => "udp-port-handover",
             Mode::UdpPlain => "udp-plain",
         })
     }

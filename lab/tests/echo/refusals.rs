@@ -36,6 +36,10 @@ fn bad_flags_of_servers() {
     refused(&["echo", "serve", "epoll", "--wait", "sometimes"], "no wait mode");
     refused(&["echo", "serve", "plain-epoll", "--wait", "polled"], "plain-epoll has no engine");
     refused(&["echo", "serve", "plain-blocking", "--framing", "length"], "cannot take messages apart");
+    refused(&["echo", "serve", "plain-epoll", "--udp"], "plain-epoll does not serve datagrams");
+    refused(&["echo", "serve", "plain-blocking", "--udp", "--port", "always"], "it has no port");
+    refused(&["echo", "serve", "epoll", "--port", "always"], "--udp");
+    refused(&["echo", "pingpong", "--message-bytes", "64-4096"], "at most 2048 bytes");
     refused(&["ceiling", "serve", "epoll", "--body-bytes", "67108865"], "a body has 0 to 67108864 bytes");
     refused(&["ceiling", "serve", "epoll", "--echo", "--close"], "cannot be used with");
     refused(&["ceiling", "--connections", "0"], "1..=10000");
