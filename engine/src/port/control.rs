@@ -16,7 +16,7 @@ pub(super) struct Control {
 /// Threads that have not ended, and how the others did.
 #[derive(Debug)]
 pub(super) struct Left {
-    /// Rings whose owners are at work.
+    /// Owners at work.
     pub(super) owners: Vec<usize>,
     /// Pool threads at work.
     pub(super) seats: Vec<usize>,
@@ -25,12 +25,12 @@ pub(super) struct Left {
 }
 
 impl Control {
-    pub(super) fn new(rings: usize, threads: usize) -> Self {
+    pub(super) fn new(owners: usize, threads: usize) -> Self {
         Self {
             is_stopping: AtomicBool::new(false),
             is_given_up: AtomicBool::new(false),
             left: Mutex::new(Left {
-                owners: (0..rings).collect(),
+                owners: (0..owners).collect(),
                 seats: (0..threads).collect(),
                 deaths: Vec::new(),
             }),
@@ -57,10 +57,13 @@ impl Control {
         self.is_given_up.load(Ordering::Acquire)
     }
 
-    pub(super) fn owner_ended(&self, ring: usize, death: Option<String>) {
+    pub(super) fn owner_ended(&self, owner: usize, rings: &[usize], death: Option<&str>) {
         let mut left = self.left();
-        left.owners.retain(|owner| *owner != ring);
-        left.deaths.extend(death.map(|death| (ring, death)));
+        left.owners.retain(|other| *other != owner);
+        for (death, ring) in death.into_iter().flat_map(|death| rings.iter().map(move |ring| (death, *ring)))
+        {
+            left.deaths.push((ring, death.to_owned()));
+        }
         self.changed.notify_all();
     }
 

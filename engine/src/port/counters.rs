@@ -44,9 +44,12 @@ macro_rules! counters {
 }
 
 counters! {
+    /// Datagrams received: handled, being handled, waiting for it, or abandoned. A train that the kernel joined (GRO) counts as
+    /// one, here and below.
+    received,
     /// Batches that were handled, those in which the handler panicked included.
     batches,
-    /// Datagrams in them; a train that the kernel joined (GRO) counts as one.
+    /// Datagrams in them.
     datagrams,
     /// Bytes of payload in them.
     bytes,
@@ -60,7 +63,7 @@ counters! {
     stalls,
     /// Time spent in the handler and in sending what it asked for, in microseconds.
     handling_us,
-    /// Times the owner returned from waiting for its ring.
+    /// Times the owner returned from waiting. Where rings share an owner, the first one counts.
     wakes,
     /// Errors that sockets reported (ICMP, interface down); reception went on.
     errors,
@@ -70,7 +73,7 @@ counters! {
     ended_sockets,
     /// Datagrams in batches that were given up because the port was stopped and its time was up.
     abandoned,
-    /// Times a socket had to wait because all its buffers were out.
+    /// Times a socket had to wait because all its buffers were out. Where rings share an owner, the first one counts.
     out_of_buffers,
 }
 

@@ -56,13 +56,14 @@ pub(super) struct RingSide {
 impl Inside {
     pub(super) fn new(
         rings: &[Vec<OwnedFd>],
+        owners: usize,
         options: &PortOptions,
         handler: Arc<dyn PortHandler>,
     ) -> Result<Self, PortError> {
         let sides = rings.iter().enumerate().map(|(ring, sockets)| RingSide::new(ring, sockets, options));
         Ok(Self {
             exchange: Exchange::new(rings.len(), options.threads),
-            control: Control::new(rings.len(), options.threads),
+            control: Control::new(owners, options.threads),
             rings: sides.collect::<Result<_, _>>()?,
             handler,
             epoch: Instant::now(),

@@ -1,7 +1,8 @@
 //! Ports: several rings of datagram sockets, handled by several threads, each ring's batches by one thread at a time.
 //!
 //! A [`Port`] is for handlers that may block or compute for long, which a worker's must not. Each ring has an *owner*, a
-//! thread that receives for it and does nothing else that takes long. What it has received, a *batch*, is handled
+//! thread that receives for it; with one thread to handle, all rings have one owner and share its `io_uring`. What it has
+//! received, a *batch*, is handled
 //!
 //! - on the owner's own thread, while handling is short and a permit is free: nothing is handed over then, and a port costs
 //!   what a worker costs; there are as many permits as [`PortOptions::threads`];
@@ -12,6 +13,9 @@
 //! in the order in which its sockets received them, and a handler needs no lock for what belongs to a ring. A batch has at
 //! most [`PortOptions::results_per_turn`] datagrams; a ring that has more goes to the end of the queue of rings after each,
 //! so a loud ring holds no thread.
+//!
+//! With several threads every ring has an owner of its own, so that a handler that blocks stops its own ring only. More rings
+//! than threads cost wake-ups: as many rings as threads, with several sockets each, is the ordinary shape.
 
 mod control;
 mod counters;
@@ -100,7 +104,7 @@ pub struct PortOptions {
     pub queue_bytes_max: usize,
     /// How owners wait for their rings.
     pub wait: WaitMode,
-    /// Each owner's ring.
+    /// Each ring's dimensions; rings that share an owner share one, with as much memory as all of them.
     pub ring: RingOptions,
     /// Each socket's buffers.
     pub datagrams: DatagramOptions,
@@ -165,7 +169,8 @@ pub struct PortEnd {
     pub totals: PortTotals,
     /// Rings whose owners died before, and of what.
     pub deaths: Vec<(usize, String)>,
-    /// Rings whose handler had not returned when the time was up. Its thread ends when it does.
+    /// Rings whose handler had not returned when the time was up. Its thread ends when it does; if that is a pool thread, the
+    /// sockets are closed all the same, and if it is an owner, those it receives from are closed then.
     pub stuck: Vec<usize>,
 }
 
@@ -178,8 +183,8 @@ pub struct Port {
 }
 
 impl Port {
-    /// Starts a port: one ring and one owner thread for each of `rings`, which receives from the datagram sockets given for
-    /// it (`ringway_ring::socket::bind_datagrams`), and the pool. When it returns, all sockets are being received from.
+    /// Starts a port: the owners of `rings`, which receive from the datagram sockets given for each
+    /// ([`bind_datagrams`](ringway_ring::socket::bind_datagrams)), and the pool. When it returns, all sockets are being received from.
     ///
     /// # Errors
     /// The first thing that cannot be had; nothing is left running, and the sockets are closed, then.
@@ -190,7 +195,7 @@ impl Port {
     ) -> Result<Self, PortError> {
         let options = checked(&rings, options)?;
         let mut port = Self {
-            inside: Arc::new(Inside::new(&rings, &options, handler)?),
+            inside: Arc::new(Inside::new(&rings, owners(rings.len(), options.threads), &options, handler)?),
             owners: Vec::new(),
             pool: Vec::new(),
             report: Report { driver: "none", features: None, refusal: None },
@@ -272,10 +277,16 @@ impl Port {
             self.pool.push(thread);
         }
         let (sender, started) = channel();
+        let mut shares: Vec<Vec<owner::Share>> = Vec::new();
+        shares.resize_with(owners(rings.len(), options.threads), Vec::new);
         for (ring, sockets) in rings.into_iter().enumerate() {
+            let owner = ring % shares.len();
+            shares[owner].push((ring, sockets));
+        }
+        for (owner, shares) in shares.into_iter().enumerate() {
             let (inside, options, sender) = (Arc::clone(&self.inside), *options, sender.clone());
-            let builder = Builder::new().name(format!("ringway-ring-{ring}"));
-            let own = move || owner::own(&inside, ring, sockets, &options, &sender);
+            let builder = Builder::new().name(format!("ringway-ring-{owner}"));
+            let own = move || owner::own(&inside, owner, shares, &options, &sender);
             self.owners.push(builder.spawn(own).map_err(PortError::Thread)?);
         }
         drop(sender);
@@ -291,7 +302,7 @@ impl Port {
         let left = self.inside.control.left();
         let (owners, seats) = (left.owners.clone(), left.seats.clone());
         drop(left);
-        let owners = self.owners.drain(..).enumerate().filter(|(ring, _)| !owners.contains(ring));
+        let owners = self.owners.drain(..).enumerate().filter(|(owner, _)| !owners.contains(owner));
         let pool = self.pool.drain(..).enumerate().filter(|(seat, _)| !seats.contains(seat));
         for (_, thread) in owners.chain(pool) {
             let _told_before = thread.join();
@@ -313,6 +324,12 @@ impl fmt::Debug for Port {
             .field("driver", &self.report.driver)
             .finish_non_exhaustive()
     }
+}
+
+/// How many owners receive for so many rings. With one thread to handle there is one owner too: owners of their own would
+/// only take turns waking up, and whatever holds the one permit holds all rings anyway.
+fn owners(rings: usize, threads: usize) -> usize {
+    if threads == 1 { 1 } else { rings }
 }
 
 /// The settings with what stands for defaults filled in.

@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Set in the token of a wait for room; the rest is the socket's place.
+/// Set in the token of a wait for room; the rest is the socket's place among its owner's.
 const ROOM: u64 = 1 << 32;
 
 /// What threads share of one socket, for sending.
@@ -116,8 +116,8 @@ impl Rooms {
         Self(vec![None; sockets])
     }
 
-    /// The socket that a completion's token tells of, if it tells of room.
-    pub(super) fn socket_of(token: u64) -> Option<usize> {
+    /// The place of the socket that a completion's token tells of, if it tells of room.
+    pub(super) fn place_of(token: u64) -> Option<usize> {
         if token & ROOM == 0 { None } else { usize::try_from(token & !ROOM).ok() }
     }
 
@@ -127,21 +127,21 @@ impl Rooms {
     }
 
     /// Waits until a socket takes more, unless that is waited for already.
-    pub(super) fn want(&mut self, ring: &mut Ring, socket: usize, handle: &Handle) {
-        if self.0[socket].is_none() {
+    pub(super) fn want(&mut self, ring: &mut Ring, place: usize, handle: &Handle) {
+        if self.0[place].is_none() {
             let op = Op::Ready { socket: handle.clone(), interest: Interest::Writable };
             // With no operation free, what is left goes with the next batch's answers.
-            self.0[socket] = ring.submit(op, ROOM | socket as u64).ok();
+            self.0[place] = ring.submit(op, ROOM | place as u64).ok();
         }
     }
 
     /// The socket takes more: flushes its queue, and waits again if that does not empty it.
-    pub(super) fn came(&mut self, ring: &mut Ring, socket: usize, handle: &Handle, outlet: &Outlet) {
-        self.0[socket] = None;
+    pub(super) fn came(&mut self, ring: &mut Ring, place: usize, handle: &Handle, outlet: &Outlet) {
+        self.0[place] = None;
         // Whoever holds the queue handles a batch, flushes after it, and tells if something is left.
         let Ok(mut queue) = outlet.queue.try_lock() else { return };
         if outlet.flush(&mut queue) {
-            self.want(ring, socket, handle);
+            self.want(ring, place, handle);
         }
     }
 }
@@ -199,7 +199,7 @@ pub(super) mod tests {
                 }
                 ring.poll(Wait::AtMost(Duration::from_millis(10))).expect("a good ring");
                 while let Some(completion) = ring.next_completion() {
-                    assert_eq!(Rooms::socket_of(completion.token), Some(0));
+                    assert_eq!(Rooms::place_of(completion.token), Some(0));
                     waits += 1;
                     rooms.came(&mut ring, 0, &handle, &outlet);
                 }
