@@ -31,11 +31,19 @@ pub struct EndpointLimits {
     /// How long a closing connection for which its protocol has set no deadline may take nothing of what is still to be
     /// sent, in milliseconds, before it is reset.
     pub close_stall_ms_max: u64,
+    /// Unread memory a connection may pin before it is paused, in bytes; [`crate::INBOX_BYTES_MAX`] unless its protocol
+    /// takes large messages at once.
+    pub inbox_bytes_max: usize,
 }
 
 impl Default for EndpointLimits {
     fn default() -> Self {
-        Self { connections_max: 100_000, connections_per_address_max: 0, close_stall_ms_max: 60_000 }
+        Self {
+            connections_max: 100_000,
+            connections_per_address_max: 0,
+            close_stall_ms_max: 60_000,
+            inbox_bytes_max: crate::INBOX_BYTES_MAX,
+        }
     }
 }
 

@@ -3,6 +3,9 @@
 use ringway_ring::{Pool, SLICE_BYTES_MAX, Slice};
 use std::collections::VecDeque;
 
+/// Pieces up to this part of their buffer, as a divisor, are copied behind the last one rather than kept in it.
+const COPIED_SHARE: usize = 4;
+
 /// Unread bytes. The common case, one slice, needs no allocation.
 #[derive(Debug, Default)]
 pub struct Inbox {
@@ -31,7 +34,7 @@ impl Inbox {
         self.slices().map(Slice::capacity).sum()
     }
 
-    /// Appends what arrived; copies it when the last slice has room for it.
+    /// Appends what arrived; copies it when it is a small part of its buffer and the last slice has room for it.
     pub fn push(&mut self, slice: Slice) {
         if slice.is_empty() {
             return;
@@ -41,8 +44,9 @@ impl Inbox {
             self.first = Some(slice);
             return;
         };
-        // Small pieces of a slow peer do not pin a buffer each.
-        if !last.try_extend(&slice) {
+        // Small pieces of a slow peer do not pin a buffer each; larger ones are not worth copying.
+        let is_small = slice.len() <= slice.capacity() / COPIED_SHARE;
+        if !is_small || !last.try_extend(&slice) {
             self.rest.get_or_insert_default().push_back(slice);
         }
     }

@@ -8,7 +8,7 @@ use ringway_ring::{Completion, Op, Payload, SLICE_BYTES_MAX, Slice};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// Unread memory a connection may pin before it is paused. What is on its way when the pause is asked for still arrives:
+/// Unread memory a connection may pin before it is paused, unless its endpoint says otherwise. What is on its way when the pause is asked for still arrives:
 /// at most the provided buffers of one completion batch.
 pub const INBOX_BYTES_MAX: usize = 64 * 1024;
 
@@ -98,7 +98,8 @@ impl Core {
     /// Pauses a connection that is read too slowly.
     fn limit_inbox(&mut self, id: ConnId) {
         let Some(record) = self.conns.get(id) else { return };
-        if record.mode == Mode::Stream && record.inbox.capacity() > INBOX_BYTES_MAX {
+        let bytes_max = self.limits[usize::from(record.endpoint)].inbox_bytes_max;
+        if record.mode == Mode::Stream && record.inbox.capacity() > bytes_max {
             self.set_mode(id, Mode::Paused);
         }
     }

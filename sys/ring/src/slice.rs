@@ -20,7 +20,8 @@ pub const SLICE_BYTES_MAX: usize = CLASS_BYTES[CLASS_BYTES.len() - 1];
 /// Bytes of one slab block; a block serves one size class.
 pub(crate) const BLOCK_BYTES: usize = 128 * 1024;
 
-/// Empty blocks of a class kept for the next burst; further ones are given back to the system.
+/// Empty blocks of a class kept for the next burst when no more than these are in use; otherwise as many as are. Further ones
+/// are given back to the system.
 const RESERVE_BLOCKS: usize = 4;
 
 /// A worker's I/O memory: size classes over lazily mapped blocks under one byte limit.
@@ -256,10 +257,13 @@ impl PoolInner {
             if block.free.len() == block.descriptors.len() {
                 state.empty += 1;
             }
-            state.empty > RESERVE_BLOCKS
+            // As many as are in use: bursts of large slices, of which a block has only two, would map and unmap for each.
+            let used = state.blocks.len() - state.vacant.len() - state.empty;
+            let reserve = used.max(RESERVE_BLOCKS);
+            (state.empty > reserve).then_some(reserve)
         };
-        if over_reserve {
-            self.release_empty(class, RESERVE_BLOCKS);
+        if let Some(reserve) = over_reserve {
+            self.release_empty(class, reserve);
         }
     }
 
@@ -620,6 +624,24 @@ mod tests {
         held.clear();
         assert_eq!(pool.mapped_bytes(), RESERVE_BLOCKS * BLOCK_BYTES);
         assert!(pool.get(256).is_some(), "room for another class");
+    }
+
+    #[test]
+    fn a_class_in_use_keeps_as_much_again_for_its_next_burst() {
+        let pool = Pool::new(100 * BLOCK_BYTES);
+        let take =
+            |count: usize| (0..count).map(|_| pool.get(SLICE_BYTES_MAX).expect("room")).collect::<Vec<_>>();
+        let mut held = take(20);
+        for _ in 0..3 {
+            let burst = take(16);
+            assert_eq!(pool.mapped_bytes(), 18 * BLOCK_BYTES);
+            drop(burst);
+            assert_eq!(pool.mapped_bytes(), 18 * BLOCK_BYTES, "nothing was given back");
+        }
+        drop(take(60));
+        assert_eq!(pool.mapped_bytes(), 20 * BLOCK_BYTES, "as much again as is in use, and no more");
+        held.clear();
+        assert_eq!(pool.mapped_bytes(), RESERVE_BLOCKS * BLOCK_BYTES);
     }
 
     #[test]
