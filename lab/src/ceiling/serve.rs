@@ -141,6 +141,7 @@ pub fn host(
     if let Some(core) = flags.core {
         cores::pin(core)?;
     }
+    raise_descriptors()?;
     let (ends, ended) = channel();
     watch_signals(ends.clone())?;
     if flags.attached {
@@ -166,6 +167,14 @@ pub fn host(
     table.row(["CPU time in ms".into(), (process_cpu().as_secs_f64() * 1000.0).into()]);
     outcome.tables.push(table);
     Ok(outcome)
+}
+
+/// Clients decide how many connections there are, so a server takes all the descriptors it may have.
+fn raise_descriptors() -> Result<(), Refusal> {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    setrlimit(Resource::Nofile, limit).map_err(Refusal::because("cannot raise the limit of descriptors"))
 }
 
 /// Why a server ends.

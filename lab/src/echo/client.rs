@@ -2,7 +2,7 @@
 
 use crate::echo::failure::{Failure, What};
 use crate::echo::plan::{FAILURES_KEPT, Length, Moment, Plan, Report};
-use crate::echo::script::{Cursor, Guess, Script, mix};
+use crate::echo::script::{Cursor, Guess, Mismatch, Pattern, SURE_BYTES, Script, mix};
 use crate::measure::clock::thread_cpu;
 use crate::refusal::Refusal;
 use ringway_pace::Wheel;
@@ -18,6 +18,12 @@ const CONNECTING_MAX: u32 = 256;
 
 /// Bytes handed to the ring in one send.
 const SEND_BYTES_MAX: u32 = 64 * 1024;
+
+/// Messages that are walked over to find whose bytes came.
+const GUESS_STEPS_MAX: u64 = 2_000_000;
+
+/// How often whoever watches is told how far the run is.
+const TELLING: Duration = Duration::from_millis(100);
 
 /// How long a wait is when only somebody else's buffer can help.
 const STARVED_RETRY: Duration = Duration::from_millis(1);
@@ -92,6 +98,8 @@ struct Clients<'a> {
     stage_until: Duration,
     cpu_begin: Duration,
     begin: Duration,
+    /// When was last told how far the run is.
+    told: Duration,
     report: Report,
 }
 
@@ -125,6 +133,7 @@ impl<'a> Clients<'a> {
             stage_until: Duration::ZERO,
             cpu_begin: Duration::ZERO,
             begin: Duration::ZERO,
+            told: Duration::ZERO,
             report,
         })
     }
@@ -215,7 +224,8 @@ impl<'a> Clients<'a> {
             (Stage::Measured, Length::Time { .. }) if now >= self.stage_until && self.report.messages > 0 => {
                 self.stop(watch);
             }
-            (Stage::Ramp | Stage::Measured, _) => {
+            (Stage::Ramp | Stage::Measured, _) if now >= self.told + TELLING => {
+                self.told = now;
                 watch(Moment::Underway(self.started - self.connecting, self.report.messages));
             }
             _ => {}
@@ -264,6 +274,10 @@ impl<'a> Clients<'a> {
             let client = &mut self.all[index as usize];
             match client.phase {
                 Phase::Absent => {}
+                Phase::Connecting => {
+                    let patience = self.plan.patience.as_secs_f64();
+                    self.fail(index, What::Unreachable(format!("nobody answered for {patience:.1} s")));
+                }
                 Phase::Pausing => {
                     client.phase = Phase::Talking;
                     self.open_window(index);
@@ -396,9 +410,9 @@ impl<'a> Clients<'a> {
         let finished = match checked {
             Ok(finished) => finished,
             Err(mut mismatch) => {
-                let place = usize::try_from(mismatch.offset - before.offset()).unwrap_or(0);
-                if mismatch.guess == Guess::Changed {
-                    mismatch.guess = self.strangers(index, mismatch.offset, &bytes[place..]);
+                if self.report.failures.len() < FAILURES_KEPT {
+                    let place = usize::try_from(mismatch.offset - before.offset()).unwrap_or(0);
+                    mismatch.guess = self.guess(index, &mismatch, &bytes[place..]);
                 }
                 return self.fail(index, What::Different(Box::new(mismatch)));
             }
@@ -413,24 +427,27 @@ impl<'a> Clients<'a> {
         self.answered(index, finished, now_ns);
     }
 
-    /// Whether wrong bytes are what another connection has at this place of its stream.
-    fn strangers(&self, index: u32, offset: u64, bytes: &[u8]) -> Guess {
-        const SURE_BYTES: usize = 8;
-        // Streams are walked to the place, which far from their beginning takes too long for a guess.
-        const FAR_BYTES: u64 = 1 << 20;
+    /// Where wrong bytes come from: elsewhere in the connection's stream, or the same place of another one's.
+    fn guess(&self, index: u32, mismatch: &Mismatch, bytes: &[u8]) -> Guess {
+        let cursor_of = |index: u32, client: &Client| {
+            let script = Script::of_life(self.plan.seed, index, client.life, &self.plan.shape);
+            let mut cursor = Cursor::new(script);
+            cursor.skip(mismatch.offset);
+            cursor
+        };
         let Some(sample) = bytes.get(..SURE_BYTES) else { return Guess::Changed };
-        if offset > FAR_BYTES || self.plan.shape.pattern != super::script::Pattern::Seeded {
+        if self.plan.shape.pattern != Pattern::Seeded {
             return Guess::Changed;
         }
-        let others = (0..).zip(&self.all).filter(|(other, _)| *other != index);
-        let is_theirs = |other: u32, client: &Client| {
-            let mut cursor =
-                Cursor::new(Script::of_life(self.plan.seed, other, client.life, &self.plan.shape));
-            cursor.skip(offset);
-            cursor.matches(sample)
-        };
-        let mut matching = others.filter(|(other, client)| is_theirs(*other, client));
-        matching.next().map_or(Guess::Changed, |(other, _)| Guess::Stranger(other))
+        let guess = cursor_of(index, &self.all[index as usize]).guess(bytes);
+        // Streams are walked to the place message by message, which far from their beginnings takes too long for a guess.
+        let steps = (mismatch.message + 1).saturating_mul(u64::from(self.plan.connections));
+        if guess != Guess::Changed || steps > GUESS_STEPS_MAX {
+            return guess;
+        }
+        let mut others = (0..).zip(&self.all).filter(|(other, _)| *other != index);
+        let found = others.find(|(other, client)| cursor_of(*other, client).matches(sample));
+        found.map_or(Guess::Changed, |(other, _)| Guess::Stranger(other))
     }
 
     /// So many messages were answered in full.
@@ -519,11 +536,11 @@ impl<'a> Clients<'a> {
         }
         let Some(socket) = client.socket.clone() else { return };
         let now_ns = self.now_ns();
+        self.arm_patience(index, now_ns);
         let Some(mut bytes) = self.compose(index, now_ns) else {
             self.starved.push_back(index);
             return;
         };
-        self.arm_patience(index, now_ns);
         if self.ring.prefers_direct_send() {
             match self.ring.try_send(&socket, &bytes) {
                 Ok(count) => bytes.advance(count),

@@ -106,19 +106,21 @@ impl Plan {
         // Standard streams, rings, files that are read for figures.
         const OTHERS: u64 = 64;
         let needed = u64::from(self.connections) + OTHERS;
+        // Where connections come again, the old descriptor may live a moment longer than the connection.
+        let wanted = needed + u64::from(self.connections);
         let mut limit = getrlimit(Resource::Nofile);
-        if limit.current.is_none_or(|current| current >= needed) {
+        if limit.current.is_none_or(|current| current >= wanted) {
             return Ok(());
         }
         let allowed = limit.maximum.unwrap_or(u64::MAX);
         if allowed < needed {
             return Err(Refusal::new(format!(
                 "{} connections need {needed} descriptors, and this process may have {allowed}; raise the hard limit \
-             (ulimit -Hn) or take fewer connections",
+                 (ulimit -Hn) or take fewer connections",
                 self.connections
             )));
         }
-        limit.current = Some(needed);
+        limit.current = Some(allowed.min(wanted));
         setrlimit(Resource::Nofile, limit).map_err(Refusal::because("cannot raise the limit of descriptors"))
     }
 }

@@ -12,6 +12,9 @@ pub const PAYLOAD_BYTES_MAX: u32 = 1 << 20;
 /// Bytes shown before and after the first wrong one.
 const WINDOW_BYTES: usize = 8;
 
+/// Wrong bytes that must be found elsewhere for a guess.
+pub const SURE_BYTES: usize = 8;
+
 /// Bytes of the expected stream made at a time.
 const CHUNK_BYTES: usize = 512;
 
@@ -239,6 +242,35 @@ impl Cursor {
         })
     }
 
+    /// Looks for wrong bytes, which came where this cursor stands, elsewhere in its stream. Needs some of them to be sure, and
+    /// bytes that tell their place. Takes a millisecond or two.
+    #[must_use]
+    pub fn guess(&self, got: &[u8]) -> Guess {
+        const FAR_BYTES: u64 = 1 << 16;
+        let Some(sample) = got.get(..SURE_BYTES) else { return Guess::Changed };
+        if self.script.pattern != Pattern::Seeded {
+            return Guess::Changed;
+        }
+        let mut behind = Cursor::new(self.script);
+        behind.skip(self.offset.saturating_sub(FAR_BYTES));
+        let mut repeated = None;
+        while behind.offset < self.offset {
+            if behind.matches(sample) {
+                // The nearest one counts.
+                repeated = Some(Guess::Repeated(self.offset - behind.offset));
+            }
+            behind.skip(1);
+        }
+        let mut ahead = *self;
+        let mut missing = || {
+            (1..=FAR_BYTES).find(|_| {
+                ahead.skip(1);
+                ahead.matches(sample)
+            })
+        };
+        repeated.or_else(|| missing().map(Guess::Missing)).unwrap_or_default()
+    }
+
     /// Moves on without looking.
     pub fn skip(&mut self, bytes: u64) {
         let mut left = bytes;
@@ -281,39 +313,8 @@ impl Cursor {
             expected,
             got: got[start..end].to_vec(),
             index: place - start,
-            guess: at_place.guess(&got[place..]),
+            guess: Guess::Changed,
         }
-    }
-
-    /// Looks for the wrong bytes elsewhere in this stream. Needs enough of them to be sure, and bytes that tell their place.
-    fn guess(&self, got: &[u8]) -> Guess {
-        const SURE_BYTES: usize = 8;
-        const FAR_BYTES: u64 = 1 << 16;
-        let Some(sample) = got.get(..SURE_BYTES) else { return Guess::Changed };
-        if self.script.pattern != Pattern::Seeded {
-            return Guess::Changed;
-        }
-        let mut ahead = *self;
-        let mut behind = Cursor::new(self.script);
-        behind.skip(self.offset.saturating_sub(FAR_BYTES));
-        let mut repeated = Guess::Changed;
-        while behind.offset < self.offset {
-            if behind.matches(sample) {
-                // The nearest one counts.
-                repeated = Guess::Repeated(self.offset - behind.offset);
-            }
-            behind.skip(1);
-        }
-        if repeated != Guess::Changed {
-            return repeated;
-        }
-        for missing in 1..=FAR_BYTES {
-            ahead.skip(1);
-            if ahead.matches(sample) {
-                return Guess::Missing(missing);
-            }
-        }
-        Guess::Changed
     }
 
     fn clone_at(&self, bytes: usize) -> Cursor {
@@ -485,12 +486,20 @@ mod tests {
     fn lost_and_repeated_bytes_are_told_from_changed_ones() {
         let script = script(64, 64, Pattern::Seeded, Framing::Raw);
         let good = text(script, 4_000);
-        let lost = [&good[..1_000], &good[1_500..]].concat();
-        assert_eq!(Cursor::new(script).check(&lost).expect_err("a gap").guess, Guess::Missing(500));
-        let again = [&good[..1_000], &good[900..]].concat();
-        let mismatch = Cursor::new(script).check(&again).expect_err("again");
-        assert_eq!((mismatch.offset, mismatch.guess), (1_000, Guess::Repeated(100)));
-        assert!(mismatch.to_string().contains("the last 100 bytes of the stream came again"), "{mismatch}");
+        let guess = |bytes: &[u8]| {
+            let mut mismatch = Cursor::new(script).check(bytes).expect_err("something is wrong");
+            let mut cursor = Cursor::new(script);
+            cursor.skip(mismatch.offset);
+            mismatch.guess = cursor.guess(&bytes[1_000..]);
+            (mismatch.offset, mismatch.guess, mismatch.to_string())
+        };
+        let (offset, lost, _) = guess(&[&good[..1_000], &good[1_500..]].concat());
+        assert_eq!((offset, lost), (1_000, Guess::Missing(500)));
+        let (offset, again, text) = guess(&[&good[..1_000], &good[900..]].concat());
+        assert_eq!((offset, again), (1_000, Guess::Repeated(100)));
+        assert!(text.ends_with("; the last 100 bytes of the stream came again"), "{text}");
+        let (_, changed, _) = guess(&[&good[..1_000], &[7; 20], &good[1_020..]].concat());
+        assert_eq!(changed, Guess::Changed);
     }
 
     #[test]

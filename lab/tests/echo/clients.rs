@@ -145,6 +145,16 @@ fn a_seed_repeats_its_run() {
 }
 
 #[test]
+fn thousands_of_connections_at_once() {
+    for kind in engine_kinds() {
+        let server = Server::start(&["echo", "serve", kind]);
+        let run = load(server.address, &["--connections", "4000", "--messages", "3"]).succeeded();
+        assert_eq!((run.count("opened"), run.count("answers")), (4_000, 12_000), "{kind}");
+        assert_eq!(total(&server.stop(), "closed"), 4_000, "{kind}");
+    }
+}
+
+#[test]
 fn pauses_and_ramps_take_their_time() {
     let server = Server::start(&["echo", "serve", "epoll"]);
     let run = load(
