@@ -9,6 +9,7 @@ mod trial;
 use std::ops::RangeInclusive;
 
 use crate::measure::cores;
+use crate::outcome::table::number;
 use crate::outcome::{Column, Outcome, Table};
 use crate::progress::Progress;
 use crate::refusal::Refusal;
@@ -30,7 +31,7 @@ pub struct Arguments {
     /// Rounds of each measurement, whose median counts.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=99), value_name = "COUNT")]
     rounds: u16,
-    /// Blocks that each thread allocates and frees. As many as in the seed's program for one heap; ten times as many in
+    /// Blocks that each thread allocates and frees. As many as in the seed's program for one heap; five times as many in
     /// comparisons, as threads that are done in a time slice do not meet, and a tenth of that for blocks from 16 KiB.
     #[arg(long, value_name = "COUNT")]
     allocations: Option<usize>,
@@ -56,7 +57,7 @@ pub struct Arguments {
 /// # Errors
 /// Refuses numbers out of range, more memory than there is, and what a heap cannot do.
 pub fn run(arguments: Arguments, progress: &Progress) -> Result<Outcome, Refusal> {
-    let usual = if arguments.heap.is_some() { seeds::ALLOCATIONS } else { 10 * seeds::ALLOCATIONS };
+    let usual = if arguments.heap.is_some() { seeds::ALLOCATIONS } else { 5 * seeds::ALLOCATIONS };
     let allocations = within("--allocations", arguments.allocations.unwrap_or(usual), &ALLOCATIONS)?;
     match arguments.heap {
         Some(contender) => demo(contender, allocations, &arguments, progress),
@@ -68,7 +69,10 @@ fn compare(allocations: usize, arguments: &Arguments, progress: &Progress) -> Re
     let parts = if arguments.part.is_empty() { Part::ALL.to_vec() } else { arguments.part.clone() };
     let mut outcome = Outcome::new("Thread-private heaps");
     outcome.setting("rounds", format!("{}, rotated, medians", arguments.rounds));
-    outcome.setting("allocations", format!("{allocations} a thread, a tenth of that for blocks from 16 KiB"));
+    outcome.setting(
+        "allocations",
+        format!("{} a thread, a tenth of that for blocks from 16 KiB", number(allocations as f64, 0)),
+    );
     outcome.setting("threads", "pinned to the cores in turn");
     outcome.setting(
         "kept by ThreadHeap and Arena",

@@ -10,7 +10,8 @@ use super::contender::{Contender, mimalloc};
 use super::seeds;
 use super::shape::{BLOCKS, Shape};
 use super::trial::{Case, Timing, channel_alone, measure, private};
-use crate::measure::{Spread, median};
+use crate::measure::{Spread, cores, median};
+use crate::outcome::table::number;
 use crate::outcome::{Axis, Cell, Column, Figure, Outcome, Series, Table};
 use crate::progress::Progress;
 use crate::refusal::Refusal;
@@ -66,6 +67,9 @@ const BUMP_BYTES_MAX: usize = 256;
 const SLAB_NS_MAX: f64 = 15.0;
 /// Blocks from here on are allocated a tenth as often, so that a comparison ends this day.
 const LARGE_BYTES_MIN: usize = 16 << 10;
+
+/// Of the cores, what threads that wait for nobody get on a quiet machine.
+const QUIET_SHARE_MIN: f64 = 0.85;
 
 /// What all parts share.
 pub(super) struct Bench<'a> {
@@ -132,17 +136,22 @@ impl Bench<'_> {
         outcome: &mut Outcome,
     ) -> Result<(), Refusal> {
         let allocations = self.allocations(bytes);
-        let per_thread = format!("{allocations} blocks of {size} a thread, each freed at once");
+        let per_thread =
+            format!("{} blocks of {size} a thread, each freed at once", number(allocations as f64, 0));
         let mut time = table(name, &format!("Time: {per_thread}"), "threads", "ms", 2);
         let mut cpu =
             table(&format!("{name}-cpu"), &format!("CPU time a block: {per_thread}"), "threads", "ns", 1);
         let mut lines = lines();
+        let mut shares = Vec::new();
         for threads in THREADS {
             let what = format!("{size}, {threads} threads");
             self.progress.stage(&what);
             let all = self.all(&what, Case { shape: Shape::Pair, threads, allocations, bytes })?;
             let wall: Vec<Option<f64>> =
                 all.iter().map(|rounds| median_of(rounds, Timing::wall_ms)).collect();
+            if threads >= cores::allowed().len() {
+                shares.extend(at(&all, Contender::ThreadHeap).iter().map(Timing::cores));
+            }
             for (line, wall) in lines.iter_mut().zip(&wall) {
                 line.extend(wall.map(|wall| (threads as f64, wall)));
             }
@@ -154,25 +163,27 @@ impl Bench<'_> {
             );
         }
         outcome.tables.extend([time, cpu]);
+        note_business(&shares, outcome);
         let title = format!("Time against threads, blocks of {size}");
         let figure =
             Figure::lines(name, title, Axis::linear("threads", ""), Axis::log("time", "ms"), series(lines));
-        outcome.figures.push(
-            figure.subtitled(format!("{per_thread}; {} cores", crate::measure::cores::allowed().len())),
-        );
+        outcome.figures.push(figure.subtitled(format!("{per_thread}; {} cores", cores::allowed().len())));
         Ok(())
     }
 
     /// The seed's third figure, and what it says of gains and crossover, beside ours.
     fn against_sizes(&self, outcome: &mut Outcome) -> Result<(), Refusal> {
         let title = "CPU time a block against its size, 4 threads, each block freed at once";
-        let mut cpu = table("heap-sizes", title, "bytes", "ns", 1);
+        let mut cpu = table("heap-sizes-cpu", title, "bytes", "ns", 1);
+        let title = "Time a block of a thread against its size, 4 threads, each block freed at once";
+        let mut wall = table("heap-sizes", title, "bytes", "ns", 1);
         let columns = vec![
             Column::number("bytes", "", 0),
-            Column::ratio("one locked heap"),
-            Column::ratio("malloc"),
-            Column::ratio("mimalloc"),
-            Column::text("the seed"),
+            Column::ratio("one locked heap, time"),
+            Column::ratio("one locked heap, CPU time"),
+            Column::ratio("malloc, CPU time"),
+            Column::ratio("mimalloc, CPU time"),
+            Column::text("the seed, time"),
         ];
         let title =
             format!("Times longer than with private heaps, 4 threads; the seed: {}, one heap", seeds::SOURCE);
@@ -184,22 +195,26 @@ impl Bench<'_> {
             let allocations = self.allocations(bytes);
             let all =
                 self.all(&what, Case { shape: Shape::Pair, threads: seeds::THREADS, allocations, bytes })?;
+            let time =
+                |rounds: &Rounds| median_of(rounds, |timing| timing.wall_ms() * 1e6 / allocations as f64);
             for (line, rounds) in lines.iter_mut().zip(&all) {
-                line.extend(median_of(rounds, Timing::cpu_ns).map(|cpu| (bytes as f64, cpu)));
+                line.extend(time(rounds).map(|time| (bytes as f64, time)));
             }
+            row(&mut wall, (bytes as f64).into(), all.iter().map(time));
             row(&mut cpu, (bytes as f64).into(), all.iter().map(|rounds| median_of(rounds, Timing::cpu_ns)));
-            let gain = |contender| gain(&all, contender);
+            let gain = |contender, value: fn(&Timing) -> f64| gain(&all, contender, value);
             gains.row([
                 (bytes as f64).into(),
-                gain(Contender::Locked),
-                gain(Contender::System),
-                gain(Contender::Mimalloc),
+                gain(Contender::Locked, Timing::wall_ms),
+                gain(Contender::Locked, Timing::cpu_ns),
+                gain(Contender::System, Timing::cpu_ns),
+                gain(Contender::Mimalloc, Timing::cpu_ns),
                 seeds::gain(bytes).into(),
             ]);
         }
-        outcome.tables.extend([cpu, gains]);
-        let (x, y) = (Axis::log("block", "bytes"), Axis::log("CPU time a block", "ns"));
-        let figure = Figure::lines("heap-sizes", "CPU time against size, 4 threads", x, y, series(lines));
+        outcome.tables.extend([wall, cpu, gains]);
+        let (x, y) = (Axis::log("block", "bytes"), Axis::log("time a block of a thread", "ns"));
+        let figure = Figure::lines("heap-sizes", "Time against size, 4 threads", x, y, series(lines));
         outcome
             .figures
             .push(figure.subtitled("each block is freed at once; only its first and last bytes are written"));
@@ -466,13 +481,28 @@ fn on_thread(case: Case) -> Timing {
     })
 }
 
-/// How many times more CPU a contender takes than ThreadHeap, round by round.
-fn gain(all: &[Rounds], contender: Contender) -> Cell {
-    let of = |wanted: Contender| -> Vec<f64> {
-        let index = Contender::ALL.iter().position(|contender| *contender == wanted).unwrap_or(0);
-        all[index].iter().map(Timing::cpu_ns).collect()
-    };
+/// How many times more a contender takes than ThreadHeap, round by round.
+fn gain(all: &[Rounds], contender: Contender, value: fn(&Timing) -> f64) -> Cell {
+    let of = |contender| at(all, contender).iter().map(value).collect::<Vec<_>>();
     Spread::of_ratios(&of(contender), &of(Contender::ThreadHeap)).map_or(Cell::Missing, Spread::as_ratio)
+}
+
+/// A contender's rounds.
+fn at(all: &[Rounds], wanted: Contender) -> &Rounds {
+    let index = Contender::ALL.iter().position(|contender| *contender == wanted).unwrap_or(0);
+    &all[index]
+}
+
+/// Threads that wait for nobody have all cores, unless somebody else is at work.
+fn note_business(shares: &[f64], outcome: &mut Outcome) {
+    let cores = cores::allowed().len() as f64;
+    if let Some(share) = median(shares).map(|share| share / cores).filter(|share| *share < QUIET_SHARE_MIN) {
+        outcome.note(format!(
+            "the machine was busy: threads that wait for nobody had {:.0} % of its {cores} cores, so times are longer than the \
+             heaps account for, and threads met less often at a lock than on a quiet machine; CPU times are sound",
+            share * 100.0
+        ));
+    }
 }
 
 /// A table with a column a contender.

@@ -42,6 +42,11 @@ impl Timing {
         self.wall.as_secs_f64() * 1e3
     }
 
+    /// How many cores were at work on average.
+    pub(super) fn cores(&self) -> f64 {
+        self.cpu.as_secs_f64() / self.wall.as_secs_f64().max(1e-9)
+    }
+
     /// CPU time a block, in nanoseconds.
     pub(super) fn cpu_ns(&self) -> f64 {
         self.cpu.as_secs_f64() * 1e9 / self.blocks
