@@ -21,6 +21,7 @@
 //!   their spread, latency histograms, the machine's own jitter.
 
 pub mod ceiling;
+pub mod compare;
 pub mod echo;
 pub mod heap;
 pub mod http;

@@ -2,7 +2,7 @@
 
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
-use ringway_lab::{Outcome, Progress, Refusal, Sinks, ceiling, echo, heap, http, jitter, udp, watch};
+use ringway_lab::{Outcome, Progress, Refusal, Sinks, ceiling, compare, echo, heap, http, jitter, udp, watch};
 use std::process::ExitCode;
 
 /// Instruments that measure servers, and the machine under them.
@@ -28,14 +28,16 @@ impl CommandLine {
 /// The instruments.
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Load an HTTP server and check every answer; or sweep over numbers of connections.
+    Http(http::Arguments),
     /// The machine's limit: servers that give fixed answers without parsing, or say everything again.
     Ceiling(ceiling::Arguments),
+    /// Compare servers under the same workloads: CPU time a request, rates, memory, with ratios to the first one.
+    Compare(compare::Arguments),
     /// Echo servers, clients that stress them and check every byte, and latencies.
     Echo(echo::Arguments),
     /// One heap for all threads against a private heap a thread: HeapDemo, its figures, and what servers ask of heaps.
     Heap(heap::Arguments),
-    /// Load an HTTP server and check every answer; or sweep over numbers of connections.
-    Http(http::Arguments),
     /// How long the machine keeps a spinning thread from running.
     Jitter(jitter::Arguments),
     /// Seven ways to receive datagrams, a generator, what each way handles and what that costs.
@@ -47,10 +49,11 @@ enum Command {
 impl Command {
     fn run(self, progress: &Progress) -> Result<Outcome, Refusal> {
         match self {
+            Command::Http(arguments) => http::run(arguments, progress),
             Command::Ceiling(arguments) => ceiling::run(arguments, progress),
+            Command::Compare(arguments) => compare::run(arguments, progress),
             Command::Echo(arguments) => echo::run(arguments, progress),
             Command::Heap(arguments) => heap::run(arguments, progress),
-            Command::Http(arguments) => http::run(arguments, progress),
             Command::Jitter(arguments) => jitter::run(arguments, progress),
             Command::Udp(arguments) => udp::run(arguments, progress),
             Command::Watch(arguments) => watch::run(arguments, progress),

@@ -60,9 +60,10 @@ fn rings_of_a_port_listen_on_a_port_number_each() {
 }
 
 #[test]
-fn ipv6_work_and_large_datagrams() {
+fn ipv6_work_huge_pages_and_large_datagrams() {
     exactly_counted("--server ring-event --bind [::1]:0 --work 100", "--rate 20000");
     exactly_counted("--server plain-port-1 --bind [::1]:0", "--rate 20000");
+    exactly_counted("--server ring-port-1 --huge-pages --buffers 4096", "--rate 20000");
     let serving = Serving::start("--server ring-event --size 9000 --buffers 64 --results 16");
     json(&format!("send --to {} --size 9000 --count 20", serving.to()));
     assert_eq!(figure(&serving.succeed(), "datagrams"), 20.0);

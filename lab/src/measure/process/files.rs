@@ -102,7 +102,7 @@ pub(super) fn kib(text: &str, name: &str) -> Option<u64> {
 }
 
 /// How long a clock tick is.
-pub(super) fn tick() -> Duration {
+pub(crate) fn tick() -> Duration {
     let rate = rustix::param::clock_ticks_per_second().max(1);
     Duration::from_nanos(1_000_000_000 / rate)
 }

@@ -20,6 +20,7 @@ mod started;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+pub(crate) use files::tick;
 pub use network::{Network, Traffic};
 pub(crate) use started::kill_all;
 pub use started::{Ended, Started};
@@ -284,7 +285,7 @@ impl Tree {
 }
 
 fn tick_ns() -> u64 {
-    u64::try_from(files::tick().as_nanos()).unwrap_or(u64::MAX)
+    u64::try_from(tick().as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// Children of any of our threads that the lab did not start: the kernel made them ours when their parents ended.

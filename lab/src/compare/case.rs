@@ -1,0 +1,181 @@
+//! The workloads that servers are compared by.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use crate::http::Plan;
+use crate::refusal::Refusal;
+
+/// A workload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Case {
+    /// Its name on the command line and in tables.
+    pub(super) name: String,
+    /// What is asked for; `None`: what the flag `--path` says.
+    pub(super) path: Option<String>,
+    /// What is measured.
+    pub(super) kind: Kind,
+}
+
+/// What is measured of a case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// CPU time and rate under load.
+    Load {
+        /// Connections at the same time.
+        connections: usize,
+        /// Requests sent together.
+        pipeline: u32,
+        /// A connection for each request.
+        close: bool,
+    },
+    /// Memory a connection that waits for its next request.
+    Idle,
+}
+
+/// Name, path, connections, pipeline, close.
+const KNOWN: [(&str, Option<&str>, usize, u32, bool); 8] = [
+    ("a", Some("/f100.txt"), 64, 1, false),
+    ("b", Some("/f100.txt"), 64, 16, false),
+    ("c", Some("/f100.txt"), 64, 1, true),
+    ("d100", Some("/f200k.bin"), 100, 1, false),
+    ("d1000", Some("/f200k.bin"), 1000, 1, false),
+    ("e", Some("/f1m.bin"), 10, 1, false),
+    ("fa", None, 64, 1, false),
+    ("fb", None, 64, 16, false),
+];
+
+/// The files that the cases ask for, and their sizes in bytes.
+pub(super) const FILES: [(&str, usize); 3] =
+    [("f100.txt", 100), ("f200k.bin", 204_800), ("f1m.bin", 1_048_576)];
+
+impl Case {
+    /// For people: what the case does.
+    pub(super) fn describe(&self, default_path: &str, idle_connections: usize) -> String {
+        let path = self.path(default_path);
+        match self.kind {
+            Kind::Idle => {
+                format!("memory of {idle_connections} connections that asked for {path} once and wait")
+            }
+            Kind::Load { connections, close: true, .. } => {
+                format!("{path} over {connections} connections, each for one request")
+            }
+            Kind::Load { connections, pipeline: 1, .. } => {
+                format!("{path} over {connections} kept connections")
+            }
+            Kind::Load { connections, pipeline, .. } => {
+                format!("{path} over {connections} kept connections, {pipeline} requests together")
+            }
+        }
+    }
+
+    /// What is asked for.
+    pub(super) fn path<'a>(&'a self, default_path: &'a str) -> &'a str {
+        self.path.as_deref().unwrap_or(default_path)
+    }
+
+    /// The plan of a load; `None` for cases without one.
+    pub(super) fn plan(
+        &self,
+        url: &str,
+        warm_up: Duration,
+        time: Duration,
+        core: usize,
+    ) -> Result<Option<Plan>, Refusal> {
+        let Kind::Load { connections, pipeline, close } = self.kind else { return Ok(None) };
+        Ok(Some(Plan {
+            connections,
+            pipeline,
+            requests_per_connection: close.then_some(1),
+            duration: Some(time),
+            warm_up,
+            cores: vec![core],
+            ..Plan::get(url)?
+        }))
+    }
+}
+
+impl FromStr for Case {
+    type Err = String;
+
+    /// A known name, or `NAME:PATH:CONNECTIONS[:PIPELINE][:close]`.
+    fn from_str(text: &str) -> Result<Case, String> {
+        if text == "idle" {
+            return Ok(Case { name: text.to_owned(), path: Some("/f100.txt".to_owned()), kind: Kind::Idle });
+        }
+        if let Some((name, path, connections, pipeline, close)) =
+            KNOWN.into_iter().find(|known| known.0 == text)
+        {
+            let kind = Kind::Load { connections, pipeline, close };
+            return Ok(Case { name: name.to_owned(), path: path.map(str::to_owned), kind });
+        }
+        own(text).ok_or_else(|| {
+            let known: Vec<&str> = KNOWN.iter().map(|known| known.0).collect();
+            format!(
+                "a case is one of {}, idle, or NAME:PATH:CONNECTIONS[:PIPELINE][:close]",
+                known.join(", ")
+            )
+        })
+    }
+}
+
+/// A case that was spelt out.
+fn own(text: &str) -> Option<Case> {
+    let mut parts: Vec<&str> = text.split(':').collect();
+    let close = parts.last() == Some(&"close");
+    if close {
+        parts.pop();
+    }
+    let (name, path, connections, pipeline) = match parts[..] {
+        [name, path, connections] => (name, path, connections, "1"),
+        [name, path, connections, pipeline] => (name, path, connections, pipeline),
+        _ => return None,
+    };
+    let kind = Kind::Load { connections: connections.parse().ok()?, pipeline: pipeline.parse().ok()?, close };
+    let sound =
+        !name.is_empty() && name.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '-');
+    (sound && path.starts_with('/')).then(|| Case {
+        name: name.to_owned(),
+        path: Some(path.to_owned()),
+        kind,
+    })
+}
+
+#[test]
+fn known_cases_are_those_of_the_yardstick() {
+    let kind = |name: &str| name.parse::<Case>().expect("it is known").kind;
+    assert_eq!(kind("b"), Kind::Load { connections: 64, pipeline: 16, close: false });
+    assert_eq!(kind("c"), Kind::Load { connections: 64, pipeline: 1, close: true });
+    assert_eq!(kind("d1000"), Kind::Load { connections: 1000, pipeline: 1, close: false });
+    assert_eq!(kind("idle"), Kind::Idle);
+    assert_eq!("fa".parse::<Case>().expect("it is known").path("/hello"), "/hello");
+}
+
+#[test]
+fn cases_can_be_spelt_out() {
+    let case: Case = "mine:/x?y=z:8:4".parse().expect("it is sound");
+    assert_eq!(
+        (case.path("/"), case.kind),
+        ("/x?y=z", Kind::Load { connections: 8, pipeline: 4, close: false })
+    );
+    let case: Case = "mine:/x:8:close".parse().expect("it is sound");
+    assert_eq!(case.kind, Kind::Load { connections: 8, pipeline: 1, close: true });
+    for wrong in ["", "z", "mine:x:8", "mine:/x", "mine:/x:many", "m e:/x:1", "mine:/x:1:2:3", ":/x:1"] {
+        assert!(wrong.parse::<Case>().is_err(), "{wrong:?}");
+    }
+}
+
+#[test]
+fn every_known_case_has_a_plan_that_can_be_carried_out() {
+    for (name, ..) in KNOWN {
+        let case: Case = name.parse().expect("it is known");
+        let url = format!("http://127.0.0.1:8080{}", case.path("/"));
+        let plan = case.plan(&url, Duration::ZERO, Duration::from_secs(1), 0).expect("the URL is sound");
+        assert!(plan.expect("it is a load").check().is_ok(), "{name}");
+        let file = case.path("/").trim_start_matches('/');
+        assert!(
+            case.path.is_none() || FILES.iter().any(|known| known.0 == file),
+            "{file} is made for the servers"
+        );
+    }
+}

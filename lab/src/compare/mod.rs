@@ -1,0 +1,240 @@
+//! `compare`: several servers, the same workloads, in rotated rounds; medians, and ratios to the first server.
+
+mod case;
+mod idle;
+mod machine;
+mod result;
+mod root;
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use crate::http::server::Place;
+use crate::http::{Load, Served, ServerSpec, load};
+use crate::measure::process::Reading;
+use crate::measure::{Jitter, cores};
+use crate::outcome::Outcome;
+use crate::progress::Progress;
+use crate::refusal::Refusal;
+use case::{Case, Kind};
+use result::{Results, Sample};
+use root::Root;
+
+/// What stands for the folder of files in a server's command.
+const ROOT: &str = "{root}";
+/// Most rounds.
+const ROUNDS_MAX: u64 = 1_000;
+/// How long the machine's own jitter is measured.
+const JITTER: Duration = Duration::from_millis(500);
+
+/// Flags of `compare`.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Arguments {
+    /// A server: NAME=COMMAND with {port} and perhaps {root} in it, which the lab starts and ends, or NAME=URL@PID. All are
+    /// compared with the first one.
+    #[arg(required = true, value_name = "SERVER")]
+    servers: Vec<ServerSpec>,
+    /// The workloads: a (100 bytes), b (16 requests together), c (a connection a request), d100 and d1000 (200 KiB), e (1 MiB),
+    /// fa and fb (as a and b, of --path), idle (memory a waiting connection), or NAME:PATH:CONNECTIONS[:PIPELINE][:close].
+    #[arg(long, value_delimiter = ',', default_value = "a,b,c,d100,e", value_name = "CASE,...")]
+    cases: Vec<Case>,
+    /// Rounds, each of which starts and measures every server once, in rotated order.
+    #[arg(long, default_value_t = 3, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=ROUNDS_MAX))]
+    rounds: u64,
+    /// How long each case is measured, in seconds.
+    #[arg(long, default_value_t = 5.0, value_name = "SECONDS", value_parser = seconds)]
+    seconds: f64,
+    /// How long each case runs before it is measured, in seconds.
+    #[arg(long, default_value_t = 1.0, value_name = "SECONDS", value_parser = seconds)]
+    warm_up: f64,
+    /// The folder that stands for {root}; the files of the cases are added to it. Without it, a temporary one.
+    #[arg(long, value_name = "DIR")]
+    root: Option<PathBuf>,
+    /// What the cases fa and fb ask for.
+    #[arg(long, default_value = "/", value_name = "PATH")]
+    path: String,
+    /// Connections of the case idle.
+    #[arg(long, default_value_t = 10_000, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=60_000))]
+    idle_connections: u32,
+    /// The cores of the servers that the lab starts [default: the first one that may be used].
+    #[arg(long, value_name = "CORE,...", value_delimiter = ',')]
+    server_cores: Vec<usize>,
+    /// The core of the client [default: the last one that may be used].
+    #[arg(long, value_name = "CORE")]
+    client_core: Option<usize>,
+}
+
+/// Compares.
+///
+/// # Errors
+/// Refuses when there are too few cores, names repeat, a server cannot be started, or nothing could be measured.
+pub fn run(arguments: Arguments, progress: &Progress) -> Result<Outcome, Refusal> {
+    let stage = Stage::set(&arguments)?;
+    let mut results = Results::default();
+    for round in 0..arguments.rounds {
+        for server in stage.rotated(round) {
+            stage.measure_server(server, round, &mut results, progress)?;
+        }
+    }
+    progress.stage("the machine's own jitter");
+    let core = stage.client_core;
+    let jitter = std::thread::spawn(move || cores::pin(core).map(|()| Jitter::measure(JITTER)));
+    let jitter = jitter.join().map_err(|_panic| Refusal::failed("the spinning thread died"))??;
+    let mut outcome = Outcome::new(format!("compare: {}", stage.names().join(", ")));
+    stage.record(&mut outcome);
+    results.give(&mut outcome, &stage.names(), &arguments)?;
+    outcome.note(jitter.sentence());
+    Ok(outcome)
+}
+
+/// Everything that stands before the first round.
+struct Stage<'a> {
+    arguments: &'a Arguments,
+    root: Root,
+    server_cores: Vec<usize>,
+    client_core: usize,
+}
+
+impl<'a> Stage<'a> {
+    fn set(arguments: &'a Arguments) -> Result<Stage<'a>, Refusal> {
+        let allowed = cores::require(2, "the server and the client need a core each")?;
+        refuse_twins("server", arguments.servers.iter().map(|server| server.name.as_str()))?;
+        refuse_twins("case", arguments.cases.iter().map(|case| case.name.as_str()))?;
+        if !arguments.path.starts_with('/') {
+            return Err(Refusal::new(format!(
+                "a path begins with a slash, not as {:?} does",
+                arguments.path
+            )));
+        }
+        let all = cores::allowed();
+        let server_cores =
+            if arguments.server_cores.is_empty() { vec![allowed[0]] } else { arguments.server_cores.clone() };
+        let client_core = arguments.client_core.unwrap_or(all[all.len() - 1]);
+        if let Some(core) = server_cores.iter().chain([&client_core]).find(|core| !all.contains(core)) {
+            return Err(Refusal::new(format!("core {core} may not be used here, but {all:?}")));
+        }
+        if server_cores.contains(&client_core) {
+            return Err(Refusal::new(format!("the client and a server cannot share core {client_core}")));
+        }
+        let root = Root::prepare(arguments.root.as_deref())?;
+        Ok(Stage { arguments, root, server_cores, client_core })
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.arguments.servers.iter().map(|server| server.name.clone()).collect()
+    }
+
+    fn record(&self, outcome: &mut Outcome) {
+        let arguments = self.arguments;
+        for server in &arguments.servers {
+            let place = match &server.place {
+                Place::Command(command) => command.clone(),
+                Place::Running { url, pid } => format!("{url}, process {pid}, on the cores it has"),
+            };
+            outcome.setting(format!("server {}", server.name), place);
+        }
+        outcome.setting("cores", format!("servers {:?}, client {}", self.server_cores, self.client_core));
+        outcome.setting("rounds", arguments.rounds);
+        outcome
+            .setting("measured", format!("{} s after {} s of warm-up", arguments.seconds, arguments.warm_up));
+        for case in &arguments.cases {
+            let description = case.describe(&arguments.path, arguments.idle_connections as usize);
+            outcome.setting(format!("case {}", case.name), description);
+        }
+    }
+
+    /// The servers in this round's order: each is first once in as many rounds as there are servers.
+    fn rotated(&self, round: u64) -> impl Iterator<Item = &'a ServerSpec> + use<'a> {
+        let servers = &self.arguments.servers;
+        let first = usize::try_from(round).unwrap_or(0) % servers.len();
+        servers[first..].iter().chain(&servers[..first])
+    }
+
+    fn measure_server(
+        &self,
+        server: &ServerSpec,
+        round: u64,
+        results: &mut Results,
+        progress: &Progress,
+    ) -> Result<(), Refusal> {
+        let mut spec = server.clone();
+        if let Place::Command(command) = &mut spec.place {
+            *command = command.replace(ROOT, &self.root.path().to_string_lossy());
+        }
+        let mut served = Served::begin(&spec, "/", &self.server_cores)?;
+        let base = served.url.clone();
+        for case in &self.arguments.cases {
+            let rounds = self.arguments.rounds;
+            progress.stage(&format!("round {} of {rounds}: {}, case {}", round + 1, server.name, case.name));
+            served.url = with_path(&base, case.path(&self.arguments.path));
+            match self.measure_case(case, &mut served, progress) {
+                Ok(sample) => results.add(&case.name, &server.name, sample),
+                // What one server cannot do does not end the comparison of the others.
+                Err(refusal) => results.refused(&case.name, &server.name, &refusal),
+            }
+        }
+        Ok(())
+    }
+
+    fn measure_case(&self, case: &Case, served: &mut Served, progress: &Progress) -> Result<Sample, Refusal> {
+        if case.kind == Kind::Idle {
+            let count = self.arguments.idle_connections as usize;
+            return idle::measure(served, count, progress).map(Sample::Idle);
+        }
+        let duration = |seconds| Duration::from_secs_f64(seconds);
+        let (warm_up, time) = (duration(self.arguments.warm_up), duration(self.arguments.seconds));
+        let plan = case.plan(&served.url, warm_up, time, self.client_core)?;
+        let plan = plan.ok_or_else(|| Refusal::failed(format!("case {} has no plan", case.name)))?;
+        let clocks = || Clocks { at: Instant::now(), server: served.read(), machine: machine::busy() };
+        let (load, before, after) = load::run_sampled(&plan, progress, clocks)?;
+        Ok(Sample::Load(result::Measured::new(&load, &before, &after, self.server_cores.len())))
+    }
+}
+
+/// What was read at the beginning and at the end of a measurement.
+#[derive(Clone, Copy, Debug)]
+struct Clocks {
+    at: Instant,
+    server: Reading,
+    machine: Duration,
+}
+
+/// A URL with another path.
+fn with_path(url: &str, path: &str) -> String {
+    let authority_at = url.find("//").map_or(0, |at| at + 2);
+    let path_at = url[authority_at..].find('/').map_or(url.len(), |at| authority_at + at);
+    format!("{}{path}", &url[..path_at])
+}
+
+fn refuse_twins<'a>(what: &str, names: impl Iterator<Item = &'a str>) -> Result<(), Refusal> {
+    let mut seen = Vec::new();
+    for name in names {
+        if seen.contains(&name) {
+            return Err(Refusal::new(format!("two {what}s are called {name}")));
+        }
+        seen.push(name);
+    }
+    Ok(())
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    let seconds: f64 = text.parse().map_err(|_error| "it is not a number of seconds".to_owned())?;
+    if (0.05..=3600.0).contains(&seconds) {
+        Ok(seconds)
+    } else {
+        Err("it lies outside of 0.05 to 3600".to_owned())
+    }
+}
+
+#[test]
+fn a_url_gets_another_path() {
+    assert_eq!(with_path("http://127.0.0.1:80/a/b?c", "/f1m.bin"), "http://127.0.0.1:80/f1m.bin");
+    assert_eq!(with_path("http://[::1]:80", "/x"), "http://[::1]:80/x");
+}
+
+#[test]
+fn names_are_told_apart() {
+    assert!(refuse_twins("server", ["a", "b"].into_iter()).is_ok());
+    let refusal = refuse_twins("server", ["a", "b", "a"].into_iter()).expect_err("a is twice there");
+    assert_eq!(refusal.to_string(), "two servers are called a");
+}
