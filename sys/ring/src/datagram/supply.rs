@@ -22,6 +22,8 @@ pub(crate) struct Provided {
     entries: NonNull<BufRingEntry>,
     mask: u16,
     tail: u16,
+    /// Entries that have not been written since the ring was mapped.
+    fresh: u16,
     group: u16,
     region: ManuallyDrop<Arc<Region>>,
 }
@@ -32,7 +34,8 @@ impl Provided {
         let bytes = usize::from(region.count()) * size_of::<BufRingEntry>();
         let entries = memory::map(bytes)?.cast::<BufRingEntry>();
         let mask = region.count() - 1;
-        Ok(Self { entries, mask, tail: 0, group, region: ManuallyDrop::new(Arc::clone(region)) })
+        let region = ManuallyDrop::new(Arc::clone(region));
+        Ok(Self { entries, mask, tail: 0, fresh: region.count(), group, region })
     }
 
     /// The group's id.
@@ -52,9 +55,13 @@ impl Provided {
         for buffer in buffers {
             // SAFETY: I7: the position is inside the ring, and the kernel does not read it before the tail moves.
             let entry = unsafe { &mut *self.entries.as_ptr().add(usize::from(self.tail & self.mask)) };
-            entry.set_addr(self.region.address(buffer) as u64);
-            entry.set_len(bytes);
-            entry.set_bid(buffer);
+            // Buffers mostly come back in the order in which they were picked, so that the entry is the same as before.
+            if self.fresh > 0 || entry.bid() != buffer {
+                self.fresh = self.fresh.saturating_sub(1);
+                entry.set_addr(self.region.address(buffer) as u64);
+                entry.set_len(bytes);
+                entry.set_bid(buffer);
+            }
             self.tail = self.tail.wrapping_add(1);
         }
         // SAFETY: I7: the tail lies in the first entry of the mapping; the kernel reads it with acquire order.

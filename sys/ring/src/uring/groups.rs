@@ -88,18 +88,37 @@ pub(super) fn prepare(datagrams: &Datagrams) -> Entry {
         .build()
 }
 
-/// Notes what a completion brought; one event a poll says that something did, another one that reception has ended.
-#[inline]
-pub(super) fn reap(id: OpId, entry: &cqueue::Entry, datagrams: &mut Datagrams, events: &mut Vec<Event>) {
-    let (result, flags) = (entry.result(), entry.flags());
-    if let (Some(buffer), Ok(bytes)) = (cqueue::buffer_select(flags), u32::try_from(result)) {
-        datagrams.arrive(buffer, bytes);
-        if !datagrams.is_announced && datagrams.has_arrived() {
-            datagrams.is_announced = true;
-            events.push(Event { id, result: 0, more: true, arrival: Arrival::Datagrams });
+/// Notes what an operation's completions in a row brought, and returns the next one that is another's. One event a poll
+/// says that something came, another one that reception has ended.
+pub(super) fn reap(
+    id: OpId,
+    first: cqueue::Entry,
+    completions: &mut cqueue::CompletionQueue<'_>,
+    datagrams: &mut Datagrams,
+    events: &mut Vec<Event>,
+) -> Option<cqueue::Entry> {
+    let mut entry = first;
+    let next = loop {
+        let (result, flags) = (entry.result(), entry.flags());
+        if let (Some(buffer), Ok(bytes)) = (cqueue::buffer_select(flags), u32::try_from(result)) {
+            datagrams.arrive(buffer, bytes);
         }
-    }
-    if !cqueue::more(flags) {
-        events.push(Event { id, result: result.min(0), more: false, arrival: Arrival::None });
+        if !cqueue::more(flags) {
+            announce(id, datagrams, events);
+            events.push(Event { id, result: result.min(0), more: false, arrival: Arrival::None });
+        }
+        match completions.next() {
+            Some(next) if next.user_data() == id.bits() => entry = next,
+            other => break other,
+        }
+    };
+    announce(id, datagrams, events);
+    next
+}
+
+/// Says that something came, once until it has been fetched.
+fn announce(id: OpId, datagrams: &mut Datagrams, events: &mut Vec<Event>) {
+    if datagrams.has_arrived() && !std::mem::replace(&mut datagrams.is_announced, true) {
+        events.push(Event { id, result: 0, more: true, arrival: Arrival::Datagrams });
     }
 }

@@ -173,7 +173,9 @@ impl Uring {
 
     fn reap(&mut self, slots: &mut Slots, events: &mut Vec<Event>) {
         let Self { ring, buffers, waker, woken, wake_armed, unfinished, .. } = self;
-        for entry in ring.completion() {
+        let mut completions = ring.completion();
+        let mut carried = None;
+        while let Some(entry) = carried.take().or_else(|| completions.next()) {
             match entry.user_data() {
                 WAKE => {
                     *woken |= waker.take();
@@ -183,7 +185,7 @@ impl Uring {
                 bits => {
                     let Some(id) = OpId::from_bits(bits) else { continue };
                     if let Some(Op::Datagrams(datagrams)) = slots.get_mut(id) {
-                        groups::reap(id, &entry, datagrams, events);
+                        carried = groups::reap(id, entry, &mut completions, datagrams, events);
                         continue;
                     }
                     match translate(id, &entry, buffers, slots) {
@@ -194,6 +196,7 @@ impl Uring {
                 }
             }
         }
+        drop(completions);
         buffers.replenish();
         while let Some(id) = self.unfinished.pop() {
             if let Some(op) = slots.get_mut(id) {

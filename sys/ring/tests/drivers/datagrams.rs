@@ -262,6 +262,30 @@ fn batches_fill_while_others_are_out_and_cross_threads() {
 }
 
 #[test]
+fn buffers_that_come_back_in_any_order_are_filled_and_found_again() {
+    on_kernel(|bench| {
+        let options = DatagramOptions { buffers: 16, payload_bytes: 64, ..DatagramOptions::default() };
+        let receiver = receiver(bench, "127.0.0.1:0", &options);
+        let sender = sender(receiver.address);
+        let mut rng = bench.seed.rng();
+        let mut out = Vec::new();
+        for number in 0..2000u32 {
+            sender.send(&number.to_le_bytes()).expect("loopback");
+            let batch = next_batch(bench, RECEIVE);
+            assert_eq!(batch.len(), 1);
+            out.push((number, batch));
+            while out.len() > 14 || (!out.is_empty() && rng.chance(450)) {
+                let (number, batch) = out.swap_remove(rng.between(0, out.len() - 1));
+                assert_eq!(read(&batch)[0].payload, number.to_le_bytes(), "on {}", bench.name());
+                if rng.chance(100) { drop(batch) } else { bench.ring.recycle(batch) }
+            }
+        }
+        let counters = bench.ring.datagram_counters(receiver.id).expect("current");
+        assert_eq!((counters.datagrams, counters.strangers), (2000, 0));
+    });
+}
+
+#[test]
 fn destinations_and_groups() {
     on_kernel(|bench| {
         let options = DatagramSocketOptions { reports_destination: true, ..PLAIN };
