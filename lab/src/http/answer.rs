@@ -127,7 +127,33 @@ impl Reader {
     ///
     /// # Errors
     /// At the first byte that is part of no answer.
+    #[inline]
     pub(super) fn read(&mut self, input: &[u8], to_head: bool, memo: &mut Memo) -> Result<Read, Broken> {
+        match self.read_repeated(input, memo) {
+            Some(read) => Ok(read),
+            None => self.read_any(input, to_head, memo),
+        }
+    }
+
+    /// The usual case: a whole answer that says what the last one said, with all of its body. Changes no state but that of
+    /// a scan, which begins anew.
+    #[inline]
+    fn read_repeated(&mut self, input: &[u8], memo: &mut Memo) -> Option<Read> {
+        if !matches!(self.state, State::Head) || self.interim > 0 {
+            return None;
+        }
+        let (Meaning { status, delivery, keep_alive }, head) = memo.recall(input)?;
+        let length = match delivery {
+            Delivery::None => 0,
+            Delivery::Length(length) => length,
+            Delivery::Chunked | Delivery::UntilClose => return None,
+        };
+        let body = usize::try_from(length).ok().filter(|body| input.len() - head >= *body)?;
+        self.scan = ReplyScan::new();
+        Some(Read { consumed: head + body, answer: Some(Answer { status, length, keep_alive }) })
+    }
+
+    fn read_any(&mut self, input: &[u8], to_head: bool, memo: &mut Memo) -> Result<Read, Broken> {
         let mut at = 0;
         loop {
             let unread = &input[at..];

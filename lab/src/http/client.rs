@@ -122,13 +122,14 @@ pub(super) struct OpenLoop {
     is_lazy: bool,
 }
 
-/// A request under way.
+/// A request under way, or several that were sent together.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Asked {
     /// When it was due, or sent, or its connection was begun.
     at_ns: u64,
-    /// Its place in the script.
+    /// The place of the first in the script.
     place: usize,
+    count: u32,
 }
 
 /// One connection of the load, made again when it has ended.
@@ -137,6 +138,8 @@ struct Slot {
     is_open: bool,
     reader: Reader,
     asked: VecDeque<Asked>,
+    /// How many requests those are.
+    unanswered: u32,
     /// Requests sent on this connection.
     used: u32,
     /// When the connection was wanted.
@@ -173,8 +176,8 @@ impl Client {
         let has_last = plan.requests_per_connection.is_some();
         let last = has_last.then(|| Script::write(&plan, true, &pool)).transpose()?;
         let slots = usize::try_from(task.share(plan.connections as u64)).unwrap_or(0);
-        let depth = plan.pipeline as usize;
-        let slot = |_| Slot { asked: VecDeque::with_capacity(depth), ..Slot::default() };
+        let runs = if plan.is_open_loop() { plan.pipeline as usize } else { 1 };
+        let slot = |_| Slot { asked: VecDeque::with_capacity(runs), ..Slot::default() };
         let state = State {
             cursor: task.index % script.round(),
             memos: plan.targets.iter().map(|_| Memo::default()).collect(),
@@ -335,8 +338,16 @@ impl State {
     }
 
     fn answered(&mut self, index: usize, asked: Asked, status: u16, length: u64, now_ns: u64) {
+        let round = self.script.round();
         let slot = &mut self.slots[index];
-        slot.asked.pop_front();
+        if let Some(first) = slot.asked.front_mut() {
+            first.count -= 1;
+            first.place = (first.place + 1) % round;
+            if first.count == 0 {
+                slot.asked.pop_front();
+            }
+        }
+        slot.unanswered -= 1;
         slot.progress_ns = now_ns;
         self.in_flight -= 1;
         self.last_answer_ns = now_ns;
@@ -364,27 +375,32 @@ impl State {
 
     /// All requests under way on a connection have failed.
     fn lose(&mut self, index: usize, kind: FaultKind, sentence: impl FnOnce() -> String) {
+        let counted = self.counted(index);
         let slot = &mut self.slots[index];
-        let lost = slot.asked.len() as u64;
-        let begun_ns = if self.open.is_some() { self.begun.0 } else { 0 };
-        let counted = slot.asked.iter().filter(|asked| asked.at_ns >= begun_ns).count() as u64;
+        self.in_flight -= u64::from(slot.unanswered);
         slot.asked.clear();
-        self.in_flight -= lost;
+        slot.unanswered = 0;
         self.tally.wrong(kind, counted, sentence);
+    }
+
+    /// How many of a connection's requests under way belong to the measurement.
+    fn counted(&self, index: usize) -> u64 {
+        let asked = self.slots[index].asked.iter().filter(|asked| self.counts(**asked));
+        asked.map(|asked| u64::from(asked.count)).sum()
     }
 
     /// Requests that the server, closing in an orderly way, has not answered are asked again.
     fn give_back(&mut self, index: usize) {
+        let counted = self.counted(index);
         let slot = &mut self.slots[index];
-        let count = slot.asked.len() as u64;
+        let count = u64::from(std::mem::take(&mut slot.unanswered));
         if count == 0 {
             return;
         }
         self.in_flight -= count;
         self.tally.resent += count;
-        let begun_ns = if self.open.is_some() { self.begun.0 } else { 0 };
         if let Some(budget) = &mut self.budget {
-            *budget += slot.asked.iter().filter(|asked| asked.at_ns >= begun_ns).count() as u64;
+            *budget += counted;
         }
         match &mut self.open {
             // Nothing is asked any more.
@@ -551,8 +567,9 @@ impl State {
         slot.progress_ns = now_ns;
         slot.used += count;
         let round = self.script.round();
-        let (place, count) = (self.cursor, count as usize);
-        slot.asked.extend((place..place + count).map(|place| Asked { at_ns, place: place % round }));
+        let (place, taken, count) = (self.cursor, count, count as usize);
+        slot.asked.push_back(Asked { at_ns, place, count: taken });
+        slot.unanswered += taken;
         self.in_flight += count as u64;
         if let Some(budget) = &mut self.budget {
             *budget -= count as u64;
@@ -584,7 +601,7 @@ impl State {
 
     fn takes_more(&self, index: usize) -> bool {
         let (slot, plan) = (&self.slots[index], &self.task.plan);
-        let has_room = slot.asked.len() < plan.pipeline as usize;
+        let has_room = slot.unanswered < plan.pipeline;
         slot.is_open && has_room && plan.requests_per_connection.is_none_or(|limit| slot.used < limit)
     }
 
@@ -605,6 +622,7 @@ impl State {
         }
         slot.used += 1;
         slot.asked.push_back(asked);
+        slot.unanswered += 1;
         self.in_flight += 1;
         let is_last = self.task.plan.requests_per_connection == Some(slot.used);
         let script = self.last.as_ref().filter(|_| is_last).unwrap_or(&self.script);
@@ -625,7 +643,7 @@ impl State {
                 if !open.is_per_target {
                     self.cursor = (self.cursor + 1) % self.script.round();
                 }
-                Asked { at_ns: due.at_ns, place }
+                Asked { at_ns: due.at_ns, place, count: 1 }
             }
         };
         // One that was due in the warm-up and is late is none of those to be measured.
@@ -744,6 +762,7 @@ impl State {
             return;
         }
         let mut tally = std::mem::take(&mut self.tally);
+        tally.settle();
         tally.unanswered = self.in_flight;
         let elapsed = Duration::from_nanos(self.now_ns().saturating_sub(self.begun.0));
         let cpu = thread_cpu().saturating_sub(self.begun.1);

@@ -30,6 +30,9 @@ const TELLING: Duration = Duration::from_millis(50);
 /// How long the end of a load may take beyond its plan before it is given up.
 const END_MAX: Duration = Duration::from_secs(20);
 
+/// Unread memory of a connection before it is paused: bodies are dropped as soon as they are seen, so a turn's worth.
+const INBOX_BYTES_MAX: usize = 4 << 20;
+
 /// Descriptors of a load beside its connections.
 const DESCRIPTORS: u64 = 256;
 
@@ -113,12 +116,13 @@ pub fn run_sampled<T>(
         answered: answered.clone(),
         started: AtomicUsize::new(0),
     };
+    let limits = EndpointLimits { inbox_bytes_max: INBOX_BYTES_MAX, ..EndpointLimits::default() };
     let make = move |worker: &WorkerHandle| shared.client(worker, sender.clone());
     let options = ServerOptions {
         workers: plan.workers,
         wait: plan.wait,
         ring: ring_options(plan, learnt.largest_bytes),
-        outbound: vec![Outbound { limits: EndpointLimits::default(), protocol: Arc::new(make) }],
+        outbound: vec![Outbound { limits, protocol: Arc::new(make) }],
         ..ServerOptions::default()
     };
     let server = Server::start(&[], &options).map_err(Refusal::because("the load cannot be started"))?;
@@ -175,11 +179,8 @@ impl Shared {
 /// Buffers that take what a pipeline's answers bring in few pieces, and few enough of them to stay in the cache.
 fn ring_options(plan: &Plan, largest_bytes: u64) -> RingOptions {
     let together = largest_bytes.saturating_mul(u64::from(plan.pipeline));
-    let (stream_buffer_bytes, stream_buffers) = match together {
-        ..=2048 => (2048, 1024),
-        2049..=16_384 => (16 * 1024, 256),
-        _ => (64 * 1024, 64),
-    };
+    let (stream_buffer_bytes, stream_buffers) =
+        if together <= 2048 { (2048, 1024) } else { (16 * 1024, 256) };
     RingOptions {
         driver: plan.driver,
         stream_buffer_bytes,

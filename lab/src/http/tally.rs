@@ -86,14 +86,28 @@ pub struct Tally {
     pub unsent: u64,
     /// Requests without an answer when the measurement ended; not failed yet.
     pub unanswered: u64,
+    /// A latency that was seen so often in a row, which is not recorded yet: a pipeline's answers mostly come together.
+    run: (u64, u64),
 }
 
 impl Tally {
     /// A right answer.
     pub(super) fn right(&mut self, latency_ns: u64, body_bytes: u64) {
-        self.latency.record(latency_ns);
+        if self.run.0 != latency_ns {
+            self.settle();
+            self.run.0 = latency_ns;
+        }
+        self.run.1 += 1;
         self.answers += 1;
         self.body_bytes += body_bytes;
+    }
+
+    /// Records what is not recorded yet; before anybody looks at the latencies.
+    pub(super) fn settle(&mut self) {
+        if self.run.1 > 0 {
+            self.latency.record_many(self.run.0, self.run.1);
+            self.run.1 = 0;
+        }
     }
 
     /// `count` requests that failed for one reason.
@@ -150,6 +164,9 @@ fn faults_are_counted_by_kind_and_told_once() {
     }
     let mut other = Tally::default();
     other.right(1000, 5);
+    other.right(1000, 5);
+    other.right(2000, 5);
+    other.settle();
     other.wrong(FaultKind::Cut, 1, || "b".to_owned());
     other.wrong(FaultKind::Cut, 0, || "nothing".to_owned());
     (0..20).for_each(|index| other.wrong(FaultKind::Connect, 1, || format!("c{index}")));
@@ -158,7 +175,7 @@ fn faults_are_counted_by_kind_and_told_once() {
         (one.faults.of(FaultKind::Status), one.faults.of(FaultKind::Cut), one.faults.total()),
         (6, 1, 27)
     );
-    assert_eq!((one.answers, one.body_bytes, one.latency.count()), (1, 5, 1));
+    assert_eq!((one.answers, one.body_bytes, one.latency.count(), one.latency.max() / 10), (3, 15, 3, 200));
     assert_eq!(one.examples.len(), EXAMPLES_MAX);
     assert_eq!(one.examples[..2], ["a", "b"]);
 }
