@@ -18,6 +18,8 @@ const FONT: f64 = 26.0;
 const LETTER: f64 = 0.54;
 /// Between the drawing's edge and what is in it.
 const EDGE: f64 = 40.0;
+/// Between the end of the horizontal axis and the names of the lines: room for leaders to names that were moved.
+const LEADER: f64 = 52.0;
 /// Lines with at most so many points show each of them.
 const MARKED_POINTS_MAX: usize = 25;
 
@@ -45,7 +47,7 @@ pub(super) fn svg(figure: &Figure) -> String {
     let mut text = String::new();
     let height = match &figure.plot {
         Plot::Lines(_) => HEIGHT,
-        Plot::Bars(bars) => bars_height(bars),
+        Plot::Bars(bars) => bars_height(bars, !figure.subtitle.is_empty()),
     };
     let drawn = {
         let canvas = SVGBackend::with_string(&mut text, (WIDTH, height)).into_drawing_area();
@@ -137,6 +139,12 @@ fn colour(series: &[Series], index: usize) -> RGBColor {
     PALETTE[index % PALETTE.len()]
 }
 
+/// The colour, two thirds of the way to white.
+fn tint(RGBColor(red, green, blue): RGBColor) -> RGBColor {
+    let paler = |part: u8| part + (u8::MAX - part) / 3 * 2;
+    RGBColor(paler(red), paler(green), paler(blue))
+}
+
 /// The least and the most of what an axis has to show.
 fn extent(values: impl Iterator<Item = f64>, scale: Scale) -> (f64, f64) {
     let shown = values.filter(|value| value.is_finite() && (scale == Scale::Linear || *value > 0.0));
@@ -153,7 +161,7 @@ fn draw_lines(lines: &Lines, canvas: &Canvas<'_>, top: f64, height: f64) -> Draw
     let y = Laid::new(&lines.y, y_data, (lower, upper), true, true);
     let y_ticks = y.ticks(6.0);
     let left = EDGE + y_ticks.iter().map(|(_, label)| width_of(label)).fold(0.0, f64::max) + 15.0;
-    let right = f64::from(WIDTH) - EDGE - labels - 20.0;
+    let right = f64::from(WIDTH) - EDGE - labels - LEADER;
     let x = Laid::new(
         &lines.x,
         extent(points().map(|point| point.0), lines.x.scale),
@@ -257,50 +265,74 @@ fn draw_end_labels(
     for (index, place) in order.into_iter().zip(places) {
         let (Some(end), colour) = (ends[index], colour(&lines.series, index)) else { continue };
         if (end.1 - place).abs() > 6.0 || right - end.0 > 20.0 {
-            line(canvas, &[(end.0 + 10.0, end.1), (right + 14.0, place)], GRID, 2)?;
+            line(canvas, &[(end.0 + 10.0, end.1), (right + LEADER - 6.0, place)], tint(colour), 2)?;
         }
-        write(canvas, &lines.series[index].name, (right + 20.0, place), Style::plain(colour).beside())?;
+        write(canvas, &lines.series[index].name, (right + LEADER, place), Style::plain(colour).beside())?;
     }
     Ok(())
 }
 
-/// Moves sorted places apart until neighbours are `gap` from each other, within `upper` and `lower` where they fit.
+/// Moves sorted places apart until neighbours are `gap` from each other, each as little as its cluster allows, within
+/// `upper` and `lower` where they fit.
 fn spread(places: &mut [f64], gap: f64, (upper, lower): (f64, f64)) {
-    let mut least = upper;
-    for place in places.iter_mut() {
-        *place = place.max(least);
-        least = *place + gap;
+    // Clusters of touching labels: where the first one stands, and how many they are.
+    let mut clusters: Vec<(f64, usize)> = Vec::new();
+    for place in places.iter() {
+        clusters.push((*place, 1));
+        while let [.., (start, count), (next, more)] = clusters[..]
+            && next < start + gap * count as f64
+        {
+            let all = (count + more) as f64;
+            let shifted = next - gap * count as f64;
+            clusters.pop();
+            clusters.pop();
+            clusters.push(((start * count as f64 + shifted * more as f64) / all, count + more));
+        }
     }
-    let mut most = lower.max(upper + gap * places.len().saturating_sub(1) as f64);
-    for place in places.iter_mut().rev() {
-        *place = place.min(most);
-        most = *place - gap;
+    let mut index = 0;
+    let mut least = upper;
+    for (start, count) in clusters {
+        let last = (lower - gap * (count as f64 - 1.0)).max(upper);
+        let start = start.min(last).max(least);
+        for at in 0..count {
+            places[index] = start + gap * at as f64;
+            index += 1;
+        }
+        least = start + gap * count as f64;
     }
 }
 
 const BAR: f64 = 34.0;
 const GROUP_GAP: f64 = 26.0;
 
-fn bars_height(bars: &Bars) -> u32 {
+/// What the groups take, and the title, legend and axis around them.
+fn bars_height(bars: &Bars, subtitled: bool) -> u32 {
     let bars_a_group = u32::try_from(bars.series.len()).unwrap_or(1);
     let groups = u32::try_from(bars.groups.len()).unwrap_or(1);
-    // The two sizes are small whole numbers: 34 and 26.
-    (bars_a_group.saturating_mul(34).saturating_add(26))
+    let around = 225 + if subtitled { 40 } else { 0 } + if has_legend(bars) { 40 } else { 0 };
+    // A bar and the gap between groups are small whole numbers: 34 and 26.
+    bars_a_group
+        .saturating_mul(34)
+        .saturating_add(26)
         .saturating_mul(groups)
-        .saturating_add(320)
+        .saturating_add(around)
         .min(20_000)
 }
 
+/// A series without a name needs none.
+fn has_legend(bars: &Bars) -> bool {
+    bars.series.iter().any(|series| !series.name.is_empty())
+}
+
 fn draw_bars(bars: &Bars, canvas: &Canvas<'_>, top: f64, height: f64) -> Drawn {
-    let several = bars.series.len() > 1;
     let groups = bars.groups.iter().map(|name| width_of(name)).fold(0.0, f64::max);
     let (left, right) = (EDGE + groups + 20.0, f64::from(WIDTH) - EDGE - 150.0);
     let values = bars.series.iter().flat_map(|series| &series.points).map(|point| point.1);
     let (_, most) = extent(values, Scale::Linear);
     let axis = super::figure::Axis { scale: Scale::Linear, from: Some(0.0), ..bars.value.clone() };
     let x = Laid::new(&axis, (0.0, most), (left, right), true, true);
-    let (upper, lower) = (top + if several { 60.0 } else { 20.0 }, height - EDGE - 80.0);
-    if several {
+    let (upper, lower) = (top + if has_legend(bars) { 50.0 } else { 10.0 }, height - EDGE - 80.0);
+    if has_legend(bars) {
         draw_bar_legend(canvas, bars, left, top)?;
     }
     let ticks = x.ticks(6.0);
@@ -416,7 +448,11 @@ mod tests {
     fn labels_are_moved_apart() {
         let mut places = [10.0, 11.0, 12.0, 99.0];
         spread(&mut places, 20.0, (0.0, 100.0));
-        assert_eq!(places, [10.0, 30.0, 50.0, 99.0]);
+        // Three around eleven would begin above the edge.
+        assert_eq!(places, [0.0, 20.0, 40.0, 99.0]);
+        let mut close = [49.0, 50.0, 51.0];
+        spread(&mut close, 20.0, (0.0, 100.0));
+        assert_eq!(close, [30.0, 50.0, 70.0]);
         let mut low = [95.0, 96.0];
         spread(&mut low, 20.0, (0.0, 100.0));
         assert_eq!(low, [80.0, 100.0]);
