@@ -189,6 +189,7 @@ impl Bench<'_> {
             format!("Times longer than with private heaps, 4 threads; the seed: {}, one heap", seeds::SOURCE);
         let mut gains = Table::new("heap-gains", title, columns);
         let mut lines = lines();
+        let mut shares = Vec::new();
         for bytes in SIZES {
             let what = format!("{bytes} bytes, {} threads", seeds::THREADS);
             self.progress.stage(&what);
@@ -202,6 +203,7 @@ impl Bench<'_> {
             }
             row(&mut wall, (bytes as f64).into(), all.iter().map(time));
             row(&mut cpu, (bytes as f64).into(), all.iter().map(|rounds| median_of(rounds, Timing::cpu_ns)));
+            shares.extend(at(&all, Contender::ThreadHeap).iter().map(Timing::cores));
             let gain = |contender, value: fn(&Timing) -> f64| gain(&all, contender, value);
             gains.row([
                 (bytes as f64).into(),
@@ -213,6 +215,7 @@ impl Bench<'_> {
             ]);
         }
         outcome.tables.extend([wall, cpu, gains]);
+        note_business(&shares, outcome);
         let (x, y) = (Axis::log("block", "bytes"), Axis::log("time a block of a thread", "ns"));
         let figure = Figure::lines("heap-sizes", "Time against size, 4 threads", x, y, series(lines));
         outcome

@@ -47,6 +47,9 @@ pub(crate) struct Run {
 /// Bytes at the beginning of a run that are not for blocks of the strictest alignment that needs no page.
 const RUN_HEAD_BYTES: usize = LINE_BYTES;
 
+/// How many free blocks a request that the limit refuses may make a trim walk over, on average.
+const TRIM_BLOCKS_PER_REFUSAL: usize = 256;
+
 /// A large block takes a page more than it holds, for its colour or for alignment to a page.
 const COLOUR_BYTES: usize = PAGE_BYTES;
 
@@ -65,6 +68,9 @@ pub(crate) struct Core {
     taken_bytes: usize,
     taken_bytes_peak: usize,
     refused: u64,
+    /// Free blocks that the last trim walked over in vain, and how many requests exceeded the limit since.
+    trim_blocks: usize,
+    over_limit: usize,
     /// Whether blocks that are still out at the end are reported (in debug builds).
     reports: bool,
 }
@@ -92,6 +98,8 @@ impl Core {
             taken_bytes: 0,
             taken_bytes_peak: 0,
             refused: 0,
+            trim_blocks: 0,
+            over_limit: 0,
             reports: true,
             options,
         }
@@ -305,13 +313,22 @@ impl Core {
         Some(())
     }
 
-    /// Sees to it that `bytes` more stay within the limit: gives back what is free when they would not.
+    /// Sees to it that `bytes` more stay within the limit: gives back what is free when they would not. A heap that stays
+    /// full does not do so for every request: looking for free runs takes time.
     fn admit(&mut self, bytes: usize) -> Result<(), AllocError> {
         let over = |core: &Self| bytes > core.options.limit_bytes.saturating_sub(core.taken_bytes);
-        if over(self) {
+        if !over(self) {
+            return Ok(());
+        }
+        self.over_limit += 1;
+        if self.over_limit.saturating_mul(TRIM_BLOCKS_PER_REFUSAL) >= self.trim_blocks {
             self.trim();
         }
-        if over(self) { Err(self.refuse()) } else { Ok(()) }
+        if over(self) {
+            return Err(self.refuse());
+        }
+        self.trim_blocks = 0;
+        Ok(())
     }
 
     #[cold]
@@ -345,6 +362,7 @@ impl Core {
     /// Gives back to the kernel what is free: large blocks, and runs without a block that is out. Takes time in proportion to
     /// the free blocks.
     pub(crate) fn trim(&mut self) {
+        (self.over_limit, self.trim_blocks) = (0, 0);
         for class in 0..CLASSES {
             if is_large(class) {
                 while self.empty_one(class) {}
@@ -355,6 +373,7 @@ impl Core {
     }
 
     fn trim_runs(&mut self, class: usize) {
+        self.trim_blocks += self.supplies[class].made - self.classes[class].live;
         let capacity = CAPACITY[class];
         let room = RUN_BYTES - RUN_HEAD_BYTES.next_multiple_of(run_align(class));
         let mut free = self.classes[class].free.take();

@@ -164,6 +164,31 @@ mod private {
     }
 
     #[test]
+    fn a_full_heap_gives_free_runs_back_before_it_refuses() {
+        let heap = ThreadHeap::with(HeapOptions { limit_bytes: 1 << 20, ..HeapOptions::default() });
+        let fill = |size: usize| {
+            let mut blocks = std::vec::Vec::new();
+            let layout = Layout::from_size_align(size, 8).expect("a layout");
+            while let Ok(block) = heap.allocate(layout) {
+                blocks.push((block.cast::<u8>(), layout));
+            }
+            blocks
+        };
+        let free = |blocks: std::vec::Vec<(std::ptr::NonNull<u8>, Layout)>| {
+            for (block, layout) in blocks {
+                // SAFETY: I6: out, and given up.
+                unsafe { heap.deallocate(block, layout) };
+            }
+        };
+        for size in [16, 5_000, 48, 200_000, 16] {
+            let blocks = fill(size);
+            assert!(blocks.len() * size > (1 << 20) * 3 / 4, "{size}: {}", heap.stats());
+            free(blocks);
+        }
+        assert_eq!(heap.stats().refused, 5);
+    }
+
+    #[test]
     fn large_blocks_are_kept_up_to_the_bound() {
         let options = HeapOptions { cached_bytes_max: 1 << 20, ..HeapOptions::default() };
         let heap = ThreadHeap::with(options);
