@@ -44,7 +44,16 @@ fn errors_in_snmp6(text: &str) -> Option<u64> {
 
 /// A line of /proc/self/status in KiB, such as `VmLck`, `VmPin` or `VmHWM`.
 pub(super) fn status_kib(name: &str) -> Option<u64> {
-    let text = fs::read_to_string("/proc/self/status").ok()?;
+    line_kib("/proc/self/status", name)
+}
+
+/// Memory of this process that is on huge pages, in KiB.
+pub(super) fn huge_pages_kib() -> Option<u64> {
+    line_kib("/proc/self/smaps_rollup", "AnonHugePages")
+}
+
+fn line_kib(file: &str, name: &str) -> Option<u64> {
+    let text = fs::read_to_string(file).ok()?;
     let line = text.lines().find(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(':')))?;
     line.split_ascii_whitespace().nth(1)?.parse().ok()
 }
@@ -92,6 +101,7 @@ mod tests {
         assert_eq!(errors_in_snmp6("Udp6InErrors   1\nUdp6RcvbufErrors   23\n"), Some(23));
         assert!(status_kib("VmHWM").is_some_and(|kib| kib > 0));
         assert_eq!(status_kib("Vm"), None);
+        assert!(huge_pages_kib().is_some());
     }
 
     #[test]

@@ -173,6 +173,16 @@ fn describe(outcome: &mut Outcome, arguments: &Arguments, bench: &Bench, iterati
     );
 }
 
+/// Matrices of single datagrams and of trains can stand beside each other.
+fn figure_name(arguments: &Arguments, what: &str) -> String {
+    if arguments.gso { format!("udp-trains-{what}") } else { format!("udp-{what}") }
+}
+
+/// What a figure says of the traffic when it is not the usual one.
+fn traffic(arguments: &Arguments) -> &'static str {
+    if arguments.gso { " with trains (GSO), rings coalesce (GRO)" } else { "" }
+}
+
 impl Results {
     /// One figure of every round of a case.
     fn values(&self, case: &Case, of: impl Fn(&Round) -> f64) -> Vec<f64> {
@@ -350,14 +360,31 @@ impl Results {
                 .filter_map(move |row| Some((f64::from(row.0), of(row.0)?)))
                 .collect()
         };
-        series.push(Series::seed("seed: Registered I/O", points(seeds::registered)));
-        series.push(Series::seed("seed: traditional", points(seeds::traditional)));
+        for (name, of, like) in [
+            ("seed: Registered I/O", seeds::registered as fn(u32) -> Option<f64>, Receiver::RingPolled),
+            ("seed: traditional", seeds::traditional, Receiver::PlainPolled),
+        ] {
+            // In the colour of what does the same here.
+            let twin = arguments.servers.iter().position(|server| *server == like);
+            let seed = Series::seed(name, points(of));
+            series.push(twin.map_or(seed.clone(), |twin| seed.coloured_as(twin)));
+        }
         let (x, y) = (
             Axis::linear("work for every datagram", "iterations"),
             Axis::linear("handled", "% of sent").ending(100.0),
         );
-        Figure::lines("udp-handled", "What share of the datagrams each receiver handles", x, y, series)
-            .subtitled(format!("generator at full speed, one core each; dashed: 2012, {}", seeds::SOURCE))
+        Figure::lines(
+            figure_name(arguments, "handled"),
+            "What share of the datagrams each receiver handles",
+            x,
+            y,
+            series,
+        )
+        .subtitled(format!(
+            "generator at full speed{}, one core each; dashed: 2012, {}",
+            traffic(arguments),
+            seeds::SOURCE
+        ))
     }
 
     fn cpu_figure(&self, arguments: &Arguments) -> Figure {
@@ -366,8 +393,11 @@ impl Results {
             Axis::linear("work for every datagram", "iterations"),
             Axis::linear("CPU time of the receiver", "µs/datagram"),
         );
-        Figure::lines("udp-cpu", "What a datagram costs each receiver", x, y, series)
-            .subtitled("the work included; a polling receiver uses its core whether datagrams come or not")
+        Figure::lines(figure_name(arguments, "cpu"), "What a datagram costs each receiver", x, y, series)
+            .subtitled(format!(
+                "its work included{}; a polling receiver uses its core whether datagrams come or not",
+                traffic(arguments)
+            ))
     }
 
     fn notes(&self, outcome: &mut Outcome, iteration_ns: f64) {
@@ -400,7 +430,7 @@ impl Results {
         let (low, high) = seeds::ITERATION_NS;
         outcome.note(format!(
             "equal numbers of iterations are not equal loads: one took the seeds' machine about {low} to {high} ns (from the \
-             rates of their table), here {iteration_ns:.1} ns; and their link brought 114,000 datagrams/s"
+             rates of their table), here {iteration_ns:.1} ns, and their link brought 114,000 datagrams/s; ten times the iterations come near their load"
         ));
         outcome.note(
             "percentages compare within one table only: each receiver meets the generator at the speed that the generator \

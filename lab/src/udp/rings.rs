@@ -28,6 +28,8 @@ const BATCH_COMPLETIONS: u32 = 32;
 const BATCH_AT_MOST: Duration = Duration::from_micros(500);
 /// How long a receiver may take to stop when its trial is over.
 const STOP_TIME: Duration = Duration::from_secs(2);
+/// How often is asked whether the rings of a port are alive.
+const LIFE_CHECK_EVERY: Duration = Duration::from_millis(200);
 /// Longer than any trial.
 const TRIAL_TIME_MAX: Duration = Duration::from_secs(1 << 32);
 
@@ -62,21 +64,21 @@ pub(super) fn bind_worker(settings: &Settings, trial: &Arc<Trial>) -> Result<Bou
     // A worker keeps its sockets to itself; a socket of the same options tells what they got.
     let probe = Settings { bind: SocketAddr::new(settings.bind.ip(), 0), ..settings.clone() };
     let receive_buffer_bytes = received_buffer(&bind(&probe, 0)?)?;
-    let trial = Arc::clone(trial);
+    let (trial, asks_huge) = (Arc::clone(trial), settings.huge_pages);
     let serve = move || {
         let drainer = server.drainer();
         let end = thread::spawn(move || {
             trial.wait(TRIAL_TIME_MAX);
-            let dropped = kernel::drops_at(address);
+            let seen = (kernel::drops_at(address), huge_pages(asks_huge));
             drainer.drain(STOP_TIME);
-            dropped
+            seen
         });
         let totals = server.wait(STOP_TIME).map_err(Refusal::failed)?;
-        let dropped =
+        let (dropped, huge) =
             end.join().map_err(|_panic| Refusal::failed("the thread that ends the trial panicked"))?;
         let counters = totals.iter().filter(|(name, value)| name.contains("datagram") && *value > 0);
-        let counters = counters.map(|(name, value)| (name.replace('_', " "), value as f64)).collect();
-        Ok(Closing { dropped, counters })
+        let counters = counters.map(|(name, value)| (name.replace('_', " "), value as f64));
+        Ok(Closing { dropped, counters: counters.chain(huge).collect() })
     };
     Ok(Bound { addresses: vec![address], receive_buffer_bytes, facts, serve: Box::new(serve) })
 }
@@ -100,9 +102,11 @@ pub(super) fn bind_port(settings: &Settings, trial: &Arc<Trial>) -> Result<Bound
     let handler: Arc<dyn PortHandler> = Arc::clone(&counting) as _;
     let port = Port::start(rings, &options, handler).map_err(Refusal::because("cannot start a port"))?;
     let facts = vec![("driver".to_owned(), driver(port.report()))];
-    let (bound, trial) = (addresses.clone(), Arc::clone(trial));
+    let (bound, trial, asks_huge) = (addresses.clone(), Arc::clone(trial), settings.huge_pages);
     let serve = move || {
-        trial.wait(TRIAL_TIME_MAX);
+        // A ring that died sees no end of the trial.
+        while !trial.wait(LIFE_CHECK_EVERY) && port.deaths().is_empty() {}
+        let huge = huge_pages(asks_huge);
         let dropped = bound.iter().map(|address| kernel::drops_at(*address)).sum();
         let end = port.stop(STOP_TIME);
         counting.end();
@@ -110,7 +114,7 @@ pub(super) fn bind_port(settings: &Settings, trial: &Arc<Trial>) -> Result<Bound
             return Err(Refusal::failed(format!("the port ended badly: {end:?}")));
         }
         let counters = end.totals.iter().map(|(name, value)| (name.replace('_', " "), value as f64));
-        Ok(Closing { dropped, counters: counters.collect() })
+        Ok(Closing { dropped, counters: counters.chain(huge).collect() })
     };
     Ok(Bound { addresses, receive_buffer_bytes, facts, serve: Box::new(serve) })
 }
@@ -152,6 +156,12 @@ fn datagram_options(settings: &Settings) -> DatagramOptions {
         batch_max: settings.results,
         huge_pages: settings.huge_pages,
     }
+}
+
+/// How much memory is on huge pages, for those who asked for them.
+fn huge_pages(asked: bool) -> Option<(String, f64)> {
+    let kib = kernel::huge_pages_kib().filter(|_| asked)?;
+    Some(("memory on huge pages [KiB]".to_owned(), kib as f64))
 }
 
 fn driver(report: &Report) -> String {

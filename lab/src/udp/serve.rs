@@ -99,6 +99,7 @@ fn describe(arguments: &Arguments, settings: &Settings, bound: &Bound, iteration
         outcome.setting("pending receives", format!("{} a ring", settings.buffers));
         outcome.setting("rings", settings.rings.to_string());
         outcome.setting("wait", settings.wait.to_string());
+        outcome.setting("huge pages", if settings.huge_pages { "asked for" } else { "not asked for" });
         outcome.setting("coalescing (GRO)", if settings.gro { "on" } else { "off" });
     }
     if settings.server != Receiver::PlainPolled {
