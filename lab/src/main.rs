@@ -2,7 +2,9 @@
 
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
-use ringway_lab::{Outcome, Progress, Refusal, Sinks, ceiling, compare, echo, heap, http, jitter, udp, watch};
+use ringway_lab::{
+    Outcome, Progress, Refusal, Sinks, ceiling, compare, echo, heap, http, jitter, udp, watch,
+};
 use std::process::ExitCode;
 
 /// Instruments that measure servers, and the machine under them.
