@@ -31,6 +31,7 @@ pub mod measure;
 pub mod outcome;
 pub mod progress;
 pub mod refusal;
+pub mod report;
 pub mod udp;
 pub mod watch;
 

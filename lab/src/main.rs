@@ -3,7 +3,7 @@
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 use ringway_lab::{
-    Outcome, Progress, Refusal, Sinks, ceiling, compare, echo, heap, http, jitter, udp, watch,
+    Outcome, Progress, Refusal, Sinks, ceiling, compare, echo, heap, http, jitter, report, udp, watch,
 };
 use std::process::ExitCode;
 
@@ -44,6 +44,8 @@ enum Command {
     Jitter(jitter::Arguments),
     /// Seven ways to receive datagrams, a generator, what each way handles and what that costs.
     Udp(udp::Arguments),
+    /// Run all instruments as the project's claims need it and write the document.
+    Report(report::Arguments),
     /// Sample CPU, memory, descriptors and network of a command or a running process, children included.
     Watch(watch::Arguments),
 }
@@ -58,6 +60,7 @@ impl Command {
             Command::Heap(arguments) => heap::run(arguments, progress),
             Command::Jitter(arguments) => jitter::run(arguments, progress),
             Command::Udp(arguments) => udp::run(arguments, progress),
+            Command::Report(arguments) => report::run(arguments, progress),
             Command::Watch(arguments) => watch::run(arguments, progress),
         }
     }

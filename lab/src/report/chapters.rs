@@ -1,0 +1,105 @@
+//! What the report consists of: its chapters, the instruments each runs, and what a reader must know to judge them.
+
+/// A chapter.
+pub(super) struct Chapter {
+    pub(super) title: &'static str,
+    /// What is asked, what the seeds found, what this machine can and cannot show.
+    pub(super) introduction: &'static str,
+    pub(super) steps: &'static [Step],
+}
+
+/// One run of an instrument.
+pub(super) struct Step {
+    /// The name of its part.
+    pub(super) name: &'static str,
+    pub(super) title: &'static str,
+    /// The lab's arguments. `{ringway}`, `{nginx}` and `{www}` are paths; an argument with `{yardstick}` is left out when
+    /// there is none.
+    pub(super) arguments: &'static [&'static str],
+}
+
+pub(super) const OPENING: &str = "
+# Measurements
+
+Written by `ringway-lab report`; every table and figure can be taken again with the command above it. Servers run on core 0,
+generators on core 1, alternating in rotated rounds within one run; figures are medians.
+
+What loopback on two cores can show: the CPU time that a server spends on a request or a datagram, side by side with others under
+the same load, and how that changes with the number of connections. What it cannot show: what a network card, its interrupts
+and its queues add; latencies below the machine's own jitter; scaling beyond one core; anything absolute, as the machine is
+virtual and shared. So read the ratios.
+
+The *seeds* are the systems that Ringway grew out of, as their authors measured them: Windows Registered I/O and the sockets
+before it (2012, dual Xenon E5620, 1 Gbit), the Monkey web server beside G-Wan, thread-private heaps on NT 4. Their figures stand
+beside ours as they were printed: other machines, other decades. What carries over is the shape.
+";
+
+const SWEEP_RINGWAY: &str = "ringway={ringway} serve {www} --listen 127.0.0.1:{port} --workers 1 --log off";
+const SWEEP_NGINX: &str = "nginx={nginx} {port} {www}";
+
+pub(super) const CHAPTERS: &[Chapter] = &[
+    Chapter {
+        title: "The machine",
+        introduction: "
+Gaps in which a spinning thread did not run: latency percentiles below them are the machine's, not a server's. And the limit of
+each kind of exchange: servers that answer without parsing, on both drivers of the engine and without an engine.
+",
+        steps: &[
+            Step { name: "jitter", title: "Jitter", arguments: &["jitter"] },
+            Step { name: "ceiling", title: "Ceilings", arguments: &["ceiling", "--rounds", "3"] },
+        ],
+    },
+    Chapter {
+        title: "UDP: seven receivers, one generator",
+        introduction: "
+The seed sent datagrams of 1 KiB at full speed and let the receiver compute for each. On Windows a system call a datagram made the
+traditional server lose most of them at once, while Registered I/O kept up. On this kernel a system call is cheap, so on loopback a
+plain loop keeps up too at little work; the gain of rings is CPU time, and with trains (GSO, GRO) several times the rate.
+When the work itself takes more than the core has, everybody drops, and the kernel counts what it drops.
+",
+        steps: &[
+            Step { name: "udp-matrix", title: "The matrix", arguments: &["udp", "matrix"] },
+            Step {
+                name: "udp-trains",
+                title: "Trains of datagrams",
+                arguments: &["udp", "matrix", "--gso", "--work", "0", "--servers", "ring-event,plain-polled"],
+            },
+            Step {
+                name: "udp-drain",
+                title: "Draining filled sockets, and what a port's threads gain",
+                arguments: &["udp", "drain", "--yardstick={yardstick}"],
+            },
+        ],
+    },
+    Chapter {
+        title: "HTTP: few connections to many",
+        introduction: "
+The seed asked two servers for a file of 200 KB over connections that stay, from 100 to 1000 of them, and watched CPU time and memory. Monkey
+served 29,231 requests a second with 3.4 MB, G-Wan 17,222 with 7.09 MB. Here Ringway stands beside Debian's nginx.
+",
+        steps: &[Step {
+            name: "http-sweep",
+            title: "The sweep",
+            arguments: &["http", "sweep", "--path", "/200k.bin", SWEEP_RINGWAY, SWEEP_NGINX],
+        }],
+    },
+    Chapter {
+        title: "Echo: the engine's own cost, and latency",
+        introduction: "
+What a message of 64 bytes costs to send back, without any protocol; and how long it takes there and back in each way of waiting.
+",
+        steps: &[
+            Step { name: "echo-compare", title: "CPU time of an echo", arguments: &["echo", "compare"] },
+            Step { name: "echo-pingpong", title: "Ping-pong", arguments: &["echo", "pingpong"] },
+        ],
+    },
+    Chapter {
+        title: "Heaps",
+        introduction: "
+The seed showed on NT 4 that threads which allocate from one heap wait for each other, and that a heap for each thread is 9 to 43 times
+as fast up to 61,432 bytes. The allocators of today have thread caches; what is left to gain is small for small blocks and
+large for buffers, and what stays is that a private heap needs no lock and can be thrown away whole.
+",
+        steps: &[Step { name: "heap", title: "HeapDemo today", arguments: &["heap", "--rounds", "3"] }],
+    },
+];

@@ -1,0 +1,75 @@
+//! What the steps need around them: the files that servers serve, the peers' scripts, and where things are.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use super::chapters::Step;
+use crate::refusal::Refusal;
+
+/// Sizes of the files that servers are asked for, by name.
+const FILES: &[(&str, usize)] = &[("200k.bin", 200 * 1024)];
+
+/// The scripts that start servers to compare with, by name.
+const PEERS: &[(&str, &str)] = &[
+    ("nginx.sh", include_str!("../../peers/nginx.sh")),
+    ("lighttpd.sh", include_str!("../../peers/lighttpd.sh")),
+];
+
+/// Where the steps find what they need.
+#[derive(Debug)]
+pub(super) struct Stand {
+    ringway: PathBuf,
+    place: PathBuf,
+    yardstick: Option<PathBuf>,
+}
+
+impl Stand {
+    /// Lays everything out below `place`.
+    ///
+    /// # Errors
+    /// Refuses when a file cannot be written.
+    pub(super) fn set(place: &Path, ringway: PathBuf, yardstick: Option<PathBuf>) -> Result<Stand, Refusal> {
+        let failed = |path: &Path| Refusal::because(format!("cannot write {}", path.display()));
+        let www = place.join("www");
+        fs::create_dir_all(&www).map_err(failed(&www))?;
+        // Whoever a peer runs as must be able to read what it serves.
+        let place = fs::canonicalize(place).map_err(failed(place))?;
+        let www = place.join("www");
+        for (name, bytes) in FILES {
+            let path = www.join(name);
+            fs::write(&path, vec![b'x'; *bytes]).map_err(failed(&path))?;
+        }
+        for (name, script) in PEERS {
+            let path = place.join(name);
+            fs::write(&path, script).map_err(failed(&path))?;
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).map_err(failed(&path))?;
+        }
+        Ok(Stand { ringway, place, yardstick })
+    }
+
+    /// A step's arguments with the places filled in.
+    pub(super) fn arguments(&self, step: &Step) -> Vec<String> {
+        let path = |path: PathBuf| path.display().to_string();
+        let yardstick = self.yardstick.clone().map(path);
+        let has_it = |argument: &&&str| yardstick.is_some() || !argument.contains("{yardstick}");
+        let filled = |argument: &&str| {
+            argument
+                .replace("{ringway}", &path(self.ringway.clone()))
+                .replace("{nginx}", &path(self.place.join("nginx.sh")))
+                .replace("{www}", &path(self.place.join("www")))
+                .replace("{yardstick}", yardstick.as_deref().unwrap_or_default())
+        };
+        step.arguments.iter().filter(has_it).map(filled).collect()
+    }
+}
+
+/// A step's arguments as a reader may type them.
+pub(super) fn shown(step: &Step) -> String {
+    let words = step.arguments.iter().filter(|argument| !argument.contains("{yardstick}")).map(|argument| {
+        let argument = argument.replace("{ringway}", "ringway").replace("{nginx}", "lab/peers/nginx.sh");
+        let argument = argument.replace("{www}", "www");
+        if argument.contains(' ') { format!("'{argument}'") } else { argument }
+    });
+    words.collect::<Vec<_>>().join(" ")
+}
