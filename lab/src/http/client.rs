@@ -251,6 +251,10 @@ impl State {
     }
 
     fn turn(&mut self, index: usize, conn: &mut Conn<'_>, events: Events) -> Turn {
+        if events == Events::SENT {
+            // Answers are waited for, not the kernel's word that it has the requests.
+            return Turn::Idle;
+        }
         let now_ns = self.now_ns();
         if self.phase == Phase::Over || events.has(Events::DRAIN) {
             return Turn::Close;

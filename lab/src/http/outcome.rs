@@ -95,7 +95,7 @@ fn rates(load: &Load) -> Table {
         Column::number("failed", "", 0),
         Column::number("bodies", "MiB/s", 1),
         Column::number("measured", "s", 2),
-        Column::number("connections made", "", 0),
+        Column::number("new connections", "", 0),
         Column::number("client CPU", "µs/request", 2),
         Column::number("client busy", "%", 1),
     ];

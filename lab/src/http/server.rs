@@ -104,6 +104,11 @@ impl Served {
     pub fn read(&mut self) -> Reading {
         self.tree.read()
     }
+
+    /// Memory in KiB with shared pages divided among those who share them; `None` where we may not look.
+    pub fn proportional_kib(&mut self) -> Option<u64> {
+        self.tree.proportional_kib()
+    }
 }
 
 /// A port of the loopback that nobody listens on now.

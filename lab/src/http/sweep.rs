@@ -63,6 +63,8 @@ pub(super) struct Sample {
     pub(super) system_ms: f64,
     pub(super) cpu_us_per_request: f64,
     pub(super) resident_kib: u64,
+    /// With pages that the server's processes share counted once; as resident where that is not known.
+    pub(super) proportional_kib: u64,
     pub(super) high_water_kib: u64,
     /// p99 of the latencies, in µs.
     pub(super) p99_us: f64,
@@ -186,6 +188,7 @@ impl Swept {
             system_ms: used.system.as_secs_f64() * 1000.0,
             cpu_us_per_request: used.cpu_us_per_request(&load),
             resident_kib: used.resident_kib,
+            proportional_kib: server.proportional_kib().unwrap_or(used.resident_kib),
             high_water_kib: used.high_water_kib,
             p99_us: load.tally.latency.percentile(99.0) as f64 / 1000.0,
             client_busy: load.busy,

@@ -35,6 +35,9 @@ pub(super) fn show(
         "the seed's figures were measured on other hardware, over a real network, with 10 client workers and 500,000 requests a \
          step; only the shape of the lines compares",
     );
+    outcome.note(
+        "resident and high water count pages that a server's processes share in each of them; proportional counts them once",
+    );
     for swept in swept {
         for wrong in &swept.wrong {
             outcome.note(format!("{}: {wrong}", swept.name));
@@ -54,6 +57,7 @@ fn of_server(steps: &[usize], swept: &Swept) -> Table {
         Column::number("system", "ms", 0),
         Column::number("CPU", "µs/request", 1),
         Column::number("resident", "MiB", 2),
+        Column::number("proportional", "MiB", 2),
         Column::number("high water", "MiB", 2),
         Column::number("p99", "ms", 2),
         Column::number("server busy", "% of a core", 0),
@@ -70,6 +74,7 @@ fn of_server(steps: &[usize], swept: &Swept) -> Table {
             cell(|sample| sample.system_ms),
             cell(|sample| sample.cpu_us_per_request),
             cell(|sample| sample.resident_kib as f64 / 1024.0),
+            cell(|sample| sample.proportional_kib as f64 / 1024.0),
             cell(|sample| sample.high_water_kib as f64 / 1024.0),
             cell(|sample| sample.p99_us / 1000.0),
             cell(|sample| 100.0 * sample.server_busy),
@@ -105,7 +110,7 @@ fn summary(swept: &[Swept]) -> Table {
         table.row([
             swept.name.as_str().into(),
             mean(|sample| sample.requests_per_s),
-            mean(|sample| sample.resident_kib as f64 * 1024.0 / 1e6),
+            mean(|sample| sample.proportional_kib as f64 * 1024.0 / 1e6),
             mean(|sample| sample.user_ms * REQUESTS / sample.answers.max(1) as f64),
             mean(|sample| sample.system_ms * REQUESTS / sample.answers.max(1) as f64),
             mean(|sample| sample.cpu_us_per_request),
@@ -201,8 +206,8 @@ fn figures(steps: &[usize], swept: &[Swept]) -> [Figure; 3] {
             "sweep-memory",
             "The server's memory",
             x(),
-            Axis::linear("resident", "MB"),
-            with_seeds(lines(|sample| sample.resident_kib as f64 * 1024.0 / 1e6), |seed| seed.memory_mb),
+            Axis::linear("memory, shared pages counted once", "MB"),
+            with_seeds(lines(|sample| sample.proportional_kib as f64 * 1024.0 / 1e6), |seed| seed.memory_mb),
         ),
     ]
     .map(|figure| figure.subtitled(subtitle))
