@@ -278,9 +278,12 @@ impl Watch {
     }
 
     /// Ends what was started.
-    fn finish(self) -> Result<Option<String>, Refusal> {
+    fn finish(mut self) -> Result<Option<String>, Refusal> {
         let Some(started) = self.started else { return Ok(None) };
-        started.end().map(|ended| Some(ended.status.to_string()))
+        let ended = started.end();
+        // What made itself a group of its own was not asked with the others.
+        self.tree.kill();
+        ended.map(|ended| Some(ended.status.to_string()))
     }
 }
 

@@ -7,8 +7,13 @@
 mod burner;
 
 use serde_json::Value;
-use std::path::PathBuf;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+/// How long anything here may take.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The lab, quiet.
 fn lab(arguments: &[&str]) -> Command {
@@ -103,19 +108,58 @@ fn a_watch_of_a_process_counts_from_its_beginning() {
     sleeper.kill().and_then(|()| sleeper.wait()).expect("it ends");
 }
 
+/// Whether the process whose number is in the file has ended, or does so soon: what was killed still has to be given a core
+/// to end on, and may be a zombie until somebody waits for it.
+fn is_gone(note: &Path) -> bool {
+    let pid = std::fs::read_to_string(note).expect("the command noted its child");
+    std::fs::remove_file(note).expect("the note can be removed");
+    let stat = format!("/proc/{}/stat", pid.trim());
+    let gone =
+        || std::fs::read_to_string(&stat).map_or(true, |stat| stat.contains(") Z ") || stat.contains(") X "));
+    let begin = Instant::now();
+    while !gone() && begin.elapsed() < PATIENCE {
+        std::thread::yield_now();
+    }
+    gone()
+}
+
 #[test]
 fn a_command_is_ended_with_all_it_started_when_the_time_is_up() {
-    let note = place("pid");
-    let script = format!("sleep 600 & echo $! > {}; sleep 600", note.display());
+    let (near, far) = (place("near"), place("far"));
+    let script = format!(
+        "sleep 600 & echo $! > {}; setsid sleep 600 & echo $! > {}; sleep 600",
+        near.display(),
+        far.display()
+    );
     let output = run(&["watch", "--seconds", "1", "--format", "none", "--", "sh", "-c", &script]);
     assert!(output.status.success());
-    let pid = std::fs::read_to_string(&note).expect("the command noted its child");
-    std::fs::remove_file(&note).expect("the note can be removed");
-    // What is left may be a zombie for a moment, until init waits for it.
-    let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
-    assert!(stat.is_empty() || stat.contains(") Z "), "its child lives on: {stat}");
+    assert!(is_gone(&near), "its child lives on");
+    assert!(is_gone(&far), "its child in a session of its own lives on");
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(text.contains("watched until the time was up"), "{text}");
+}
+
+#[test]
+fn an_interrupt_ends_the_command_and_tells_what_was_seen() {
+    let note = place("interrupted");
+    let script = format!("echo $$ > {}; exec sleep 600", note.display());
+    let mut lab = lab(&["watch", "--format", "csv", "--interval", "0.05", "--", "sh", "-c", &script])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the lab can be started");
+    let mut lines = BufReader::new(lab.stdout.take().expect("it is piped")).lines();
+    // The headings and the first sample: by then it listens to interrupts, and the command runs.
+    assert!(lines.by_ref().take(2).all(|line| line.is_ok()));
+    let pid =
+        i32::try_from(lab.id()).ok().and_then(rustix::process::Pid::from_raw).expect("a process's number");
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("the lab runs");
+    assert!(lines.all(|line| line.is_ok()));
+    let output = lab.wait_with_output().expect("the lab ends");
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{text}");
+    assert!(text.contains("watched until it was interrupted"), "{text}");
+    assert!(is_gone(&note), "the command lives on");
 }
 
 #[test]

@@ -198,6 +198,18 @@ impl Tree {
         self.members.get(&self.root).is_some_and(|process| !process.zombie)
     }
 
+    /// Kills every member that is alive, in whatever process group it is. Only for a tree that this process started.
+    pub fn kill(&mut self) {
+        self.refresh();
+        self.discover();
+        for pid in
+            self.members.values().filter(|process| !process.zombie).filter_map(|process| raw(process.pid))
+        {
+            // One that is gone already needs no killing.
+            let _gone_already = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+        }
+    }
+
     /// Reads every member again and settles the accounts of those that are gone.
     fn refresh(&mut self) {
         let before: BTreeMap<Pid, Cpu> =
@@ -316,6 +328,11 @@ fn by_parent(reader: &mut Reader) -> BTreeMap<Pid, Vec<Pid>> {
 
 /// Waits for a child that has ended.
 fn reap(pid: Pid) -> bool {
-    let Some(pid) = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw) else { return false };
+    let Some(pid) = raw(pid) else { return false };
     matches!(rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::NOHANG), Ok(Some(_)))
+}
+
+/// A process's number as system calls take it.
+fn raw(pid: Pid) -> Option<rustix::process::Pid> {
+    rustix::process::Pid::from_raw(i32::try_from(pid).ok()?)
 }

@@ -8,7 +8,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid as RawPid, Signal, kill_process, kill_process_group};
+use rustix::process::{Signal, kill_process_group};
 
 use super::Pid;
 use crate::interrupt;
@@ -113,7 +113,8 @@ impl Started {
         Ok(self.status.map(|status| Ended { status }))
     }
 
-    /// Asks the whole group to end, waits [`Started::GRACE`], kills what is left, and adopted orphans with it.
+    /// Asks the whole group to end, waits [`Started::GRACE`] and kills what is left of it. What left the group itself is known
+    /// to [`super::Tree`] only.
     ///
     /// # Errors
     /// As [`Started::try_wait`].
@@ -133,7 +134,6 @@ impl Started {
             std::thread::sleep(RETRY);
         }
         groups().remove(&pid);
-        end_orphans();
         self.try_wait()
     }
 }
@@ -159,25 +159,11 @@ pub(super) fn is_started(pid: Pid) -> bool {
     groups().contains(&pid)
 }
 
-/// Kills children of ours that no `Started` stands for: what commands left behind and we adopted.
-fn end_orphans() {
-    for orphan in super::orphans() {
-        if let Some(raw) = raw(orphan) {
-            let _gone_already = kill_process(raw, Signal::KILL);
-            let _reaped_already = rustix::process::waitpid(Some(raw), rustix::process::WaitOptions::empty());
-        }
-    }
-}
-
 /// A group that is gone has nobody to signal.
 fn signal(group: Pid, signal: Signal) {
-    if let Some(raw) = raw(group) {
+    if let Some(raw) = super::raw(group) {
         let _gone_already = kill_process_group(raw, signal);
     }
-}
-
-fn raw(pid: Pid) -> Option<RawPid> {
-    RawPid::from_raw(i32::try_from(pid).ok()?)
 }
 
 fn groups() -> std::sync::MutexGuard<'static, BTreeSet<Pid>> {
