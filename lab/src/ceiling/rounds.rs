@@ -11,6 +11,10 @@ use std::time::Duration;
 /// A client that is busier than this, while its server is not, was the bottleneck.
 const SATURATED: f64 = 0.95;
 
+/// Where client and server were both less busy than this, though the client asks as fast as it is answered, something else
+/// ran on their cores.
+const DISTURBED: f64 = 0.6;
+
 /// What one contestant did in one round.
 #[derive(Clone, Debug)]
 pub struct Sample {
@@ -152,7 +156,8 @@ pub fn table(name: &str, title: &str, contests: &[Contest], base: &str) -> Table
     table
 }
 
-/// Says what a reader must know of the contests: wrong answers, and clients that were the bottleneck.
+/// Says what a reader must know of the contests: wrong answers, clients that were the bottleneck, and a machine that was busy
+/// with other things.
 pub fn judge(outcome: &mut Outcome, what: &str, contests: &[Contest]) {
     for contest in contests {
         let failure = contest.samples.iter().find_map(|sample| sample.failure.as_ref());
@@ -167,5 +172,16 @@ pub fn judge(outcome: &mut Outcome, what: &str, contests: &[Contest]) {
                 contest.name
             ));
         }
+    }
+    let is_disturbed =
+        |contest: &&Contest| contest.median(|sample| sample.client_busy.max(sample.server_busy)) < DISTURBED;
+    let disturbed: Vec<&str> =
+        contests.iter().filter(is_disturbed).map(|contest| contest.name.as_str()).collect();
+    if !disturbed.is_empty() {
+        outcome.note(format!(
+            "{what}, {}: neither server nor client was busy, though one always had something to do: other programs ran on \
+             their cores (or they waited for each other's threads), so rates say nothing and CPU times are too high",
+            disturbed.join(", ")
+        ));
     }
 }

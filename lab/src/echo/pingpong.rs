@@ -18,6 +18,9 @@ use std::time::Duration;
 /// How long the machine's jitter is watched on each of the two cores.
 const JITTER: Duration = Duration::from_secs(1);
 
+/// A core that others take for more of the time says nothing of tails.
+const TAKEN_PERCENT_MAX: f64 = 2.0;
+
 /// Flags of `echo pingpong`.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Arguments {
@@ -204,6 +207,13 @@ fn watch_machine(outcome: &mut Outcome, both: [usize; 2], progress: &Progress) -
             jitter.rate().into(),
             jitter.taken_percent().into(),
         ]);
+        if jitter.taken_percent() > TAKEN_PERCENT_MAX {
+            outcome.note(format!(
+                "core {core} was taken away for {:.0} % of the time by other programs: percentiles above the median are \
+                 theirs, not the server's",
+                jitter.taken_percent()
+            ));
+        }
     }
     outcome.tables.push(table);
     Ok(())
