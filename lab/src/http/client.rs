@@ -727,6 +727,8 @@ impl State {
         if self.phase != Phase::Measured {
             return;
         }
+        // What became due since the last look and finds a free connection is not late.
+        self.dispatch(now_ns);
         let Some(open) = &mut self.open else {
             self.finish(None);
             return;

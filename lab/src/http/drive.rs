@@ -145,20 +145,27 @@ impl Inner {
                 end_ns.filter(|end_ns| *end_ns > now_ns).map_or(next_ns, |end_ns| end_ns.min(next_ns)),
             )
             .await;
-            let state = &mut *self.state.borrow_mut();
-            state.publish();
-            let now_ns = state.now_ns();
-            if end_ns.is_some_and(|end_ns| now_ns >= end_ns) {
-                state.time_over();
-            }
-            let is_still = now_ns.saturating_sub(state.last_answer_ns) > nanoseconds(standstill);
-            if end_ns.is_none() && is_still && (state.open.is_none() || state.is_waiting()) {
-                state.finish(Some(format!("nothing was answered for {} s", standstill.as_secs())));
-            }
-            if state.phase == Phase::Over {
+            if self.look_around(end_ns, standstill) {
                 return;
             }
+            // The last requests of an open loop may need connections.
+            self.pump();
         }
+    }
+
+    /// Whether the load is over, which it may be from now on.
+    fn look_around(&self, end_ns: Option<u64>, standstill: Duration) -> bool {
+        let state = &mut *self.state.borrow_mut();
+        state.publish();
+        let now_ns = state.now_ns();
+        if end_ns.is_some_and(|end_ns| now_ns >= end_ns) {
+            state.time_over();
+        }
+        let is_still = now_ns.saturating_sub(state.last_answer_ns) > nanoseconds(standstill);
+        if end_ns.is_none() && is_still && (state.open.is_none() || state.is_waiting()) {
+            state.finish(Some(format!("nothing was answered for {} s", standstill.as_secs())));
+        }
+        state.phase == Phase::Over
     }
 
     async fn sleep_until_epoch(&self) {
