@@ -18,6 +18,9 @@ const ROUNDS_MAX: usize = 99;
 /// A generator of which so much is handled was the bottleneck, in percent.
 const ALL_PERCENT: f64 = 99.0;
 
+/// A quiet machine's generator is not so many times faster in one round of a case than in another.
+const UNEVEN: f64 = 1.5;
+
 /// Flags of `udp matrix`.
 #[derive(clap::Args, Clone, Debug)]
 pub(super) struct Arguments {
@@ -400,6 +403,14 @@ impl Results {
             ))
     }
 
+    /// How many times faster the generator was in the fastest round of a case than in its slowest, at worst.
+    fn unevenness(&self) -> f64 {
+        let spreads = self.rounds.iter().filter_map(|(_, rounds)| {
+            Spread::of(&rounds.iter().map(|round| round.sent.rate()).collect::<Vec<f64>>())
+        });
+        spreads.map(|spread| spread.high / spread.low.max(1.0)).fold(1.0, f64::max)
+    }
+
     fn notes(&self, outcome: &mut Outcome, iteration_ns: f64) {
         let tight = |server, work| Case { server, work, traffic: Traffic::Tight, gro: false };
         let handled = |case: &Case| median(&self.values(case, Round::handled_percent));
@@ -432,9 +443,55 @@ impl Results {
             "equal numbers of iterations are not equal loads: one took the seeds' machine about {low} to {high} ns (from the \
              rates of their table), here {iteration_ns:.1} ns, and their link brought 114,000 datagrams/s; ten times the iterations come near their load"
         ));
+        let uneven = self.unevenness();
+        if uneven >= UNEVEN {
+            outcome.note(format!(
+                "the machine was busy: the generator was up to {uneven:.1} times as fast in one round of a case as in another, \
+                 so measure again when nothing else runs"
+            ));
+        }
         outcome.note(
             "percentages compare within one table only: each receiver meets the generator at the speed that the generator \
              reaches beside it, and what waits in the receive buffer when sending ends is handled too",
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::udp::send::Sent;
+    use crate::udp::served::Served;
+
+    fn round(sent: f64, served: f64, cpu_ns: f64) -> Round {
+        Round {
+            sent: Sent { datagrams: sent, seconds: 1.0, ..Sent::default() },
+            served: Served { datagrams: served, seconds: 1.0, cpu_ns, ..Served::default() },
+        }
+    }
+
+    fn results(server: Receiver, rounds: Vec<Round>) -> (Case, Vec<Round>) {
+        (Case { server, work: 0, traffic: Traffic::Tight, gro: false }, rounds)
+    }
+
+    #[test]
+    fn bars_compare_round_by_round() {
+        let event = results(Receiver::RingEvent, vec![round(300.0, 300.0, 40.0), round(200.0, 200.0, 30.0)]);
+        let plain =
+            results(Receiver::PlainPolled, vec![round(100.0, 100.0, 100.0), round(100.0, 100.0, 100.0)]);
+        let bars = Results { rounds: vec![event, plain] }.bars();
+        assert_eq!(bars[0].measured, Some(Spread { median: 2.5, low: 2.0, high: 3.0 }));
+        assert_eq!((bars[0].holds(), bars[1].holds()), (Some(true), Some(true)));
+        assert_eq!(bars[1].measured.map(|spread| spread.high), Some(0.4));
+        assert_eq!(bars[2].holds(), None, "nothing was measured at work 100");
+    }
+
+    #[test]
+    fn a_busy_machine_is_noticed() {
+        let even = results(Receiver::RingEvent, vec![round(100.0, 50.0, 1.0), round(120.0, 60.0, 1.0)]);
+        assert!(Results { rounds: vec![even.clone()] }.unevenness() < UNEVEN);
+        let torn = results(Receiver::PlainPolled, vec![round(100.0, 50.0, 1.0), round(400.0, 60.0, 1.0)]);
+        assert_eq!(Results { rounds: vec![even, torn] }.unevenness(), 4.0);
+        assert_eq!(round(100.0, 50.0, 1.0).handled_percent(), 50.0);
     }
 }
