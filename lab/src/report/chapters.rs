@@ -62,7 +62,7 @@ When the work itself takes more than the core has, everybody drops, and the kern
             Step {
                 name: "udp-trains",
                 title: "Trains of datagrams",
-                arguments: &["udp", "matrix", "--gso", "--work", "0", "--servers", "ring-event,plain-polled"],
+                arguments: &["udp", "matrix", "--gso", "--work", "0", "--servers", "ring-event,plain-polled", "--rounds", "9"],
             },
             Step {
                 name: "udp-drain",

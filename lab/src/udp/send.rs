@@ -1,6 +1,6 @@
 //! `udp send`: the generator, as fast as it can or at a rate, and the short datagrams that end a trial.
 
-use ringway_engine::ring::socket::{SendBatch, send_datagrams};
+use ringway_engine::ring::socket::{SendBatch, send_datagrams, set_segment_bytes};
 use rustix::event::{PollFd, PollFlags, poll};
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
@@ -179,6 +179,12 @@ fn plan(arguments: &Arguments) -> Result<Vec<Plan>, Refusal> {
     let one = |thread: u64| -> Result<Plan, Refusal> {
         let socket = socket_for(arguments.to[0])?;
         let train = arguments.size * arguments.gso;
+        if arguments.gso > 1 && arguments.batch == 1 {
+            // A train of two or more fits into one datagram's longest size, so this is exact.
+            let segment_bytes = u16::try_from(arguments.size).unwrap_or(u16::MAX);
+            set_segment_bytes(socket.as_fd(), segment_bytes)
+                .map_err(Refusal::because("the kernel does not cut trains (GSO)"))?;
+        }
         Ok(Plan {
             socket,
             targets: arguments.to.clone(),
@@ -257,7 +263,7 @@ impl Plan {
             if want == 0 {
                 break;
             }
-            let result = if unit > 1 { self.send_many(want) } else { self.send_one() };
+            let result = if self.batch > 1 { self.send_many(want) } else { self.send_one(want) };
             match result {
                 Ok(taken) => {
                     sent += taken as u64;
@@ -274,12 +280,12 @@ impl Plan {
         Ok((sent, refused))
     }
 
-    /// One datagram.
-    fn send_one(&mut self) -> io::Result<usize> {
-        self.stamp(1);
+    /// One datagram, or one train from where it was written: the socket has the kernel cut it.
+    fn send_one(&mut self, want: usize) -> io::Result<usize> {
+        self.stamp(want);
         let target = self.next_target();
-        self.socket.send_to(&self.buffer[..self.size], target)?;
-        Ok(1)
+        self.socket.send_to(&self.buffer[..want * self.size], target)?;
+        Ok(want)
     }
 
     /// Several datagrams or trains with one system call.

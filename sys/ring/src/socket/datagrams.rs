@@ -85,6 +85,16 @@ pub fn connect_datagrams(fd: BorrowedFd<'_>, peer: SocketAddr) -> io::Result<()>
     super::connect(fd.as_raw_fd(), &raw_address(peer)).map(drop)
 }
 
+/// Has the kernel cut every send of this socket into datagrams of `bytes` (UDP_SEGMENT, udp(7)), the last of which may be
+/// shorter; 0: no longer. For a sender of nothing but trains; [`SendBatch::push_train`](super::SendBatch::push_train) does
+/// it train by train.
+///
+/// # Errors
+/// What `setsockopt(2)` says; `ENOPROTOOPT` before Linux 4.18.
+pub fn set_segment_bytes(fd: BorrowedFd<'_>, bytes: u16) -> io::Result<()> {
+    set_value(fd, libc::SOL_UDP, libc::UDP_SEGMENT, &libc::c_int::from(bytes))
+}
+
 /// Sets receive and send buffer of a datagram socket, in bytes (0: leave it). Beyond the system's limit if we may, else
 /// up to it.
 ///
