@@ -8,7 +8,7 @@ mod version;
 use arguments::Command;
 use std::process::ExitCode;
 
-/// What is on no worker's own heap; the embedded profile does without, for its size.
+/// What is on no worker's own heap, for those who ask for it: it costs memory, and requests for files do not touch it.
 #[cfg(feature = "mimalloc")]
 #[global_allocator]
 static PROCESS_HEAP: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -13,7 +13,7 @@ pub(super) struct Step {
     /// The name of its part.
     pub(super) name: &'static str,
     pub(super) title: &'static str,
-    /// The lab's arguments. `{ringway}`, `{nginx}` and `{www}` are paths; an argument with `{yardstick}` is left out when
+    /// The lab's arguments. `{ringway}`, `{nginx}`, `{lighttpd}` and `{www}` are paths; an argument with `{yardstick}` is left out when
     /// there is none.
     pub(super) arguments: &'static [&'static str],
 }
@@ -35,6 +35,13 @@ beside ours as they were printed: other machines, other decades. What carries ov
 ";
 
 const SWEEP_RINGWAY: &str = "ringway={ringway} serve {www} --listen 127.0.0.1:{port} --workers 1 --log off";
+const URING: &str =
+    "uring={ringway} serve {root} --listen 127.0.0.1:{port} --workers 1 --log off --driver uring";
+const EPOLL: &str =
+    "epoll={ringway} serve {root} --listen 127.0.0.1:{port} --workers 1 --log off --driver epoll";
+const NGINX: &str = "nginx={nginx} {port} {root}";
+const NGINX_CACHE: &str = "nginx-cache=env NGINX_HTTP='open_file_cache max=1000;' {nginx} {port} {root}";
+const LIGHTTPD: &str = "lighttpd={lighttpd} {port} {root}";
 const SWEEP_NGINX: &str = "nginx={nginx} {port} {www}";
 
 pub(super) const CHAPTERS: &[Chapter] = &[
@@ -58,7 +65,7 @@ plain loop keeps up too at little work; the gain of rings is CPU time, and with 
 When the work itself takes more than the core has, everybody drops, and the kernel counts what it drops.
 ",
         steps: &[
-            Step { name: "udp-matrix", title: "The matrix", arguments: &["udp", "matrix"] },
+            Step { name: "udp-matrix", title: "The matrix", arguments: &["udp", "matrix", "--work", "0,100,300,500,700,1000,2000,5000,10000"] },
             Step {
                 name: "udp-trains",
                 title: "Trains of datagrams",
@@ -81,6 +88,32 @@ served 29,231 requests a second with 3.4 MB, G-Wan 17,222 with 7.09 MB. Here Rin
             name: "http-sweep",
             title: "The sweep",
             arguments: &["http", "sweep", "--path", "/200k.bin", SWEEP_RINGWAY, SWEEP_NGINX],
+        }],
+    },
+    Chapter {
+        title: "HTTP: workloads side by side",
+        introduction: "
+Files of 100 bytes over connections that stay (a), 16 requests together (b), a connection a request (c), files of 200 KB over 100 and 1000
+connections (d100, d1000) and of 1 MB (e), and what a waiting connection takes (idle). Ringway on both drivers, nginx with and without
+its cache of open files, lighttpd.
+",
+        steps: &[Step {
+            name: "http-compare",
+            title: "The comparison",
+            arguments: &[
+                "compare",
+                "--cases",
+                "a,b,c,d100,d1000,e,idle",
+                "--seconds",
+                "2",
+                "--rounds",
+                "3",
+                URING,
+                EPOLL,
+                NGINX,
+                NGINX_CACHE,
+                LIGHTTPD,
+            ],
         }],
     },
     Chapter {

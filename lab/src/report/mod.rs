@@ -124,8 +124,10 @@ impl Bench {
         let status =
             command.status().map_err(Refusal::because(format!("cannot start step {}", step.name)))?;
         // A part that says what failed is a part; none at all means that the old one stays.
-        if scratch.exists() {
-            fs::rename(&scratch, self.part(step, "md")).map_err(Refusal::because("cannot keep the part"))?;
+        if let Ok(part) = fs::read_to_string(&scratch) {
+            let kept = fs::write(self.part(step, "md"), stand.without_places(&part));
+            kept.and_then(|()| fs::remove_file(&scratch))
+                .map_err(Refusal::because("cannot keep the part"))?;
         }
         if status.success() { Ok(()) } else { Err(Refusal::failed(format!("the step ended with {status}"))) }
     }

@@ -57,10 +57,21 @@ impl Stand {
             argument
                 .replace("{ringway}", &path(self.ringway.clone()))
                 .replace("{nginx}", &path(self.place.join("nginx.sh")))
+                .replace("{lighttpd}", &path(self.place.join("lighttpd.sh")))
                 .replace("{www}", &path(self.place.join("www")))
                 .replace("{yardstick}", yardstick.as_deref().unwrap_or_default())
         };
         step.arguments.iter().filter(has_it).map(filled).collect()
+    }
+
+    /// A part without the places of this machine: as a reader may type them.
+    pub(super) fn without_places(&self, part: &str) -> String {
+        let place = |name: &str| self.place.join(name).display().to_string();
+        let mut part = part.replace(&self.ringway.display().to_string(), "ringway");
+        for (name, _script) in PEERS {
+            part = part.replace(&place(name), &format!("lab/peers/{name}"));
+        }
+        part.replace(&place("www"), "www")
     }
 }
 
@@ -68,8 +79,8 @@ impl Stand {
 pub(super) fn shown(step: &Step) -> String {
     let words = step.arguments.iter().filter(|argument| !argument.contains("{yardstick}")).map(|argument| {
         let argument = argument.replace("{ringway}", "ringway").replace("{nginx}", "lab/peers/nginx.sh");
-        let argument = argument.replace("{www}", "www");
-        if argument.contains(' ') { format!("'{argument}'") } else { argument }
+        let argument = argument.replace("{lighttpd}", "lab/peers/lighttpd.sh").replace("{www}", "www");
+        if argument.contains(' ') { format!("{argument:?}") } else { argument }
     });
     words.collect::<Vec<_>>().join(" ")
 }
