@@ -5,11 +5,14 @@
 //!
 //! - [`Wheel`] keeps one deadline per connection and says when the earliest falls due.
 //! - [`Meter`] judges whether a peer moves bytes as fast as a [`MinRate`] asks.
+//! - [`Bucket`] says whether something may happen once more at a [`TokenRate`]; [`BucketTable`] has one for each of many keys.
 
 #![forbid(unsafe_code)]
 
+mod bucket;
 mod rate;
 mod wheel;
 
+pub use bucket::{Bucket, BucketTable, PERIOD_MS_MAX, Taken, TokenRate};
 pub use rate::{Meter, MinRate, Verdict};
 pub use wheel::{KEY_MAX, RESOLUTION_MS, Wheel};
