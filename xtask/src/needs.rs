@@ -65,6 +65,12 @@ const NEEDS: &[Need] = &[
         why: "checks the lints",
     },
     Need {
+        purpose: Purpose::Test,
+        source: Source::Target(crate::tools::EMBEDDED_TARGET),
+        probe: &["rustc", "--print", "target-libdir", "--target", crate::tools::EMBEDDED_TARGET],
+        why: "the static C library the embedded build links",
+    },
+    Need {
         purpose: Purpose::Fuzz,
         source: Source::Crate("cargo-fuzz"),
         probe: &["cargo", "fuzz", "--version"],

@@ -53,7 +53,8 @@ fn steps(slow: bool, tally: &mut Tally) -> Result<(), Failure> {
     step::run(
         "library without doors",
         &mut cargo(&["check", "-p", "ringway", "--no-default-features", "--lib", "--quiet"]),
-    )
+    )?;
+    crate::tools::embedded()
 }
 
 fn run_tests(headline: &str, slow: bool, args: &[&str], tally: &mut Tally) -> Result<(), Failure> {

@@ -7,7 +7,7 @@ use std::fmt;
 pub const DEFAULT_TYPE: &str = "application/octet-stream";
 
 /// Where the general table is behind the registries or not what web clients expect: RFC 9239 (`text/javascript`), source
-/// maps, HLS, RFC 8878. Sorted by ending.
+/// maps, HLS, RFC 8878, RFC 8081 (fonts). Sorted by ending.
 const CORRECTIONS: &[(&str, &str)] = &[
     ("br", "application/x-brotli"),
     ("cjs", "text/javascript"),
@@ -17,10 +17,76 @@ const CORRECTIONS: &[(&str, &str)] = &[
     ("map", "application/json"),
     ("mjs", "text/javascript"),
     ("opus", "audio/ogg"),
+    ("otf", "font/otf"),
     ("ts", "video/mp2t"),
+    ("ttf", "font/ttf"),
+    ("woff", "font/woff"),
     ("yaml", "application/yaml"),
     ("yml", "application/yaml"),
     ("zst", "application/zstd"),
+];
+
+/// What a build without the general table knows. Sorted by ending.
+#[cfg(any(test, not(feature = "mime-table")))]
+const FREQUENT: &[(&str, &str)] = &[
+    ("7z", "application/x-7z-compressed"),
+    ("aac", "audio/aac"),
+    ("atom", "application/atom+xml"),
+    ("avif", "image/avif"),
+    ("bin", "application/octet-stream"),
+    ("bmp", "image/bmp"),
+    ("bz2", "application/x-bzip2"),
+    ("css", "text/css"),
+    ("csv", "text/csv"),
+    ("doc", "application/msword"),
+    ("docx", "application/vnd.openxmlformats-officedocument.wordprocessingml.document"),
+    ("eot", "application/vnd.ms-fontobject"),
+    ("epub", "application/epub+zip"),
+    ("flac", "audio/flac"),
+    ("gif", "image/gif"),
+    ("gz", "application/gzip"),
+    ("htm", "text/html"),
+    ("html", "text/html"),
+    ("ico", "image/x-icon"),
+    ("ics", "text/calendar"),
+    ("jpeg", "image/jpeg"),
+    ("jpg", "image/jpeg"),
+    ("js", "text/javascript"),
+    ("json", "application/json"),
+    ("jsonld", "application/ld+json"),
+    ("log", "text/plain"),
+    ("md", "text/markdown"),
+    ("mkv", "video/x-matroska"),
+    ("mov", "video/quicktime"),
+    ("mp3", "audio/mpeg"),
+    ("mp4", "video/mp4"),
+    ("mpeg", "video/mpeg"),
+    ("odt", "application/vnd.oasis.opendocument.text"),
+    ("oga", "audio/ogg"),
+    ("ogg", "audio/ogg"),
+    ("ogv", "video/ogg"),
+    ("pdf", "application/pdf"),
+    ("png", "image/png"),
+    ("rss", "application/rss+xml"),
+    ("rtf", "application/rtf"),
+    ("svg", "image/svg+xml"),
+    ("tar", "application/x-tar"),
+    ("tif", "image/tiff"),
+    ("tiff", "image/tiff"),
+    ("toml", "text/x-toml"),
+    ("txt", "text/plain"),
+    ("vtt", "text/vtt"),
+    ("wasm", "application/wasm"),
+    ("wav", "audio/wav"),
+    ("weba", "audio/webm"),
+    ("webm", "video/webm"),
+    ("webmanifest", "application/manifest+json"),
+    ("webp", "image/webp"),
+    ("woff2", "font/woff2"),
+    ("xhtml", "application/xhtml+xml"),
+    ("xml", "text/xml"),
+    ("xz", "application/x-xz"),
+    ("zip", "application/zip"),
 ];
 
 /// Longest ending that is looked up, in bytes; a longer one has the default type.
@@ -127,11 +193,24 @@ impl MediaTypes {
         if let Ok(at) = CORRECTIONS.binary_search_by(|(have, _)| (*have).cmp(ending)) {
             return MediaType::of(Cow::Borrowed(CORRECTIONS[at].1));
         }
-        match mime_guess::from_ext(ending).first_raw() {
+        match general(ending) {
             Some(essence) => MediaType::of(Cow::Borrowed(essence)),
             None => self.default.clone(),
         }
     }
+}
+
+/// The type that the registries give an ending.
+#[cfg(feature = "mime-table")]
+fn general(ending: &str) -> Option<&'static str> {
+    mime_guess::from_ext(ending).first_raw()
+}
+
+/// The type of what small sites are made of: the general table is a tenth of an embedded binary.
+#[cfg(not(feature = "mime-table"))]
+fn general(ending: &str) -> Option<&'static str> {
+    let at = FREQUENT.binary_search_by(|(have, _)| (*have).cmp(ending)).ok()?;
+    Some(FREQUENT[at].1)
 }
 
 /// The lower-case ending of the last segment of `name`, without its dot.
@@ -210,8 +289,18 @@ mod tests {
     }
 
     #[test]
-    fn corrections_are_sorted_for_the_search() {
+    fn tables_are_sorted_for_the_search() {
         assert!(CORRECTIONS.is_sorted_by(|a, b| a.0 < b.0));
+        assert!(FREQUENT.is_sorted_by(|a, b| a.0 < b.0));
+    }
+
+    #[test]
+    #[cfg(feature = "mime-table")]
+    fn the_small_table_says_what_the_large_one_does() {
+        for &(ending, essence) in FREQUENT {
+            let of_name = type_of(&format!("x.{ending}"));
+            assert_eq!(of_name.split(';').next(), Some(essence), "{ending}");
+        }
     }
 
     #[test]

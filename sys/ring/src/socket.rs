@@ -444,6 +444,18 @@ fn set_tcp_options(fd: &OwnedFd, options: &ListenOptions) -> io::Result<()> {
     Ok(())
 }
 
+/// Flags of `recvmmsg` and `sendmmsg`, which musl declares unsigned.
+#[cfg(target_env = "musl")]
+pub(crate) fn batch_flags(flags: libc::c_int) -> libc::c_uint {
+    flags.cast_unsigned()
+}
+
+/// Flags of `recvmmsg` and `sendmmsg`.
+#[cfg(not(target_env = "musl"))]
+pub(crate) fn batch_flags(flags: libc::c_int) -> libc::c_int {
+    flags
+}
+
 fn set_option(fd: &OwnedFd, level: libc::c_int, name: libc::c_int, value: libc::c_int) -> io::Result<()> {
     use std::os::fd::AsFd;
     set_value(fd.as_fd(), level, name, &value)

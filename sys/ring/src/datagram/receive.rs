@@ -66,7 +66,7 @@ impl Receiver {
 
 fn receive_messages(fd: RawFd, headers: &mut [libc::mmsghdr]) -> io::Result<usize> {
     let count = libc::c_uint::try_from(headers.len()).unwrap_or(0);
-    let flags = libc::MSG_DONTWAIT | libc::MSG_TRUNC;
+    let flags = socket::batch_flags(libc::MSG_DONTWAIT | libc::MSG_TRUNC);
     // SAFETY: I6, I9: headers, vectors and the free buffers they point to are ours alone during the call.
     let result = unsafe { libc::recvmmsg(fd, headers.as_mut_ptr(), count, flags, std::ptr::null_mut()) };
     socket::check(result).map(|taken| usize::try_from(taken).unwrap_or(0))
@@ -88,7 +88,7 @@ fn write_header(region: &Region, buffer: u16, header: &libc::mmsghdr) -> u32 {
 /// Sleeps in one piece; signals make it shorter.
 pub(crate) fn sleep_once(time: Duration) {
     let request = libc::timespec {
-        tv_sec: libc::time_t::try_from(time.as_secs()).unwrap_or(libc::time_t::MAX),
+        tv_sec: time.as_secs().try_into().unwrap_or(i32::MAX.into()),
         tv_nsec: time.subsec_nanos().into(),
     };
     // SAFETY: I6: the kernel reads the time during the call and is told not to write what is left.

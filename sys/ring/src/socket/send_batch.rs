@@ -264,7 +264,7 @@ fn send_some(fd: BorrowedFd<'_>, batch: &mut SendBatch) -> io::Result<usize> {
     let group = &messages[*next..messages.len().min(*next + MESSAGES_MAX)];
     headers.prepare(group, bytes);
     let count = libc::c_uint::try_from(headers.messages.len()).unwrap_or(0);
-    let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+    let flags = super::batch_flags(libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL);
     // SAFETY: I6: names, vectors, control data and bytes belong to the batch, which is borrowed during the call.
     let result = unsafe { libc::sendmmsg(fd.as_raw_fd(), headers.messages.as_mut_ptr(), count, flags) };
     headers.clear();
