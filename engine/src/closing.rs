@@ -121,14 +121,16 @@ impl Core {
         for op in [record.sending, reading].into_iter().flatten() {
             self.ring.orphan(op);
         }
-        if record.flags.has(Flags::COUNTED) {
-            self.discount_address(record.address_key);
-        }
+        self.discount(&record);
         self.deadlines.disarm(id.index);
         self.counters.closed.add(1);
         self.counters.open.set(self.conns.len() as u64);
         let filter = record.extra.as_mut().and_then(|extra| extra.filter.take());
-        self.ended.push_back(Ended { endpoint: record.endpoint, context: record.context, filter });
+        let is_known = !record.flags.has(Flags::SHAKING);
+        if !is_known {
+            self.counters.handshakes_failed.add(1);
+        }
+        self.ended.push_back(Ended { endpoint: record.endpoint, context: record.context, filter, is_known });
         if let Some(task) = record.task {
             // The task may be the one running: the worker removes it after this.
             self.orphaned_tasks.push(task);

@@ -5,6 +5,7 @@ use crate::filter::Filter;
 use crate::protocol::Events;
 use crate::record::{ConnId, Flags, Mode, Outgoing};
 use crate::sending::QUEUE_PIECES_MAX;
+use crate::session::Session;
 use crate::stream::Stream;
 use crate::worker::Local;
 use ringway_ring::{Handle, Pool, Slice, socket};
@@ -168,6 +169,18 @@ impl Conn<'_> {
         extra.filter = Some(filter);
         extra.wire = early;
         self.core.decode(self.id);
+    }
+
+    /// Whether a filter is between transport and protocol.
+    #[must_use]
+    pub fn is_filtered(&mut self) -> bool {
+        self.core.conns.get(self.id).is_some_and(|record| record.has_filter())
+    }
+
+    /// What the filter's handshake agreed on; `None` without a filter, and before the handshake is done.
+    #[must_use]
+    pub fn session(&mut self) -> Option<Rc<Session>> {
+        self.core.conns.get(self.id)?.session()
     }
 
     /// A handle for a task that is to hold this connection; to be moved into [`crate::Turn::Task`]. Of several handles

@@ -2,7 +2,7 @@
 
 use crate::counters::Counters;
 use crate::endpoint::EndpointLimits;
-use crate::filter::Filter;
+use crate::filter::{Filter, FilterSource};
 use crate::protocol::Events;
 use crate::record::{ConnId, Flags, Record, Records};
 use crate::task::TaskId;
@@ -11,6 +11,8 @@ use crate::udp;
 use ringway_pace::Wheel;
 use ringway_ring::{Completion, Handle, OpId, Pool, Ring, socket};
 use std::collections::{HashMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::Instant;
@@ -27,6 +29,8 @@ pub(crate) struct Ended {
     pub(crate) endpoint: u16,
     pub(crate) context: [u64; 2],
     pub(crate) filter: Option<Box<dyn Filter>>,
+    /// The protocol has heard of the connection, so it shall hear of its end.
+    pub(crate) is_known: bool,
 }
 
 pub(crate) struct Core {
@@ -41,6 +45,8 @@ pub(crate) struct Core {
     pub(crate) limits: Vec<EndpointLimits>,
     /// How many of them are endpoints that listen.
     pub(crate) endpoints: usize,
+    /// What the connections of those go through.
+    pub(crate) filters: Vec<Option<Rc<dyn FilterSource>>>,
     /// Connections that shall have a turn.
     pub(crate) ready: Vec<ConnId>,
     /// Connections whose stream found no buffer.
@@ -81,6 +87,7 @@ impl Core {
             is_draining: false,
             limits,
             endpoints,
+            filters: Vec::new(),
             ready: Vec::new(),
             starved: VecDeque::new(),
             hungry: VecDeque::new(),
@@ -124,9 +131,29 @@ impl Core {
             self.counters.refused.add(1);
             return;
         }
+        let is_filtered = match self.put_filter(&mut record) {
+            Ok(is_filtered) => is_filtered,
+            Err(_panic) => {
+                self.counters.panics.add(1);
+                self.discount(&record);
+                return;
+            }
+        };
         let id = self.conns.insert(record);
         self.counters.open.set(self.conns.len() as u64);
+        if is_filtered {
+            self.deadlines.arm(id.index, self.now_ms.saturating_add(limits.handshake_ms_max));
+        }
         self.notify(id, Events::OPENED);
+    }
+
+    /// Puts the endpoint's filter on a new connection; says whether there is one.
+    fn put_filter(&self, record: &mut Record) -> std::thread::Result<bool> {
+        let source = self.filters.get(usize::from(record.endpoint)).and_then(Option::as_ref);
+        let Some(source) = source else { return Ok(false) };
+        record.extra().filter = Some(catch_unwind(AssertUnwindSafe(|| source.make()))?);
+        record.flags.set(Flags::SHAKING);
+        Ok(true)
     }
 
     /// Counts a connection against its address; false when the address has its share.
@@ -146,11 +173,14 @@ impl Core {
         true
     }
 
-    pub(crate) fn discount_address(&mut self, key: u32) {
-        if let Some(count) = self.per_address.get_mut(&key) {
+    /// Gives back what a connection counted for.
+    pub(crate) fn discount(&mut self, record: &Record) {
+        if record.flags.has(Flags::COUNTED)
+            && let Some(count) = self.per_address.get_mut(&record.address_key)
+        {
             *count -= 1;
             if *count == 0 {
-                self.per_address.remove(&key);
+                self.per_address.remove(&record.address_key);
             }
         }
     }

@@ -41,6 +41,10 @@ counters! {
     closed,
     /// Accepts that failed for want of descriptors or memory.
     accept_failures,
+    /// Handshakes of endpoints' filters that were done.
+    handshakes,
+    /// Those that failed, were given up or took too long.
+    handshakes_failed,
     /// Turns of protocols.
     turns,
     /// Tasks started.

@@ -1,5 +1,6 @@
 //! Endpoints: listening addresses with their rules.
 
+use crate::filter::FilterFactory;
 use crate::protocol::Protocol;
 use crate::worker::WorkerHandle;
 use ringway_ring::socket::{self, Address, ListenOptions};
@@ -34,6 +35,8 @@ pub struct EndpointLimits {
     /// Unread memory a connection may pin before it is paused, in bytes; [`crate::INBOX_BYTES_MAX`] unless its protocol
     /// takes large messages at once.
     pub inbox_bytes_max: usize,
+    /// How long the handshake of the endpoint's filter may take, in milliseconds; the connection is closed then.
+    pub handshake_ms_max: u64,
 }
 
 impl Default for EndpointLimits {
@@ -43,6 +46,7 @@ impl Default for EndpointLimits {
             connections_per_address_max: 0,
             close_stall_ms_max: 60_000,
             inbox_bytes_max: crate::INBOX_BYTES_MAX,
+            handshake_ms_max: 15_000,
         }
     }
 }
@@ -64,6 +68,8 @@ pub struct Endpoint {
     pub limits: EndpointLimits,
     /// What speaks there.
     pub protocol: ProtocolFactory,
+    /// What its connections go through, such as TLS. The protocol hears of a connection when its handshake is done.
+    pub filter: Option<FilterFactory>,
 }
 
 impl fmt::Debug for Endpoint {

@@ -82,7 +82,8 @@ impl Core {
             }
             return;
         }
-        if slice.is_empty() || record.flags.has(Flags::BROKEN) {
+        let is_refused = record.flags.has(Flags::SHAKING) && record.flags.is_closing();
+        if slice.is_empty() || record.flags.has(Flags::BROKEN) || is_refused {
             return;
         }
         if record.has_filter() {
@@ -106,12 +107,23 @@ impl Core {
 
     fn peer_ended(&mut self, id: ConnId) {
         let Some(record) = self.conns.get(id) else { return };
+        let was_ended = record.flags.has(Flags::ENDED);
         record.flags.set(Flags::ENDED);
         if record.flags.has(Flags::LINGERING) {
             self.close_now(id);
-        } else {
+        } else if !record.flags.is_closing() && !was_ended && !self.is_whole(id) {
+            self.broke(id);
+        } else if !was_ended {
             self.notify(id, Events::END);
         }
+    }
+
+    /// Whether a filter, if there is one, agrees that the peer has said all it wanted to.
+    fn is_whole(&mut self, id: ConnId) -> bool {
+        let Some(record) = self.conns.get(id) else { return true };
+        let Some(filter) = record.extra.as_mut().and_then(|extra| extra.filter.as_mut()) else { return true };
+        let ended = catch_unwind(AssertUnwindSafe(|| filter.ended()));
+        self.is_sound(ended)
     }
 
     fn receive_failed(&mut self, id: ConnId, error: &io::Error) {
@@ -299,14 +311,64 @@ impl Core {
         let has_news = record.inbox.len() > before;
         // No record layer of ours has records that large: this one waits for an end that does not come.
         let is_stuck = wire.len() > SLICE_BYTES_MAX;
+        let is_ended = filter.is_ended() && !record.flags.has(Flags::ENDED);
+        let is_agreed = record.flags.has(Flags::SHAKING) && filter.session().is_some();
+        if !self.is_sound(received) || is_stuck {
+            self.filter_failed(id, replies);
+            return;
+        }
         for reply in replies {
             self.send_wire(id, Outgoing::Bytes(reply));
+        }
+        if is_agreed {
+            self.shaken(id);
         }
         if has_news {
             self.notify(id, Events::DATA);
         }
-        if !self.is_sound(received) || is_stuck {
-            self.broke(id);
+        if is_ended {
+            self.peer_ended(id);
         }
+    }
+
+    /// The handshake is done: the protocol hears of its connection.
+    fn shaken(&mut self, id: ConnId) {
+        let Some(record) = self.conns.get(id) else { return };
+        record.flags.clear(Flags::SHAKING);
+        self.deadlines.disarm(id.index);
+        self.counters.handshakes.add(1);
+        self.notify(id, Events::OPENED);
+    }
+
+    /// Receives on for a handshake, or gives it up.
+    pub(crate) fn keep_shaking(&mut self, id: ConnId) {
+        let Some(record) = self.conns.get(id) else { return };
+        if record.flags.has(Flags::ENDED) || record.flags.has(Flags::BROKEN) {
+            self.close_now(id);
+        } else {
+            self.rearm(id);
+        }
+    }
+
+    /// A filter cannot go on. Its last words are tried to be delivered; nothing else is.
+    fn filter_failed(&mut self, id: ConnId, last_words: Vec<Slice>) {
+        let Some(record) = self.conns.get(id) else { return };
+        // It has said all it has to say.
+        record.flags.set(Flags::SHUT);
+        record.flags.set(Flags::SAID);
+        if record.flags.has(Flags::SHAKING) && !record.flags.is_closing() {
+            for words in last_words {
+                self.send_wire(id, Outgoing::Bytes(words));
+            }
+            // Nobody above knows of the connection: what still arrives is discarded so that the words are not lost.
+            self.linger(id);
+            return;
+        }
+        if record.is_flushed() {
+            for words in last_words {
+                let _too_late = self.ring.try_send(&record.socket, &words);
+            }
+        }
+        self.broke(id);
     }
 }

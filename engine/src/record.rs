@@ -3,12 +3,14 @@
 use crate::filter::Filter;
 use crate::inbox::Inbox;
 use crate::protocol::Events;
+use crate::session::Session;
 use crate::task::TaskId;
 use ringway_heap::{Local, LocalBox};
 use ringway_ring::{Handle, OpId, Slice, socket};
 use std::collections::VecDeque;
 use std::fmt;
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::task::Waker;
 
 /// Names one connection of a worker.
@@ -89,6 +91,8 @@ impl Flags {
     pub(crate) const SAID: Self = Self(2048);
     /// Something was received since the receive operation was last started.
     pub(crate) const FED: Self = Self(4096);
+    /// The handshake of the endpoint's filter is under way: the protocol has not heard of the connection yet.
+    pub(crate) const SHAKING: Self = Self(8192);
 
     pub(crate) fn has(self, other: Self) -> bool {
         self.0 & other.0 != 0
@@ -148,6 +152,10 @@ impl Record {
 
     pub(crate) fn has_filter(&self) -> bool {
         self.extra.as_ref().is_some_and(|extra| extra.filter.is_some())
+    }
+
+    pub(crate) fn session(&self) -> Option<Rc<Session>> {
+        self.extra.as_ref()?.filter.as_ref()?.session()
     }
 
     /// Whether everything given to the connection is with the kernel.

@@ -451,9 +451,15 @@ fn set_handlers(worker: &mut Worker, seed: &Seed) -> io::Result<()> {
     let factories = seed.endpoints.iter().map(|endpoint| &endpoint.protocol);
     let factories = factories.chain(seed.options.outbound.iter().map(|outbound| &outbound.protocol));
     let protocols: io::Result<Vec<_>> = factories.map(|protocol| protocol(&handle)).collect();
+    let filters = seed
+        .endpoints
+        .iter()
+        .map(|endpoint| endpoint.filter.as_ref().map(|filter| filter(&handle)).transpose());
+    let filters: io::Result<Vec<_>> = filters.collect();
     let handlers = seed.options.udp.iter().map(|endpoint| (endpoint.handler)(&handle));
     let handlers: io::Result<Vec<_>> = handlers.collect();
     worker.set_protocols(protocols?);
+    worker.set_filters(filters?);
     worker.set_datagram_handlers(handlers?);
     Ok(())
 }

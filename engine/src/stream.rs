@@ -5,6 +5,7 @@ use crate::protocol::Events;
 use crate::receiving::INBOX_BYTES_MAX;
 use crate::record::{ConnId, Flags, Mode, Outgoing, Record};
 use crate::sending::QUEUE_PIECES_MAX;
+use crate::session::Session;
 use crate::worker::{Local, WorkerHandle};
 use ringway_ring::{Handle, Pool, SLICE_BYTES_MAX, Slice};
 use std::fmt;
@@ -161,6 +162,12 @@ impl Stream {
     #[must_use]
     pub fn peer(&self) -> Option<SocketAddr> {
         self.with(|core, id| core.conns.get(id).and_then(Record::peer))
+    }
+
+    /// What the filter's handshake agreed on; `None` without a filter, and before the handshake is done.
+    #[must_use]
+    pub fn session(&self) -> Option<Rc<Session>> {
+        self.with(|core, id| core.conns.get(id).and_then(|record| record.session()))
     }
 
     /// Whether the server drains: this answer should be the connection's last.

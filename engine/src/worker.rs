@@ -6,6 +6,7 @@ use crate::accepting::{Acceptor, Peer};
 use crate::connection::Conn;
 use crate::core::{Core, Ended};
 use crate::counters::Counters;
+use crate::filter::FilterSource;
 use crate::mailbox::{Mailbox, Message};
 use crate::pool::ThreadPool;
 use crate::protocol::{Events, Protocol, Turn};
@@ -122,6 +123,11 @@ impl Worker {
         self.parts.protocols = protocols;
     }
 
+    /// Sets what the connections of the endpoints go through, in their order; before the worker runs.
+    pub(crate) fn set_filters(&self, filters: Vec<Option<Rc<dyn FilterSource>>>) {
+        self.local.core.borrow_mut().filters = filters;
+    }
+
     /// Sets what handles the datagrams of the UDP endpoints, in their order; before the worker runs.
     pub(crate) fn set_datagram_handlers(&mut self, handlers: Vec<Rc<dyn DatagramHandler>>) {
         self.parts.datagram_handlers = handlers;
@@ -225,6 +231,8 @@ impl Worker {
                     core.close_now(id);
                 } else if flags.is_closing() {
                     core.closing_timed_out(id);
+                } else if flags.has(Flags::SHAKING) {
+                    core.close_now(id);
                 } else {
                     core.notify(id, Events::TIMEOUT);
                 }
@@ -291,12 +299,17 @@ impl Worker {
         let core = &mut *self.local.core.borrow_mut();
         let Some(record) = core.conns.get(id) else { return };
         let endpoint = record.endpoint;
-        if record.events.has(Events::OPENED) && !core.is_outbound(endpoint) {
+        let is_new = record.events.has(Events::OPENED) && record.receiving.is_none();
+        if is_new && !core.is_outbound(endpoint) {
             core.receive_at_once(id, self.parts.first_receive_bytes);
         }
         let Some(record) = core.conns.get(id) else { return };
         record.flags.clear(Flags::QUEUED);
         if record.flags.is_closing() {
+            return;
+        }
+        if record.flags.has(Flags::SHAKING) {
+            core.keep_shaking(id);
             return;
         }
         if let Some(task) = record.task {
@@ -403,7 +416,9 @@ impl Worker {
         let Some(protocol) = self.parts.protocols.get(usize::from(ended.endpoint)) else { return };
         let told = catch_unwind(AssertUnwindSafe(|| {
             drop(ended.filter);
-            protocol.closed(ended.context);
+            if ended.is_known {
+                protocol.closed(ended.context);
+            }
         }));
         if told.is_err() {
             self.parts.counters.panics.add(1);

@@ -190,7 +190,7 @@ impl Serve {
             ..EndpointLimits::default()
         };
         let protocol = self.protocol(log);
-        Endpoint { address: address.clone(), balance: self.balance, listen, limits, protocol }
+        Endpoint { address: address.clone(), balance: self.balance, listen, limits, protocol, filter: None }
     }
 
     fn protocol(&self, log: Option<Arc<OwnedFd>>) -> ProtocolFactory {

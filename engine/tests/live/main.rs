@@ -13,5 +13,6 @@ mod limits;
 mod outbound;
 mod private_heap;
 mod records;
+mod sessions;
 mod udp;
 mod wakes;

@@ -74,6 +74,7 @@ impl Setup {
             listen: ListenOptions::default(),
             limits: EndpointLimits::default(),
             protocol: Arc::new(move |worker| Ok(Rc::new(protocol(worker)) as Rc<dyn Protocol>)),
+            filter: None,
         };
         Self { options, endpoint }
     }

@@ -2,8 +2,9 @@
 //! TLS: its boundaries match nobody's, and it has handshakes' needs (answers of its own, words after the end).
 
 use ringway_engine::ring::{Pool, Slice};
-use ringway_engine::{Filter, Inbox};
+use ringway_engine::{Filter, FilterSource, Inbox, Session};
 use std::io;
+use std::rc::Rc;
 
 /// Most plain bytes of a record.
 pub(crate) const RECORD_MAX: usize = 1_000;
@@ -19,6 +20,9 @@ pub(crate) const BOMB: u16 = 0xffff;
 
 /// The answer to a knock.
 pub(crate) const ANSWER: &[u8] = &[0xff, 0xfe];
+
+/// The answer to a record that cannot be right.
+pub(crate) const REFUSAL: &[u8] = b"no";
 
 /// One direction's scrambler: every byte has its own key, so one that is lost or doubled spoils all that follow.
 #[derive(Default)]
@@ -42,10 +46,28 @@ pub(crate) struct Scramble {
     sending: Keys,
     /// The length of the record whose head has arrived.
     awaited: Option<usize>,
+    /// The first knock is the handshake, and an end needs a last word.
+    is_strict: bool,
+    /// The handshake is done.
+    session: Option<Rc<Session>>,
+    /// The peer's last word has come.
+    is_ended: bool,
 }
 
 pub(crate) fn boxed() -> Box<dyn Filter> {
     Box::new(Scramble::default())
+}
+
+/// The source of filters with a handshake.
+pub(crate) struct Strict;
+
+/// What their handshake agrees on.
+pub(crate) const CIPHER: &str = "scramble";
+
+impl FilterSource for Strict {
+    fn make(&self) -> Box<dyn Filter> {
+        Box::new(Scramble { is_strict: true, ..Scramble::default() })
+    }
 }
 
 impl Filter for Scramble {
@@ -64,12 +86,17 @@ impl Filter for Scramble {
                 }
                 wire.copy_to(&mut head);
                 match u16::from_be_bytes(head) {
-                    KNOCK => reply(pool.copy_of(ANSWER).ok_or(io::ErrorKind::OutOfMemory)?),
+                    KNOCK => {
+                        reply(pool.copy_of(ANSWER).ok_or(io::ErrorKind::OutOfMemory)?);
+                        let session = Session { cipher: CIPHER, ..Session::default() };
+                        self.session.get_or_insert_with(|| Rc::new(session));
+                    }
                     BOMB => panic!("on purpose: a filter"),
                     length if usize::from(length) > RECORD_MAX => {
+                        reply(pool.copy_of(REFUSAL).ok_or(io::ErrorKind::OutOfMemory)?);
                         return Err(io::ErrorKind::InvalidData.into());
                     }
-                    length if usize::from(length) == LAST_WORD => {}
+                    length if usize::from(length) == LAST_WORD => self.is_ended = true,
                     length => self.awaited = Some(usize::from(length)),
                 }
                 continue;
@@ -94,6 +121,19 @@ impl Filter for Scramble {
     fn finish(&mut self, wire: &mut dyn FnMut(Slice), pool: &Pool) -> io::Result<()> {
         wire(pool.copy_of(&[0, 0]).ok_or(io::ErrorKind::OutOfMemory)?);
         Ok(())
+    }
+
+    fn ended(&mut self) -> io::Result<()> {
+        let is_cut = self.is_strict && !self.is_ended;
+        if is_cut { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(()) }
+    }
+
+    fn is_ended(&self) -> bool {
+        self.is_strict && self.is_ended
+    }
+
+    fn session(&self) -> Option<Rc<Session>> {
+        self.session.clone()
     }
 }
 

@@ -207,6 +207,7 @@ fn start_engine(
                 (Service::Echo, Framing::Length) => Rc::new(Messages),
             })
         }),
+        filter: None,
     };
     let server = Server::start(&[endpoint], options).map_err(|error| Refusal::new(error.to_string()))?;
     let bound = match server.addresses().first() {
