@@ -24,6 +24,7 @@ pub mod path;
 pub mod pipeline;
 pub mod protocol;
 pub mod root;
+pub mod rules;
 mod slow;
 pub mod static_files;
 #[cfg(test)]
