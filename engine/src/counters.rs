@@ -87,6 +87,8 @@ counters! {
     memory_bytes,
     /// Longest turn of the loop, in microseconds.
     longest_turn_us,
+    /// Time spent in turns of the loop, waits excluded, in nanoseconds.
+    busy_ns,
 }
 
 /// A number with one writer.

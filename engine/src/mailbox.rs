@@ -1,5 +1,6 @@
 //! A worker's mailbox: what other threads want of it.
 
+use crate::observe::Survey;
 use ringway_ring::Waker;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,6 +14,8 @@ pub(crate) enum Message {
     Connection(u16, OwnedFd),
     /// Finish what is there and stop; at the latest after this many milliseconds.
     Drain(u64),
+    /// Tell of the connections.
+    Survey(Survey),
 }
 
 /// The sending side; the worker takes everything at once.

@@ -1,6 +1,7 @@
 //! What speaks on a connection: a protocol gets turns; between them an idle connection is a record, not a live future.
 
 use crate::connection::Conn;
+use crate::observe::Description;
 use ringway_heap::{LocalFuture, local_future};
 use std::fmt;
 use std::future::Future;
@@ -17,6 +18,12 @@ pub trait Protocol: 'static {
     /// A connection has ended, for whatever reason; its context words are as the last turn left them.
     fn closed(&self, context: [u64; 2]) {
         let _nothing_to_do = context;
+    }
+
+    /// What can be said of a connection from its context words, for those who look at the server.
+    fn describe(&self, context: [u64; 2]) -> Description {
+        let _says_nothing = context;
+        Description::default()
     }
 }
 

@@ -237,7 +237,13 @@ impl Records {
     }
 
     pub(crate) fn ids(&self) -> Vec<ConnId> {
-        (0..u32::try_from(self.entries.len()).unwrap_or(0)).filter_map(|index| self.current(index)).collect()
+        self.first_ids(usize::MAX)
+    }
+
+    /// At most `most` of them.
+    pub(crate) fn first_ids(&self, most: usize) -> Vec<ConnId> {
+        let indices = 0..u32::try_from(self.entries.len()).unwrap_or(0);
+        indices.filter_map(|index| self.current(index)).take(most).collect()
     }
 }
 

@@ -4,6 +4,7 @@ use crate::accepting::{Acceptor, Listener, Peer};
 use crate::counters::{Counters, Totals};
 use crate::endpoint::Endpoint;
 use crate::mailbox::{Mailbox, Message};
+use crate::observe::Watched;
 use crate::outbound::Outbound;
 use crate::pool::ThreadPool;
 use crate::udp::{UdpEndpoint, UdpSocket};
@@ -243,6 +244,15 @@ impl Server {
             let _reported_before = worker.thread.join();
         }
         death.map_or(Ok(totals), Err)
+    }
+
+    /// The workers, to be looked at.
+    pub(crate) fn watched(&self) -> impl Iterator<Item = Watched> {
+        let watched = |worker: &Running| Watched {
+            mailbox: worker.mailbox.clone(),
+            counters: Arc::clone(&worker.counters),
+        };
+        self.workers.iter().map(watched)
     }
 
     fn start_workers(

@@ -261,6 +261,9 @@ impl Worker {
                     self.parts.counters.adopted.add(1);
                 }
                 Message::Drain(within_ms) => self.begin_drain(within_ms),
+                Message::Survey(survey) => {
+                    survey.carry_out(&mut self.local.core.borrow_mut(), &self.parts.protocols);
+                }
             }
         }
         self.parts.messages = messages;
@@ -431,8 +434,9 @@ impl Worker {
         self.local.release_abandoned();
         let core = self.local.core.borrow();
         let counters = &self.parts.counters;
-        let turn_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
-        counters.longest_turn_us.raise(turn_us);
+        let turn_ns = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        counters.longest_turn_us.raise(turn_ns / 1000);
+        counters.busy_ns.add(turn_ns);
         let has_come = counters.accepted.get() > 0;
         if has_come && core.now_ms >= self.parts.backlog_check_at_ms {
             self.parts.backlog_check_at_ms = core.now_ms + BACKLOG_CHECK_MS;

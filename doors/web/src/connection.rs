@@ -1,7 +1,7 @@
 //! What HTTP keeps with a connection between turns: two words.
 
 use crate::clock::Persistence;
-use ringway_engine::SendProgress;
+use ringway_engine::{Description, SendProgress};
 
 /// What the connection waits for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -88,6 +88,18 @@ impl State {
         };
         let opened = u64::from(self.opened_s) & OPENED_MAX;
         [u64::from(self.requests) << 32 | opened << 4 | ending << 2 | phase, self.progress.bits()]
+    }
+
+    /// What is told of the connection.
+    pub(crate) fn describe(self) -> Description {
+        let state = match (self.ending, self.phase) {
+            (Ending::Close | Ending::Linger, _) => "ending",
+            (Ending::No, Phase::Idle) => "idle",
+            (Ending::No, Phase::Head) => "head",
+            (Ending::No, Phase::Sending) => "sending",
+        };
+        let opened_ms = (self.opened_s > 0).then(|| u64::from(self.opened_s) * 1000);
+        Description { state, requests: u64::from(self.requests), opened_ms, age_ms: None }
     }
 }
 

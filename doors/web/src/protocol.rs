@@ -9,7 +9,7 @@ use crate::pipeline::{Exchange, Handled, Later, Pipeline, Reply, Served, Source}
 use crate::slow::{self, Pending};
 use ringway_engine::heap::Arena;
 use ringway_engine::ring::Slice;
-use ringway_engine::{Conn, Events, Protocol, SendProgress, ThreadPool, Turn};
+use ringway_engine::{Conn, Description, Events, Protocol, SendProgress, ThreadPool, Turn};
 use ringway_http::head::{HeadScan, Request, Version};
 use ringway_http::refusal::Refusal;
 use ringway_http::response::EncodeError;
@@ -98,6 +98,10 @@ impl Protocol for Http {
     fn closed(&self, context: [u64; 2]) {
         let requests = State::unpack(context).requests;
         self.shared.pipeline.closed.iter().for_each(|stage| stage.closed(requests));
+    }
+
+    fn describe(&self, context: [u64; 2]) -> Description {
+        State::unpack(context).describe()
     }
 }
 

@@ -10,6 +10,7 @@ mod dropped_reads;
 mod echo;
 mod endpoints;
 mod limits;
+mod observe;
 mod outbound;
 mod private_heap;
 mod records;

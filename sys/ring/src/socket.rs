@@ -187,6 +187,24 @@ pub fn acknowledged_bytes(fd: BorrowedFd<'_>) -> io::Result<u64> {
     Ok(TcpInfo::of(fd)?.u64_at(120))
 }
 
+/// What a TCP connection has carried since it began.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Carried {
+    /// Bytes received.
+    pub received: u64,
+    /// Bytes sent and acknowledged.
+    pub acknowledged: u64,
+}
+
+/// What a TCP connection has carried.
+///
+/// # Errors
+/// What `getsockopt(2)` says; Unix sockets cannot tell.
+pub fn carried_bytes(fd: BorrowedFd<'_>) -> io::Result<Carried> {
+    let info = TcpInfo::of(fd)?;
+    Ok(Carried { acknowledged: info.u64_at(120), received: info.u64_at(128) })
+}
+
 /// The kernel's `struct tcp_info` (linux/tcp.h) as bytes, because the C library's copy of it ends before the newer fields.
 struct TcpInfo([u8; 256]);
 
