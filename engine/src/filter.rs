@@ -25,11 +25,18 @@ pub trait Filter {
         pool: &Pool,
     ) -> io::Result<()>;
 
-    /// Turns plain bytes into records.
+    /// Asked before plain bytes become records: what a record takes. `None` while the handshake is not done; the bytes wait.
+    /// What must go before them on the wire (new keys) goes to `wire`.
     ///
     /// # Errors
-    /// `OutOfMemory` when `pool` is at its limit.
-    fn send(&mut self, plain: &[u8], wire: &mut dyn FnMut(Slice), pool: &Pool) -> io::Result<()>;
+    /// When nothing may be sent any more; `OutOfMemory` when `pool` is at its limit.
+    fn room(&mut self, wire: &mut dyn FnMut(Slice), pool: &Pool) -> io::Result<Option<Room>>;
+
+    /// Makes a record in place: [`Room::head`] bytes of whatever, the plain bytes, [`Room::tail`] bytes of whatever.
+    ///
+    /// # Errors
+    /// When no more records can be made.
+    fn seal(&mut self, record: &mut [u8]) -> io::Result<()>;
 
     /// The protocol has shut its write side: the last words on the wire (a close notification).
     ///
@@ -54,6 +61,17 @@ pub trait Filter {
     fn session(&self) -> Option<Rc<Session>> {
         None
     }
+}
+
+/// What a record takes besides its plain bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// Bytes before the plain ones.
+    pub head: usize,
+    /// Bytes behind them.
+    pub tail: usize,
+    /// Most plain bytes of one record; at least one.
+    pub plain_max: usize,
 }
 
 /// Makes the filters of an endpoint's connections. One value per worker.

@@ -302,7 +302,7 @@ impl Core {
         let pool = self.pool();
         let Some(record) = self.conns.get(id) else { return };
         let Some(extra) = &mut record.extra else { return };
-        let Extra { filter: Some(filter), wire, .. } = &mut **extra else { return };
+        let Extra { filter: Some(filter), wire, plain, .. } = &mut **extra else { return };
         let before = record.inbox.len();
         let mut replies = Vec::new();
         let received = catch_unwind(AssertUnwindSafe(|| {
@@ -312,6 +312,7 @@ impl Core {
         // No record layer of ours has records that large: this one waits for an end that does not come.
         let is_stuck = wire.len() > SLICE_BYTES_MAX;
         let is_ended = filter.is_ended() && !record.flags.has(Flags::ENDED);
+        let is_waiting = !plain.is_empty();
         let is_agreed = record.flags.has(Flags::SHAKING) && filter.session().is_some();
         if !self.is_sound(received) || is_stuck {
             self.filter_failed(id, replies);
@@ -322,6 +323,9 @@ impl Core {
         }
         if is_agreed {
             self.shaken(id);
+        }
+        if is_waiting {
+            self.continue_sending(id);
         }
         if has_news {
             self.notify(id, Events::DATA);

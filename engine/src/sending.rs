@@ -3,6 +3,7 @@
 use crate::core::Core;
 use crate::protocol::Events;
 use crate::record::{ConnId, Flags, Outgoing};
+use crate::sealing::Sealed;
 use crate::token::Token;
 use ringway_ring::{Completion, Op, Payload, Progress, ReadFile, Slice, Transmit};
 use std::io;
@@ -11,8 +12,23 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 /// Pieces that may wait behind the one being sent; a protocol asks [`crate::Conn::can_send`] before it adds more.
 pub const QUEUE_PIECES_MAX: usize = 16;
 
-/// Bytes of a file that a filtered connection reads and encodes at once.
-const PUMP_BYTES: u32 = 16 * 1024;
+/// Bytes of a file that are read for a filtered connection at once where the disk must be waited for.
+const PUMP_BYTES: u32 = 64 * 1024;
+
+/// Bytes of files that a filtered connection sends before others get their turn.
+const TURN_BYTES_MAX: usize = 1024 * 1024;
+
+/// How bytes go to the kernel.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Direct {
+    /// Tried at once.
+    Yes,
+    /// As the driver likes it best.
+    AsPreferred,
+    /// As the driver likes it best; the connection is closed right after these bytes, which then travel in one segment
+    /// with the FIN.
+    Last,
+}
 
 impl Core {
     /// Sends a piece: at once, or behind what is under way; through the filter if there is one.
@@ -24,7 +40,7 @@ impl Core {
         }
         if record.has_filter() {
             record.extra().plain.push_back(piece);
-            self.continue_sending(id);
+            self.advance_sending(id);
         } else {
             self.send_wire(id, piece);
         }
@@ -35,7 +51,7 @@ impl Core {
         let Some(record) = self.conns.get(id) else { return };
         let is_open = !record.flags.has(Flags::BROKEN) && !record.flags.has(Flags::SHUT);
         if is_open && record.is_flushed() && !record.has_filter() {
-            self.start_bytes(id, bytes, true);
+            self.start_bytes(id, bytes, Direct::Last);
         } else {
             self.send(id, Outgoing::Bytes(bytes));
         }
@@ -126,55 +142,75 @@ impl Core {
             self.abort(id);
             return;
         };
-        let is_through = match record.extra().plain.front_mut() {
-            Some(Outgoing::File { offset, bytes, .. }) => {
-                *offset += u64::from(count);
-                *bytes -= u64::from(count).min(*bytes);
-                *bytes == 0
-            }
-            _ => false,
-        };
-        if is_through {
-            record.extra().plain.pop_front();
+        let plain = &mut record.extra().plain;
+        if let Some(Outgoing::File { offset, bytes, .. }) = plain.front_mut() {
+            *offset += u64::from(count);
+            *bytes -= u64::from(count).min(*bytes);
         }
-        let plain = read.buffer.freeze(count as usize);
-        self.encode(id, &plain);
+        plain.push_front(Outgoing::Bytes(read.buffer.freeze(count as usize)));
         self.continue_sending(id);
     }
 
-    /// Starts what waits, the wire's queue before the filter's; tells the protocol when nothing does.
-    fn continue_sending(&mut self, id: ConnId) {
+    /// Starts what waits; tells the protocol when nothing does.
+    pub(crate) fn continue_sending(&mut self, id: ConnId) {
+        if self.advance_sending(id) {
+            self.flushed(id);
+        }
+    }
+
+    /// Starts what waits, the wire's queue before the filter's; says whether everything is with the kernel.
+    fn advance_sending(&mut self, id: ConnId) -> bool {
+        let mut turn_bytes = 0;
         loop {
-            let Some(record) = self.conns.get(id) else { return };
+            let Some(record) = self.conns.get(id) else { return false };
             if record.sending.is_some() {
-                return;
+                return false;
             }
             let is_shut = record.flags.has(Flags::SHUT) && !record.flags.has(Flags::SAID);
-            let Some(extra) = &mut record.extra else { break };
+            let Some(extra) = &mut record.extra else { return true };
             if extra.reading.is_some() {
-                return;
+                return false;
             }
             if let Some(piece) = extra.queue.pop_front() {
                 self.start_send(id, piece);
                 continue;
             }
-            match extra.plain.pop_front() {
-                Some(Outgoing::Bytes(plain)) => self.encode(id, &plain),
-                Some(Outgoing::File { head: Some(head), file, offset, bytes, is_warm }) => {
-                    extra.plain.push_front(Outgoing::File { head: None, file, offset, bytes, is_warm });
-                    self.encode(id, &head);
+            if extra.plain.is_empty() {
+                if !is_shut || extra.filter.is_none() {
+                    return true;
                 }
-                Some(file @ Outgoing::File { bytes: 1.., .. }) => {
-                    extra.plain.push_front(file);
+                self.say_last_words(id);
+                continue;
+            }
+            match self.seal_next(id) {
+                Sealed::Records { wire, has_file } => {
+                    // Like `sendfile` without a filter: at once, until others must have their turn.
+                    turn_bytes += wire.len();
+                    self.send_records(id, wire, has_file && turn_bytes <= TURN_BYTES_MAX);
+                }
+                Sealed::Nothing => {}
+                Sealed::Waits => return false,
+                Sealed::Cold => {
                     self.pump(id);
-                    return;
+                    return false;
                 }
-                Some(Outgoing::File { .. }) => {}
-                None if is_shut && extra.filter.is_some() => self.say_last_words(id),
-                None => break,
+                Sealed::Failed => {
+                    self.abort(id);
+                    return false;
+                }
             }
         }
-        self.flushed(id);
+    }
+
+    /// Sends what `seal_next` made, behind what it had to send before.
+    fn send_records(&mut self, id: ConnId, wire: Slice, is_direct: bool) {
+        let Some(record) = self.conns.get(id) else { return };
+        let is_behind = record.extra.as_ref().is_some_and(|extra| !extra.queue.is_empty());
+        if record.sending.is_some() || is_behind {
+            record.extra().queue.push_back(Outgoing::Bytes(wire));
+        } else {
+            self.start_bytes(id, wire, if is_direct { Direct::Yes } else { Direct::AsPreferred });
+        }
     }
 
     /// Wakes a task that waits for room in the queue when half of it is empty again.
@@ -195,21 +231,6 @@ impl Core {
             self.close_now(id);
         } else {
             self.notify(id, Events::SENT);
-        }
-    }
-
-    fn encode(&mut self, id: ConnId, plain: &[u8]) {
-        let pool = self.pool();
-        let Some(record) = self.conns.get(id) else { return };
-        let Some(filter) = &mut record.extra().filter else { return };
-        let mut records = Vec::new();
-        let sent =
-            catch_unwind(AssertUnwindSafe(|| filter.send(plain, &mut |slice| records.push(slice), &pool)));
-        for slice in records {
-            self.send_wire(id, Outgoing::Bytes(slice));
-        }
-        if !self.is_sound(sent) {
-            self.abort(id);
         }
     }
 
@@ -236,7 +257,7 @@ impl Core {
 
     fn start_send(&mut self, id: ConnId, piece: Outgoing) {
         match piece {
-            Outgoing::Bytes(bytes) => self.start_bytes(id, bytes, false),
+            Outgoing::Bytes(bytes) => self.start_bytes(id, bytes, Direct::AsPreferred),
             Outgoing::File { head, file, offset, bytes, is_warm } => {
                 let Some(record) = self.conns.get(id) else { return };
                 let mut transmit = Transmit::immediate(record.socket.clone(), head, file, offset, bytes);
@@ -248,14 +269,13 @@ impl Core {
         }
     }
 
-    /// `is_last`: the connection is closed right after these bytes, which then travel in one segment with the FIN.
-    fn start_bytes(&mut self, id: ConnId, mut bytes: Slice, is_last: bool) {
+    fn start_bytes(&mut self, id: ConnId, mut bytes: Slice, direct: Direct) {
         let Some(record) = self.conns.get(id) else { return };
         // A connection that has no operation yet may be gone before one would be submitted.
-        if self.prefers_direct_send || record.receiving.is_none() {
-            let sent = match is_last {
-                true => self.ring.try_send_more(&record.socket, &bytes),
-                false => self.ring.try_send(&record.socket, &bytes),
+        if self.prefers_direct_send || record.receiving.is_none() || direct == Direct::Yes {
+            let sent = match direct {
+                Direct::Last => self.ring.try_send_more(&record.socket, &bytes),
+                Direct::Yes | Direct::AsPreferred => self.ring.try_send(&record.socket, &bytes),
             };
             match sent {
                 Ok(count) => {

@@ -2,7 +2,7 @@
 //! TLS: its boundaries match nobody's, and it has handshakes' needs (answers of its own, words after the end).
 
 use ringway_engine::ring::{Pool, Slice};
-use ringway_engine::{Filter, FilterSource, Inbox, Session};
+use ringway_engine::{Filter, FilterSource, Inbox, Room, Session};
 use std::io;
 use std::rc::Rc;
 
@@ -110,11 +110,16 @@ impl Filter for Scramble {
         }
     }
 
-    fn send(&mut self, plain: &[u8], wire: &mut dyn FnMut(Slice), pool: &Pool) -> io::Result<()> {
-        for part in plain.chunks(RECORD_MAX) {
-            let record = sealed(&mut self.sending, part);
-            wire(pool.copy_of(&record).ok_or(io::ErrorKind::OutOfMemory)?);
-        }
+    fn room(&mut self, _wire: &mut dyn FnMut(Slice), _pool: &Pool) -> io::Result<Option<Room>> {
+        let is_ready = !self.is_strict || self.session.is_some();
+        Ok(is_ready.then_some(Room { head: 2, tail: 0, plain_max: RECORD_MAX }))
+    }
+
+    fn seal(&mut self, record: &mut [u8]) -> io::Result<()> {
+        let (head, plain) = record.split_at_mut(2);
+        assert!((1..=RECORD_MAX).contains(&plain.len()), "a record of {} bytes", plain.len());
+        head.copy_from_slice(&u16::try_from(plain.len()).expect("a record is short").to_be_bytes());
+        self.sending.apply(plain);
         Ok(())
     }
 

@@ -4,7 +4,7 @@ use crate::handle::Handle;
 use crate::op::Op;
 use crate::slice::Slice;
 use crate::slots::{OpId, Slots};
-use std::io;
+use std::io::{self, IoSliceMut};
 use std::net::Shutdown;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
@@ -127,6 +127,12 @@ pub trait Driver {
         offset: u64,
         bytes: usize,
     ) -> io::Result<usize>;
+
+    /// Reads what of a file is in memory into `targets`, one after the other, up to 16 of them.
+    ///
+    /// # Errors
+    /// `WouldBlock` when the first byte is not in memory or the file system cannot tell; else what `preadv2(2)` says.
+    fn try_read(&mut self, file: &Handle, targets: &mut [IoSliceMut<'_>], offset: u64) -> io::Result<usize>;
 
     /// Whether a file range is in memory, so that sending it cannot wait for a disk.
     fn is_resident(&mut self, file: &Handle, offset: u64, bytes: u64) -> bool;

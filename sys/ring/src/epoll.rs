@@ -10,7 +10,7 @@ use crate::slots::{OpId, Slots};
 use crate::socket;
 use crate::wake::Waker;
 use std::collections::VecDeque;
-use std::io;
+use std::io::{self, IoSliceMut};
 use std::net::Shutdown;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::time::Duration;
@@ -525,6 +525,10 @@ impl Driver for Epoll {
             self.state(socket).is_writable = false;
         }
         result
+    }
+
+    fn try_read(&mut self, file: &Handle, targets: &mut [IoSliceMut<'_>], offset: u64) -> io::Result<usize> {
+        crate::file::read_resident(file.raw(), targets, offset)
     }
 
     fn is_resident(&mut self, file: &Handle, offset: u64, bytes: u64) -> bool {

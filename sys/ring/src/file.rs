@@ -1,6 +1,6 @@
 //! Files as operations see them: how they are opened, what of them is in memory.
 
-use std::io;
+use std::io::{self, IoSliceMut};
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 
 /// The kernel's `open_how` (openat2(2)).
@@ -71,6 +71,22 @@ pub(crate) fn is_resident(file: RawFd, offset: u64, bytes: u64) -> bool {
         }
     }
     is_byte_resident(file, offset + bytes - 1)
+}
+
+/// Most pieces of memory one read fills.
+const READ_PIECES_MAX: usize = 16;
+
+/// Reads what is in memory; `WouldBlock` where the disk, or a file system that cannot tell, would have to be waited for.
+pub(crate) fn read_resident(file: RawFd, targets: &mut [IoSliceMut<'_>], offset: u64) -> io::Result<usize> {
+    let count = libc::c_int::try_from(targets.len().min(READ_PIECES_MAX)).unwrap_or(0);
+    let offset = libc::off_t::try_from(offset).unwrap_or(libc::off_t::MAX);
+    // SAFETY: I6: an IoSliceMut is an iovec; the kernel writes at most their lengths during the call.
+    let result = unsafe { libc::preadv2(file, targets.as_mut_ptr().cast(), count, offset, libc::RWF_NOWAIT) };
+    crate::socket::checked(result).map_err(|error| match error.raw_os_error() {
+        // A file system without RWF_NOWAIT.
+        Some(libc::EOPNOTSUPP) => io::ErrorKind::WouldBlock.into(),
+        _ => error,
+    })
 }
 
 /// Opens as `how` says. Blocks as long as the disk does.
@@ -146,6 +162,29 @@ mod tests {
         assert!(is_resident(file.as_raw_fd(), 99_999, 1));
         assert!(is_resident(file.as_raw_fd(), 0, 200_000), "a shrunken file must not loop as cold for ever");
         assert!(is_resident(file.as_raw_fd(), 500, 0));
+    }
+
+    #[test]
+    fn resident_bytes_are_read_into_several_places_and_the_end_is_seen() {
+        let path = std::env::temp_dir().join(format!("ringway-read-{}", std::process::id()));
+        std::fs::write(&path, b"0123456789").expect("room");
+        let file = std::fs::File::open(&path).expect("just written");
+        std::fs::remove_file(&path).expect("ours");
+        let (mut first, mut second) = ([0; 3], [0; 20]);
+        let mut targets = [IoSliceMut::new(&mut first), IoSliceMut::new(&mut second)];
+        match read_resident(file.as_raw_fd(), &mut targets, 1) {
+            Ok(count) => assert_eq!(count, 9),
+            // Not every file system of a temporary directory can tell.
+            Err(error) => {
+                assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+                return;
+            }
+        }
+        assert_eq!((&first, &second[..6]), (b"123", &b"456789"[..]));
+        assert_eq!(
+            read_resident(file.as_raw_fd(), &mut [IoSliceMut::new(&mut first)], 10).expect("the end"),
+            0
+        );
     }
 
     #[test]

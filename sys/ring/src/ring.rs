@@ -13,7 +13,7 @@ use crate::uring::{self, Features, Uring};
 use crate::wake::Waker;
 use std::collections::VecDeque;
 use std::fmt;
-use std::io;
+use std::io::{self, IoSliceMut};
 use std::net::Shutdown;
 use std::time::{Duration, Instant};
 
@@ -379,6 +379,21 @@ impl Ring {
     /// As [`Ring::try_send`].
     pub fn try_send_more(&mut self, socket: &Handle, bytes: &[u8]) -> io::Result<usize> {
         self.driver.try_send(socket, bytes, true)
+    }
+
+    /// Reads what of a file is in memory into `targets`, one after the other, up to 16 of them, without an operation. `0`
+    /// means the end of the file.
+    ///
+    /// # Errors
+    /// `WouldBlock` when the first byte is not in memory or the file system cannot tell: it is to be read by an operation.
+    /// Else what `preadv2(2)` says.
+    pub fn try_read(
+        &mut self,
+        file: &Handle,
+        targets: &mut [IoSliceMut<'_>],
+        offset: u64,
+    ) -> io::Result<usize> {
+        self.driver.try_read(file, targets, offset)
     }
 
     /// Whether a range of a file is in memory, so that sending it waits for no disk.

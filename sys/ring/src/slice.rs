@@ -437,6 +437,19 @@ impl Slice {
         Ok(SliceMut { descriptor })
     }
 
+    /// The view for writing in place when this is its buffer's only holder.
+    pub fn unique_mut(&mut self) -> Option<&mut [u8]> {
+        let descriptor = self.descriptor();
+        if descriptor.refs.get() != 1 {
+            return None;
+        }
+        // SAFETY: I1, I3: the range is inside the buffer, and `&mut self` on the only holder makes the access exclusive.
+        Some(unsafe {
+            let from = descriptor.memory.as_ptr().add(self.start as usize);
+            std::slice::from_raw_parts_mut(from, (self.end - self.start) as usize)
+        })
+    }
+
     /// Appends to the view in place when this is the only holder and the buffer has room; says whether it did.
     #[must_use]
     pub fn try_extend(&mut self, bytes: &[u8]) -> bool {
@@ -667,6 +680,11 @@ mod tests {
         assert!(slice.try_extend(b"!"));
         assert_eq!(&*slice, b"body!");
         assert!(!slice.try_extend(&[0; 256]), "no room");
+        slice.unique_mut().expect("only holder")[0] = b'H';
+        assert_eq!(slice[0], b'H');
+        let second = slice.clone();
+        assert!(slice.unique_mut().is_none(), "two holders: must not write");
+        drop(second);
         assert_eq!(slice.try_unique().expect("only holder").len(), 256);
     }
 

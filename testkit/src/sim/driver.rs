@@ -6,7 +6,7 @@ use ringway_ring::{Arrival, Driver, Event, Handle, Interest, Op, OpId, Pool, Slo
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
-use std::io;
+use std::io::{self, IoSliceMut};
 use std::net::Shutdown;
 use std::rc::Rc;
 
@@ -424,6 +424,21 @@ impl Driver for SimDriver {
             return Ok(0);
         }
         self.world.borrow_mut().send(socket.raw(), &contents)
+    }
+
+    fn try_read(&mut self, file: &Handle, targets: &mut [IoSliceMut<'_>], offset: u64) -> io::Result<usize> {
+        let bytes = targets.iter().map(|target| target.len()).sum();
+        if !self.is_resident(file, offset, bytes as u64) {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let contents = files::range(file, offset, bytes)?;
+        let mut left = contents.as_slice();
+        for target in targets {
+            let (part, rest) = left.split_at(left.len().min(target.len()));
+            target[..part.len()].copy_from_slice(part);
+            left = rest;
+        }
+        Ok(contents.len())
     }
 
     fn is_resident(&mut self, file: &Handle, offset: u64, bytes: u64) -> bool {

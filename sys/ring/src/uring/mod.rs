@@ -21,7 +21,7 @@ use io_uring::types::{Fd, SubmitArgs, Timespec};
 use io_uring::{IoUring, cqueue, opcode, squeue};
 use registered::Registered;
 use std::collections::VecDeque;
-use std::io;
+use std::io::{self, IoSliceMut};
 use std::net::Shutdown;
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::time::Duration;
@@ -271,6 +271,10 @@ impl Driver for Uring {
         bytes: usize,
     ) -> io::Result<usize> {
         crate::socket::send_file(socket.raw(), file.raw(), offset, bytes)
+    }
+
+    fn try_read(&mut self, file: &Handle, targets: &mut [IoSliceMut<'_>], offset: u64) -> io::Result<usize> {
+        crate::file::read_resident(file.raw(), targets, offset)
     }
 
     fn is_resident(&mut self, file: &Handle, offset: u64, bytes: u64) -> bool {
