@@ -6,6 +6,7 @@ use ringway::engine::{Balance, WaitMode};
 use ringway::listen;
 use ringway::serve::{LogTarget, Serve};
 use ringway::web::access_log::Format;
+use ringway::web::log::files::KEPT_MAX;
 use std::ffi::OsString;
 use std::str::FromStr;
 
@@ -49,7 +50,9 @@ finished, at the latest after the drain time; at once on a second signal.
       --index NAME        index file; may be repeated (default: index.html)
       --no-listing        directories without index file answer 404
       --log FORMAT        combined, json or off (default: combined)
-      --log-file PATH     append the access log to PATH (default: standard output)
+      --log-file PATH     append the access log to PATH (default: standard output); SIGUSR1 opens it anew
+      --log-size MIB      begin a new file when it has so many MiB; 0: never (default: 0)
+      --log-keep N        old log files to keep, as PATH.1, PATH.2 ... (default: 10)
       --max-connections N connections a worker keeps open (default: 100000)
       --max-per-address N connections of one address a worker keeps open; 0: no limit
                           (default: 0 on loopback, 1024 elsewhere)
@@ -102,6 +105,10 @@ fn parse_serve(parser: &mut lexopt::Parser) -> Result<Command, String> {
             Long("no-listing") => serve.listing = false,
             Long("log") => log_format(&text(parser)?, &mut serve)?,
             Long("log-file") => serve.log = LogTarget::File(parser.value().map_err(sentence)?.into()),
+            Long("log-size") => {
+                serve.log_rotation.bytes_max = number(parser, "--log-size", 0, 1024 * 1024_u64)? << 20
+            }
+            Long("log-keep") => serve.log_rotation.kept = number(parser, "--log-keep", 1, KEPT_MAX)?,
             Long("max-connections") => {
                 serve.connections_max = number(parser, "--max-connections", 1, 10_000_000)?
             }

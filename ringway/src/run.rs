@@ -4,11 +4,11 @@ use crate::CANNOT_START;
 use ringway::engine::{Drainer, Server};
 use ringway::listen;
 use ringway::serve::Serve;
+use ringway::web::log::files::{LogFile, LogFiles};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 use std::process::ExitCode;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// A worker failed while serving.
@@ -17,7 +17,7 @@ const FAILED: u8 = 1;
 /// Serves until a signal stops it.
 pub(crate) fn run(serve: &Serve) -> ExitCode {
     raise_descriptor_limit();
-    let signals = match Signals::new([SIGINT, SIGTERM]) {
+    let signals = match Signals::new([SIGINT, SIGTERM, SIGUSR1]) {
         Ok(signals) => signals,
         Err(error) => {
             eprintln!("ringway: cannot wait for signals: {error}.");
@@ -33,10 +33,12 @@ pub(crate) fn run(serve: &Serve) -> ExitCode {
     };
     announce(serve, &server);
     let drain = Duration::from_millis(serve.drain_ms);
-    stop_on_signal(signals, server.drainer(), drain);
+    // Kept until the end, so that what was dropped is known then.
+    let log_files = serve.logs.living();
+    heed_signals(signals, server.drainer(), drain, serve.logs.clone());
     let ended = server.wait(drain);
-    match serve.log_dropped.load(Ordering::Relaxed) {
-        0 => {}
+    match log_files.iter().map(LogFile::dropped).sum() {
+        0_u64 => {}
         count => eprintln!(
             "ringway: {count} records are missing from the access log: its target was too slow, or failed."
         ),
@@ -71,11 +73,15 @@ fn announce(serve: &Serve, server: &Server) {
     }
 }
 
-/// The first signal drains, the second ends the process at once.
-fn stop_on_signal(mut signals: Signals, drainer: Drainer, within: Duration) {
+/// The first signal to stop drains, the second ends the process at once. `SIGUSR1` opens log files anew.
+fn heed_signals(mut signals: Signals, drainer: Drainer, within: Duration, logs: LogFiles) {
     let wait = move || {
         let mut is_draining = false;
         for signal in signals.forever() {
+            if signal == SIGUSR1 {
+                reopen(&logs);
+                continue;
+            }
             if is_draining {
                 let _never_returns = signal_hook::low_level::emulate_default_handler(signal);
             }
@@ -87,6 +93,15 @@ fn stop_on_signal(mut signals: Signals, drainer: Drainer, within: Duration) {
     let started = std::thread::Builder::new().name("ringway-signals".to_owned()).spawn(wait);
     if let Err(error) = started {
         eprintln!("ringway: cannot wait for signals: {error}; a signal ends the process at once.");
+    }
+}
+
+fn reopen(logs: &LogFiles) {
+    for (path, error) in logs.reopen() {
+        eprintln!(
+            "ringway: cannot open the log {} anew: {error}; it is written to where it was.",
+            path.display()
+        );
     }
 }
 

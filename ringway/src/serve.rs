@@ -10,19 +10,18 @@ use crate::web::access_log::Format;
 use crate::web::file_cache::CacheLimits;
 use crate::web::limits::WebLimits;
 use crate::web::load::LoadOptions;
-use crate::web::log_sink::AccessLog;
+use crate::web::log::access::AccessLog;
+use crate::web::log::files::{LogFile, LogFiles, Rotation};
+use crate::web::log::sink::LogSink;
 use crate::web::pipeline::Pipeline;
 use crate::web::protocol::Http;
 use crate::web::root::{Root, RootOptions};
 use crate::web::static_files::StaticFiles;
 use rustix::process::{Resource, getrlimit};
-use std::fs::File;
 use std::io;
-use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
 /// Unsent bytes in a connection below which it takes more: what waits longer falls out of the processor's cache before
 /// it is sent, and a window of this size still fills a gigabit path of 2 ms. The send buffer itself stays the kernel's to
@@ -72,8 +71,10 @@ pub struct Serve {
     pub log_format: Format,
     /// Where it goes.
     pub log: LogTarget,
-    /// Counts the records that are missing from it, because its target was too slow or failed.
-    pub log_dropped: Arc<AtomicU64>,
+    /// When a log file is begun anew by itself.
+    pub log_rotation: Rotation,
+    /// What is written to, once it is started: to have it opened anew, and to know what is missing.
+    pub logs: LogFiles,
     /// Most connections on a worker.
     pub connections_max: usize,
     /// Most connections of one address on a worker; 0: no limit.
@@ -102,7 +103,8 @@ impl Serve {
             index: vec!["index.html".to_owned()],
             log_format: Format::Combined,
             log: LogTarget::Stdout,
-            log_dropped: Arc::default(),
+            log_rotation: Rotation::default(),
+            logs: LogFiles::new(),
             connections_max: EndpointLimits::default().connections_max,
             connections_per_address_max: 0,
             fast_open_queue: 0,
@@ -160,16 +162,18 @@ impl Serve {
         root.dir().check_readable().map_err(|error| sentence(&error))
     }
 
-    fn open_log(&self) -> Result<Option<Arc<OwnedFd>>, String> {
+    fn open_log(&self) -> Result<Option<LogFile>, String> {
         let opened = match &self.log {
             LogTarget::Off => return Ok(None),
-            LogTarget::Stdout => rustix::io::dup(rustix::stdio::stdout()).map_err(io::Error::from),
-            LogTarget::File(path) => File::options().append(true).create(true).open(path).map(OwnedFd::from),
+            LogTarget::Stdout => LogFile::stdout(),
+            LogTarget::File(path) => self.logs.append(path, self.log_rotation),
         };
-        opened.map(|fd| Some(Arc::new(fd))).map_err(|error| match &self.log {
+        let file = opened.map_err(|error| match &self.log {
             LogTarget::File(path) => format!("cannot write the log {}: {error}.", path.display()),
             _ => format!("cannot write the log to standard output: {error}."),
-        })
+        })?;
+        self.logs.add(&file);
+        Ok(Some(file))
     }
 
     fn server_options(&self) -> ServerOptions {
@@ -177,7 +181,7 @@ impl Serve {
         ServerOptions { workers: self.workers, wait: self.wait, ring, ..ServerOptions::default() }
     }
 
-    fn endpoint(&self, address: &Address, log: Option<Arc<OwnedFd>>) -> Endpoint {
+    fn endpoint(&self, address: &Address, log: Option<LogFile>) -> Endpoint {
         let listen = ListenOptions {
             defer_accept_seconds: DEFER_ACCEPT_SECONDS,
             unsent_low_water_bytes: UNSENT_LOW_WATER_BYTES,
@@ -193,14 +197,13 @@ impl Serve {
         Endpoint { address: address.clone(), balance: self.balance, listen, limits, protocol, filter: None }
     }
 
-    fn protocol(&self, log: Option<Arc<OwnedFd>>) -> ProtocolFactory {
+    fn protocol(&self, log: Option<LogFile>) -> ProtocolFactory {
         let options = Arc::new(LoadOptions {
             index: self.index.clone(),
             listing: self.listing,
             ..LoadOptions::default()
         });
         let (root, limits, format) = (self.root.clone(), self.limits, self.log_format);
-        let dropped = Arc::clone(&self.log_dropped);
         let cache = CacheLimits { descriptors_max: self.cached_descriptors_max(), ..CacheLimits::default() };
         Arc::new(move |worker: &WorkerHandle| {
             let files = StaticFiles::open(&root, RootOptions::default(), Arc::clone(&options), cache)?;
@@ -208,8 +211,8 @@ impl Serve {
             let mut pipeline = Pipeline::default();
             pipeline.handlers.push(Box::new(files));
             if let Some(log) = &log {
-                let target = log.try_clone()?;
-                pipeline.served.push(Box::new(AccessLog::new(format, target, worker, Arc::clone(&dropped))));
+                let sink = LogSink::new(log.clone(), worker)?;
+                pipeline.served.push(Box::new(AccessLog::new(format, sink)));
             }
             let http: Rc<dyn Protocol> = Rc::new(Http::new(pipeline, limits, worker.pool().clone()));
             Ok(http)

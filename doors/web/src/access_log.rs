@@ -65,7 +65,7 @@ pub struct Record<'a> {
 }
 
 /// Writes records as lines; keeps the text of the current second.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct LineWriter {
     format: Format,
     second: Option<u64>,

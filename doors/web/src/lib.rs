@@ -16,7 +16,7 @@ pub mod file_cache;
 pub mod limits;
 pub mod listing;
 pub mod load;
-pub mod log_sink;
+pub mod log;
 pub mod mime;
 pub mod open_error;
 pub mod output;

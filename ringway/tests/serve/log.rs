@@ -15,6 +15,8 @@ on_both_drivers!(
     both_formats_say_what_happened,
     what_peers_send_cannot_break_a_line,
     a_log_file_is_appended_to,
+    a_file_that_was_moved_away_is_opened_anew_and_no_record_is_lost,
+    a_file_that_is_large_enough_is_numbered_and_no_record_is_lost,
     a_full_disk_does_not_stop_the_service,
     a_log_nobody_reads_does_not_stop_the_service,
     a_log_whose_reader_is_gone_does_not_stop_the_service,
@@ -176,6 +178,85 @@ fn flood(server: &Server) {
         client.send(request.repeat(50).as_bytes()).expect("it reads");
         assert!(client.answers(50).expect("answers").iter().all(|answer| answer.status == 200));
     }
+}
+
+/// The `?n` of every record in these files, in order.
+fn numbers(paths: &[std::path::PathBuf]) -> Vec<usize> {
+    let mut all = Vec::new();
+    for path in paths {
+        let lines =
+            std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let number = |line: &str| line.split_once("/a.txt?")?.1.split(' ').next()?.parse::<usize>().ok();
+        all.extend(
+            lines.lines().map(|line| number(line).unwrap_or_else(|| panic!("no whole record: {line}"))),
+        );
+    }
+    all.sort_unstable();
+    all
+}
+
+fn a_file_that_was_moved_away_is_opened_anew_and_no_record_is_lost(driver: Driver) {
+    let (site, logs) = (site(), Scratch::new("moved"));
+    let path = logs.path().join("access.log");
+    let server = Setup::new(driver, site.path())
+        .with(&["--log", "combined", "--workers", "2", "--log-file", path.to_str().expect("UTF-8")])
+        .start();
+    let rounds = 5;
+    let mut files = vec![path.clone()];
+    for round in 0..rounds {
+        let moved = logs.path().join(format!("moved.{round}"));
+        // Records of before and after the move are under way while the signal comes.
+        std::thread::scope(|scope| {
+            for half in 0..2 {
+                let server = &server;
+                scope.spawn(move || {
+                    let mut client = server.client();
+                    let first = (round * 2 + half) * 300;
+                    let requests =
+                        (first..first + 300).map(|n| format!("GET /a.txt?{n} HTTP/1.1\r\nHost: a\r\n\r\n"));
+                    client.send(requests.collect::<String>().as_bytes()).expect("it reads");
+                    assert_eq!(client.answers(300).expect("answers").len(), 300);
+                });
+            }
+            std::fs::rename(&path, &moved).expect("the log is there");
+            server.signal(Signal::USR1);
+        });
+        eventually("the log is opened anew", || path.exists().then_some(()));
+        files.push(moved);
+    }
+    server.stop().cleanly();
+    assert_eq!(numbers(&files), (0..rounds * 600).collect::<Vec<_>>());
+}
+
+fn a_file_that_is_large_enough_is_numbered_and_no_record_is_lost(driver: Driver) {
+    let (site, logs) = (site(), Scratch::new("sized"));
+    let path = logs.path().join("access.log");
+    let server = Setup::new(driver, site.path())
+        .with(&["--log", "combined", "--workers", "2", "--log-size", "1", "--log-keep", "20"])
+        .with(&["--log-file", path.to_str().expect("UTF-8")])
+        .start();
+    // Records of some 1,100 bytes, as nothing longer of a field is logged.
+    let agent = "a".repeat(1100);
+    let mut client = server.client();
+    let numbered = |number: u32| logs.path().join(format!("access.log.{number}"));
+    let mut sent = 0;
+    while !numbered(2).exists() {
+        assert!(sent < 40_000, "waited in vain: two rotations");
+        let requests = (sent..sent + 20)
+            .map(|n| format!("GET /a.txt?{n} HTTP/1.1\r\nHost: a\r\nUser-Agent: {agent}\r\n\r\n"));
+        client.send(requests.collect::<String>().as_bytes()).expect("it reads");
+        assert_eq!(client.answers(20).expect("answers").len(), 20);
+        sent += 20;
+    }
+    drop(client);
+    server.stop().cleanly();
+    let mut files = vec![path.clone()];
+    files.extend((1..).map(numbered).take_while(|path| path.exists()));
+    for file in &files[1..] {
+        let bytes = std::fs::metadata(file).expect("there").len();
+        assert!(bytes >= 1 << 20, "{} was begun anew too soon: {bytes}", file.display());
+    }
+    assert_eq!(numbers(&files), (0..sent).collect::<Vec<_>>());
 }
 
 fn a_full_disk_does_not_stop_the_service(driver: Driver) {
