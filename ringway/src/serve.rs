@@ -13,9 +13,10 @@ use crate::web::load::LoadOptions;
 use crate::web::log::access::AccessLog;
 use crate::web::log::files::{LogFile, LogFiles, Rotation};
 use crate::web::log::sink::LogSink;
-use crate::web::pipeline::Pipeline;
 use crate::web::protocol::Http;
 use crate::web::root::{Root, RootOptions};
+use crate::web::site::Site;
+use crate::web::sites::Sites;
 use crate::web::static_files::StaticFiles;
 use rustix::process::{Resource, getrlimit};
 use std::io;
@@ -208,13 +209,13 @@ impl Serve {
         Arc::new(move |worker: &WorkerHandle| {
             let files = StaticFiles::open(&root, RootOptions::default(), Arc::clone(&options), cache)?;
             files.watch(worker);
-            let mut pipeline = Pipeline::default();
-            pipeline.handlers.push(Box::new(files));
+            let mut site = Site::with_handler("default", files);
             if let Some(log) = &log {
                 let sink = LogSink::new(log.clone(), worker)?;
-                pipeline.served.push(Box::new(AccessLog::new(format, sink)));
+                site.served.push(Box::new(AccessLog::new(format, sink)));
             }
-            let http: Rc<dyn Protocol> = Rc::new(Http::new(pipeline, limits, worker.pool().clone()));
+            let http: Rc<dyn Protocol> =
+                Rc::new(Http::new(Rc::new(Sites::new(site)), limits, worker.pool().clone()));
             Ok(http)
         })
     }

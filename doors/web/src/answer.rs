@@ -9,6 +9,7 @@
 use std::fmt;
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::ops::Range;
+use std::rc::Rc;
 
 use ringway_engine::heap::{Local, LocalBox, LocalVec};
 use ringway_http::conditional::{Outcome, Validators, evaluate, range_applies};
@@ -24,7 +25,7 @@ use ringway_http::status::Status;
 use crate::accept;
 use crate::codings::SIBLINGS;
 use crate::entry::FileEntry;
-use crate::error_page::{CONTENT_SECURITY_POLICY, error_page};
+use crate::error_page::{CONTENT_SECURITY_POLICY, ErrorPages, error_page};
 use crate::listing::Listing;
 use crate::path::write_directory_location;
 
@@ -42,6 +43,8 @@ pub struct Common<'a> {
     pub fields: &'a [u8],
     /// The wall clock's second since 1970.
     pub now_s: u64,
+    /// The site's own error pages, if it has any.
+    pub pages: Option<&'a ErrorPages>,
 }
 
 /// What follows the head.
@@ -60,6 +63,8 @@ pub enum PlanBody {
     },
     /// Text of the program.
     Static(&'static [u8]),
+    /// All of what several answers share.
+    Shared(Rc<[u8]>),
     /// Several ranges of the file entry's content, each after a head of its own.
     Parts(LocalBox<Parts>),
 }
@@ -117,9 +122,17 @@ pub fn refuse_method(
 ) -> Option<Result<Plan, EncodeError>> {
     match request.method() {
         Method::Get | Method::Head => None,
-        Method::Options => Some(no_content(common, memory)),
+        Method::Options => Some(options(common, memory)),
         _ => Some(error_with(Some(request), Status::METHOD_NOT_ALLOWED, ALLOW, common, memory)),
     }
+}
+
+/// Answers `OPTIONS` with the methods that files answer to (204).
+///
+/// # Errors
+/// [`EncodeError::Full`] when `memory` is too small.
+pub fn options(common: Common<'_>, memory: &mut [u8]) -> Result<Plan, EncodeError> {
+    head_only(Status::NO_CONTENT, &[ALLOW], common, memory)
 }
 
 /// Which sibling of `file` the client likes best; [`Coding::Identity`] for the file itself.
@@ -227,30 +240,32 @@ pub fn error(
 }
 
 /// An error page, with more field lines in its head.
-fn error_with(
+pub(crate) fn error_with(
     request: Option<&Request<'_>>,
     status: Status,
     fields: &[u8],
     common: Common<'_>,
     memory: &mut [u8],
 ) -> Result<Plan, EncodeError> {
-    let as_html = request.is_some_and(|request| accept::names(request.accept(), "text/html"));
+    let own = common.pages.and_then(|pages| pages.get(status.code()));
+    let as_html =
+        own.is_none() && request.is_some_and(|request| accept::names(request.accept(), "text/html"));
     let page = error_page(status.code(), as_html);
+    let (content_type, body, len) = match own {
+        Some(page) => (&*page.content_type, PlanBody::Shared(Rc::clone(&page.body)), page.body.len()),
+        None => (page.content_type, PlanBody::Static(page.body), page.body.len()),
+    };
     let mut head = start(status, common, memory)?;
     head.raw(fields)?;
-    head.content_length(page.body.len() as u64)?;
-    head.field(b"Content-Type", page.content_type.as_bytes())?;
+    head.content_length(len as u64)?;
+    head.field(b"Content-Type", content_type.as_bytes())?;
     if as_html {
         head.field(b"Content-Security-Policy", CONTENT_SECURITY_POLICY.as_bytes())?;
     }
     head.raw(b"Cache-Control: no-store\r\n")?;
     let head_len = head.finish()?;
     let method = request.map_or(Method::Get, Request::method);
-    Ok(with_body(status, head_len, method, PlanBody::Static(page.body), page.body.len() as u64))
-}
-
-fn no_content(common: Common<'_>, memory: &mut [u8]) -> Result<Plan, EncodeError> {
-    head_only(Status::NO_CONTENT, &[ALLOW], common, memory)
+    Ok(with_body(status, head_len, method, body, len as u64))
 }
 
 fn whole<F>(file: &FileEntry<F>, common: Common<'_>, memory: &mut [u8]) -> Result<Plan, EncodeError> {
@@ -417,7 +432,7 @@ mod tests {
     }
 
     fn common() -> Common<'static> {
-        Common { fields: b"Date: now\r\n", now_s: NOW_S }
+        Common { fields: b"Date: now\r\n", now_s: NOW_S, pages: None }
     }
 
     /// Runs `answer` on a request with these lines; gives its plan and head.

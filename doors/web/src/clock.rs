@@ -16,12 +16,36 @@ pub enum Persistence {
     Close,
 }
 
+/// What answers say about the server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ServerField {
+    /// Its name.
+    #[default]
+    Name,
+    /// Its name and version.
+    Version,
+    /// Nothing.
+    Absent,
+}
+
+impl ServerField {
+    const ALL: [Self; 3] = [Self::Name, Self::Version, Self::Absent];
+
+    const fn line(self) -> &'static [u8] {
+        match self {
+            Self::Name => b"Server: Ringway\r\n",
+            Self::Version => concat!("Server: Ringway/", env!("CARGO_PKG_VERSION"), "\r\n").as_bytes(),
+            Self::Absent => b"",
+        }
+    }
+}
+
 /// The wall clock as of the worker's last look, and the lines that depend on it.
 #[derive(Debug)]
 pub struct Clock {
     moment: Moment,
     second: i64,
-    lines: [Vec<u8>; 3],
+    lines: [[Vec<u8>; 3]; 3],
 }
 
 impl Clock {
@@ -30,7 +54,7 @@ impl Clock {
     pub fn new() -> Self {
         let never = Timestamp { seconds: i64::MIN, nanoseconds: 0 };
         let moment = Moment { ms: u64::MAX, wall: never };
-        Self { moment, second: i64::MIN, lines: [Vec::new(), Vec::new(), Vec::new()] }
+        Self { moment, second: i64::MIN, lines: Default::default() }
     }
 
     /// Brings the clock to the worker's time; looks at the wall at most once a millisecond.
@@ -67,19 +91,22 @@ impl Clock {
 
     /// `Date`, `Server` and, where it must be said, `Connection`.
     #[must_use]
-    pub fn lines(&self, persistence: Persistence) -> &[u8] {
-        &self.lines[persistence as usize]
+    pub fn lines(&self, server: ServerField, persistence: Persistence) -> &[u8] {
+        &self.lines[server as usize][persistence as usize]
     }
 
     fn write_lines(&mut self) {
         let date = date::format(self.unix_s());
         let connection: [&[u8]; 3] = [b"", b"Connection: keep-alive\r\n", b"Connection: close\r\n"];
-        for (lines, connection) in self.lines.iter_mut().zip(connection) {
-            lines.clear();
-            lines.extend_from_slice(b"Date: ");
-            lines.extend_from_slice(&date);
-            lines.extend_from_slice(b"\r\nServer: Ringway\r\n");
-            lines.extend_from_slice(connection);
+        for (server, lines) in ServerField::ALL.into_iter().zip(&mut self.lines) {
+            for (lines, connection) in lines.iter_mut().zip(connection) {
+                lines.clear();
+                lines.extend_from_slice(b"Date: ");
+                lines.extend_from_slice(&date);
+                lines.extend_from_slice(b"\r\n");
+                lines.extend_from_slice(server.line());
+                lines.extend_from_slice(connection);
+            }
         }
     }
 }
@@ -98,11 +125,16 @@ mod tests {
     fn lines_carry_date_and_connection() {
         let mut clock = Clock::new();
         clock.advance(5);
-        let text = |persistence| String::from_utf8(clock.lines(persistence).to_vec()).expect("ASCII");
+        let of = |server, persistence| {
+            String::from_utf8(clock.lines(server, persistence).to_vec()).expect("ASCII")
+        };
+        let text = |persistence| of(ServerField::Name, persistence);
         assert!(text(Persistence::Keep).starts_with("Date: "));
         assert!(text(Persistence::Keep).ends_with(" GMT\r\nServer: Ringway\r\n"));
         assert!(text(Persistence::Close).ends_with("Connection: close\r\n"));
         assert!(text(Persistence::KeepSaid).ends_with("Connection: keep-alive\r\n"));
+        assert!(of(ServerField::Version, Persistence::Keep).contains("\r\nServer: Ringway/"));
+        assert!(of(ServerField::Absent, Persistence::Keep).ends_with(" GMT\r\n"));
         assert!(clock.unix_s() > 1_700_000_000);
     }
 }

@@ -42,11 +42,7 @@ pub(crate) struct KeyHasher(SeedableRandomState);
 
 impl KeyHasher {
     pub(crate) fn new() -> Self {
-        static SHARED: OnceLock<SharedSeed> = OnceLock::new();
-        // The standard library draws its keys from the operating system; a hash of nothing is a number made of them.
-        let random = || RandomState::new().build_hasher().finish();
-        let shared = SHARED.get_or_init(|| SharedSeed::from_u64(random()));
-        Self(SeedableRandomState::with_seed(random(), shared))
+        Self(fast_hasher())
     }
 
     pub(crate) fn hash(&self, key: &Key<'_>) -> u64 {
@@ -55,6 +51,15 @@ impl KeyHasher {
         hasher.write_u32(key.tag());
         hasher.finish()
     }
+}
+
+/// A fast hasher with a seed that nobody outside knows.
+pub(crate) fn fast_hasher() -> SeedableRandomState {
+    static SHARED: OnceLock<SharedSeed> = OnceLock::new();
+    // The standard library draws its keys from the operating system; a hash of nothing is a number made of them.
+    let random = || RandomState::new().build_hasher().finish();
+    let shared = SHARED.get_or_init(|| SharedSeed::from_u64(random()));
+    SeedableRandomState::with_seed(random(), shared)
 }
 
 struct Slot<V> {

@@ -3,6 +3,11 @@
 //! Every page is a constant of the program: it needs no allocation when things go wrong, names nothing of the inside, and
 //! loads nothing else.
 
+use crate::mime;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::rc::Rc;
+
 /// An answer's body and its type.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct ErrorPage {
@@ -15,6 +20,84 @@ pub struct ErrorPage {
 /// Value of `Content-Security-Policy` under which the pages (and listings) look as meant: nothing but their own style.
 pub const CONTENT_SECURITY_POLICY: &str =
     "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'";
+
+/// Largest page a site may have of its own, in bytes.
+pub const PAGE_BYTES_MAX: usize = 256 * 1024;
+
+/// A site's own error pages; where it has none the program's is sent.
+#[derive(Clone, Debug, Default)]
+pub struct ErrorPages {
+    pages: BTreeMap<u16, SitePage>,
+}
+
+/// A page of a site's own.
+#[derive(Clone, Debug)]
+pub struct SitePage {
+    /// Value of `Content-Type`.
+    pub content_type: Box<str>,
+    /// The whole body.
+    pub body: Rc<[u8]>,
+}
+
+/// Why a page cannot be a site's.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum PageError {
+    /// It is for a status that is no error.
+    Status(u16),
+    /// It has more than [`PAGE_BYTES_MAX`] bytes.
+    Length,
+    /// Its type cannot be sent.
+    Type(String),
+}
+
+impl fmt::Display for PageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Status(status) => write!(f, "{status} is no status of an error; there are 400 to 599"),
+            Self::Length => write!(f, "an error page has at most {PAGE_BYTES_MAX} bytes"),
+            Self::Type(text) => write!(f, "{text:?} is no media type; write it as in \"text/html\""),
+        }
+    }
+}
+
+impl std::error::Error for PageError {}
+
+impl ErrorPages {
+    /// Has `body` sent for `status` to whoever asks, in place of a page set before. Bodies may be shared between pages.
+    ///
+    /// # Errors
+    /// [`PageError`].
+    pub fn set(&mut self, status: u16, content_type: &str, body: Rc<[u8]>) -> Result<(), PageError> {
+        if !(400..600).contains(&status) {
+            return Err(PageError::Status(status));
+        }
+        if body.len() > PAGE_BYTES_MAX {
+            return Err(PageError::Length);
+        }
+        if !mime::is_sendable(content_type) {
+            return Err(PageError::Type(content_type.to_owned()));
+        }
+        self.pages.insert(status, SitePage { content_type: content_type.into(), body });
+        Ok(())
+    }
+
+    /// The page for `status`, if the site has one.
+    #[must_use]
+    pub fn get(&self, status: u16) -> Option<&SitePage> {
+        self.pages.get(&status)
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.pages.is_empty()
+    }
+}
+
+/// The statuses that the program has words for: those that a page named `{status}` is looked for.
+pub fn statuses() -> impl Iterator<Item = u16> {
+    PAGES.iter().map(|page| page.status)
+}
 
 const HTML: &str = "text/html; charset=utf-8";
 const TEXT: &str = "text/plain; charset=utf-8";
@@ -116,6 +199,24 @@ mod tests {
                 assert!(!page.html.contains(never), "{} has {never}", page.status);
             }
         }
+    }
+
+    #[test]
+    fn a_site_has_pages_of_its_own_for_errors_only() {
+        let mut pages = ErrorPages::default();
+        assert!(pages.is_empty());
+        pages.set(404, "text/html; charset=utf-8", b"gone"[..].into()).unwrap();
+        pages.set(404, "text/plain", b"away"[..].into()).unwrap();
+        let page = pages.get(404).unwrap();
+        assert_eq!((&*page.content_type, &*page.body), ("text/plain", &b"away"[..]));
+        assert!(pages.get(403).is_none());
+        for status in [0, 200, 304, 399, 600] {
+            assert_eq!(pages.set(status, "text/plain", b""[..].into()), Err(PageError::Status(status)));
+        }
+        let long: Rc<[u8]> = vec![0; PAGE_BYTES_MAX + 1].into();
+        assert_eq!(pages.set(500, "text/plain", long), Err(PageError::Length));
+        let split = "text/plain\r\nX: y";
+        assert_eq!(pages.set(500, split, b""[..].into()), Err(PageError::Type(split.to_owned())));
     }
 
     #[test]

@@ -241,14 +241,18 @@ fn is_text(essence: &str) -> bool {
 
 /// A type as an operator writes it, checked.
 fn parse(media_type: &str) -> Result<MediaType, InvalidType> {
-    let valid = media_type.len() <= TYPE_LEN_MAX
-        && media_type.bytes().all(|byte| (0x20..=0x7e).contains(&byte))
-        && media_type.split_once('/').is_some_and(|(kind, sub)| !kind.is_empty() && !sub.is_empty())
-        && media_type.trim() == media_type;
-    if !valid {
+    if !is_sendable(media_type) {
         return Err(InvalidType(media_type.to_owned()));
     }
     Ok(MediaType::of(Cow::Owned(media_type.to_owned())))
+}
+
+/// Whether a text is a media type that can stand in a field.
+pub(crate) fn is_sendable(media_type: &str) -> bool {
+    media_type.len() <= TYPE_LEN_MAX
+        && media_type.bytes().all(|byte| (0x20..=0x7e).contains(&byte))
+        && media_type.split_once('/').is_some_and(|(kind, sub)| !kind.is_empty() && !sub.is_empty())
+        && media_type.trim() == media_type
 }
 
 #[cfg(test)]

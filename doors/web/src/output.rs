@@ -2,10 +2,12 @@
 
 use crate::answer::PlanBody;
 use crate::entry::{Content, Entry, FileEntry};
+use crate::exchange::Link;
 use crate::pipeline::{Reply, Source};
 use ringway_engine::ring::{Handle, Pool, SLICE_BYTES_MAX, Slice, SliceMut};
-use ringway_engine::{Conn, Stream};
+use ringway_engine::{Conn, Session, Stream};
 use std::net::SocketAddr;
+use std::rc::Rc;
 
 /// Room that every answer's head finds before it is written, in bytes.
 const HEAD_ROOM_BYTES: usize = 1280;
@@ -18,11 +20,9 @@ const BATCH_BYTES: usize = 16 * 1024;
 const WARM_BYTES_MAX: u64 = 1024 * 1024;
 
 /// What answers are sent on.
-pub trait Sink {
+pub trait Sink: Link {
     /// Where its slices come from.
     fn pool(&self) -> Pool;
-    /// Who is at the other end; `None` for Unix sockets.
-    fn peer(&mut self) -> Option<SocketAddr>;
     /// Sends bytes.
     fn send(&mut self, bytes: Slice);
     /// Sends the last bytes before the connection is closed.
@@ -37,13 +37,19 @@ pub trait Sink {
     fn now_ms(&self) -> u64;
 }
 
+impl Link for Conn<'_> {
+    fn peer(&mut self) -> Option<SocketAddr> {
+        Conn::peer(self)
+    }
+
+    fn session(&mut self) -> Option<Rc<Session>> {
+        Conn::session(self)
+    }
+}
+
 impl Sink for Conn<'_> {
     fn pool(&self) -> Pool {
         Conn::pool(self)
-    }
-
-    fn peer(&mut self) -> Option<SocketAddr> {
-        Conn::peer(self)
     }
 
     fn send(&mut self, bytes: Slice) {
@@ -67,13 +73,19 @@ impl Sink for Conn<'_> {
     }
 }
 
+impl Link for Stream {
+    fn peer(&mut self) -> Option<SocketAddr> {
+        Stream::peer(self)
+    }
+
+    fn session(&mut self) -> Option<Rc<Session>> {
+        Stream::session(self)
+    }
+}
+
 impl Sink for Stream {
     fn pool(&self) -> Pool {
         Stream::pool(self)
-    }
-
-    fn peer(&mut self) -> Option<SocketAddr> {
-        Stream::peer(self)
     }
 
     fn send(&mut self, bytes: Slice) {
@@ -143,6 +155,7 @@ impl Output {
         match (reply.plan.body, &reply.source) {
             (PlanBody::Empty, _) => Ok(()),
             (PlanBody::Static(text), _) => self.copy(sink, text),
+            (PlanBody::Shared(bytes), _) => self.copy(sink, &bytes),
             (PlanBody::Memory(range), Source::Bytes(bytes)) => {
                 self.copy(sink, bytes.get(range).unwrap_or_default())
             }

@@ -1,10 +1,9 @@
 //! The five stages of an exchange: accepted, request, handler, served, closed.
 
-use crate::answer::{Common, Plan};
 use crate::entry::Entry;
-use crate::file_cache::Moment;
-use ringway_engine::ThreadPool;
-use ringway_engine::heap::{Arena, LocalFuture};
+use crate::exchange::Exchange;
+use crate::site::Site;
+use ringway_engine::heap::LocalFuture;
 use ringway_engine::ring::Handle;
 use ringway_http::head::Request;
 use ringway_http::response::EncodeError;
@@ -12,22 +11,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-/// One request on its way to an answer. Stages write the answer's head into `memory`.
-#[derive(Debug)]
-pub struct Exchange<'a> {
-    /// What was asked.
-    pub request: &'a Request<'a>,
-    /// Field lines that every answer carries, and the time.
-    pub common: Common<'a>,
-    /// The clocks.
-    pub moment: Moment,
-    /// Where the head goes.
-    pub memory: &'a mut [u8],
-    /// For blocking work.
-    pub pool: &'a ThreadPool,
-    /// For what is wanted until the answer's head is written; all of it is freed then.
-    pub scratch: &'a Arena,
-}
+pub use crate::answer::Plan;
 
 /// An answer whose head is written: what follows it, and what that is taken from.
 #[derive(Debug)]
@@ -36,6 +20,13 @@ pub struct Reply {
     pub plan: Plan,
     /// What the body is in.
     pub source: Source,
+}
+
+impl From<Plan> for Reply {
+    /// The answer whose plan says all of its body.
+    fn from(plan: Plan) -> Self {
+        Self { plan, source: Source::None }
+    }
 }
 
 /// What the body of an answer is taken from.
@@ -50,7 +41,6 @@ pub enum Source {
 }
 
 /// What a stage decides.
-#[derive(Debug)]
 pub enum Verdict {
     /// The next stage decides.
     Pass,
@@ -58,6 +48,8 @@ pub enum Verdict {
     Answer(Reply),
     /// Close the connection without an answer.
     Close,
+    /// Await this, then go on with what it gives; [`Handled::NotMine`] passes.
+    Later(Later),
 }
 
 /// What a handler decides.
@@ -66,6 +58,8 @@ pub enum Handled {
     NotMine,
     /// This is the answer.
     Answer(Reply),
+    /// The path was rewritten ([`Exchange::rewrite`]): look for its route.
+    Rewritten,
     /// Close the connection without an answer.
     Close,
     /// Await this, then go on with what it gives.
@@ -75,14 +69,38 @@ pub enum Handled {
 /// Work that an answer waits for, on its worker's heap.
 pub type Later = LocalFuture<Finish>;
 
-/// How a handler goes on after its work was done.
+/// How a handler or stage goes on after its work was done. The exchange is another one by then: who asked, the path, the
+/// user and added field lines are as they were, memory and clocks are new.
 pub type Finish = Box<dyn FnOnce(&mut Exchange<'_>) -> Result<Handled, EncodeError>>;
+
+impl From<Verdict> for Handled {
+    fn from(verdict: Verdict) -> Self {
+        match verdict {
+            Verdict::Pass => Self::NotMine,
+            Verdict::Answer(reply) => Self::Answer(reply),
+            Verdict::Close => Self::Close,
+            Verdict::Later(later) => Self::Later(later),
+        }
+    }
+}
+
+impl fmt::Debug for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Pass => f.write_str("Pass"),
+            Self::Answer(reply) => f.debug_tuple("Answer").field(reply).finish(),
+            Self::Close => f.write_str("Close"),
+            Self::Later(_) => f.write_str("Later"),
+        }
+    }
+}
 
 impl fmt::Debug for Handled {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotMine => f.write_str("NotMine"),
             Self::Answer(reply) => f.debug_tuple("Answer").field(reply).finish(),
+            Self::Rewritten => f.write_str("Rewritten"),
             Self::Close => f.write_str("Close"),
             Self::Later(_) => f.write_str("Later"),
         }
@@ -97,7 +115,7 @@ pub trait AcceptedStage {
 
 /// Stage 20: a request's head is read; rules live here.
 pub trait RequestStage {
-    /// Decides, or passes.
+    /// Decides, or passes. It may rewrite the path before it passes.
     ///
     /// # Errors
     /// When the exchange's memory is too small for the answer's head.
@@ -109,8 +127,18 @@ pub trait Handler {
     /// Decides, or says that the request is not its own.
     ///
     /// # Errors
-    /// When the exchange's memory is too small for the answer's head.
+    /// When the exchange's memory is too small for the answer's head; it is asked again with more.
     fn handle(&self, exchange: &mut Exchange<'_>) -> Result<Handled, EncodeError>;
+}
+
+/// Between stages 30 and 40: who changes answers, as compression does.
+pub trait AnswerStage {
+    /// Gives the answer on as [`Handled::Answer`], or another one in its place; its head stands at the beginning of the
+    /// exchange's memory.
+    ///
+    /// # Errors
+    /// When the exchange's memory is too small for the answer's head; the request is handled again with more.
+    fn answer(&self, exchange: &mut Exchange<'_>, reply: Reply) -> Result<Handled, EncodeError>;
 }
 
 /// Stage 40: an answer was handed to the connection.
@@ -133,8 +161,14 @@ pub trait ClosedStage {
 pub struct Served<'a> {
     /// The request; `None` when none could be read.
     pub request: Option<&'a Request<'a>>,
+    /// The site that answered; the default one when no request could be read.
+    pub site: &'a Site,
     /// The peer, where it has an address and somebody wanted it.
     pub peer: Option<SocketAddr>,
+    /// Who the client has proved to be.
+    pub user: Option<&'a str>,
+    /// The protocol it was served over, such as `HTTP/1.1`.
+    pub protocol: &'static str,
     /// Status of the answer.
     pub status: u16,
     /// Bytes of its body.
@@ -143,60 +177,4 @@ pub struct Served<'a> {
     pub duration_us: u64,
     /// Milliseconds since 1970.
     pub unix_ms: u64,
-}
-
-/// The stages of a site, each in its configured order.
-#[derive(Default)]
-pub struct Pipeline {
-    /// Asked in order; the first that refuses closes the connection.
-    pub accepted: Vec<Box<dyn AcceptedStage>>,
-    /// Asked in order; the first that does not pass decides.
-    pub request: Vec<Box<dyn RequestStage>>,
-    /// Asked in order; the first whose request it is answers. 404 when nobody's.
-    pub handlers: Vec<Box<dyn Handler>>,
-    /// All are told.
-    pub served: Vec<Box<dyn ServedStage>>,
-    /// All are told.
-    pub closed: Vec<Box<dyn ClosedStage>>,
-}
-
-impl Pipeline {
-    /// Runs the request through stages 20 and 30.
-    ///
-    /// # Errors
-    /// When the exchange's memory is too small for the answer's head.
-    pub fn run(&self, exchange: &mut Exchange<'_>) -> Result<Handled, EncodeError> {
-        for stage in &self.request {
-            match stage.request(exchange)? {
-                Verdict::Pass => {}
-                Verdict::Answer(reply) => return Ok(Handled::Answer(reply)),
-                Verdict::Close => return Ok(Handled::Close),
-            }
-        }
-        for handler in &self.handlers {
-            match handler.handle(exchange)? {
-                Handled::NotMine => {}
-                decided => return Ok(decided),
-            }
-        }
-        Ok(Handled::NotMine)
-    }
-
-    /// Whether anybody wants details of what was served.
-    #[must_use]
-    pub fn wants_details(&self) -> bool {
-        self.served.iter().any(|stage| stage.wants_details())
-    }
-}
-
-impl fmt::Debug for Pipeline {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pipeline")
-            .field("accepted", &self.accepted.len())
-            .field("request", &self.request.len())
-            .field("handlers", &self.handlers.len())
-            .field("served", &self.served.len())
-            .field("closed", &self.closed.len())
-            .finish()
-    }
 }

@@ -2,10 +2,12 @@
 
 use crate::clock::Persistence;
 use crate::connection::Ending;
+use crate::exchange::Course;
+use crate::execution::{Answered, Asked, Shared};
 use crate::limits::deadline;
 use crate::output::Output;
 use crate::pipeline::Later;
-use crate::protocol::{Answered, Context, Shared};
+use crate::protocol::name_of;
 use ringway_engine::ring::Slice;
 use ringway_engine::{Stream, Turn};
 use ringway_http::body::{BodyDecoder, Step};
@@ -13,15 +15,15 @@ use ringway_http::head::Request;
 use ringway_http::status::Status;
 use std::io;
 use std::rc::Rc;
-use std::time::Instant;
 
 /// How often one request may wait for something before it is given up.
-const WAITS_MAX: usize = 8;
+const WAITS_MAX: usize = 24;
 
 /// A request to go on with.
 pub(crate) struct Pending {
     pub(crate) head: Slice,
-    pub(crate) later: Option<Later>,
+    /// What its answer waits for, and where it stands.
+    pub(crate) later: Option<(Later, Course)>,
     pub(crate) kept: Persistence,
     /// What the connection's state says follows the answer.
     pub(crate) ending: Ending,
@@ -31,20 +33,22 @@ pub(crate) struct Pending {
 /// Reads the body, answers, and gives the connection back: its next turn sees to it that the answer is sent, and ends the
 /// connection if it was the last one.
 pub(crate) async fn serve(shared: Rc<Shared>, mut stream: Stream, pending: Pending) -> Turn {
-    let Pending { head, later, kept, ending, requests } = pending;
-    let started = shared.wants_details().then(Instant::now);
+    let Pending { head, mut later, kept, ending, requests } = pending;
+    let started = shared.stopwatch();
     let Ok(request) = Request::parse(&head, &shared.limits.head) else { return Turn::Abort };
-    let peer = if shared.wants_details() { stream.peer() } else { None };
-    let mut context = Context { request: &request, kept, started, peer };
+    let mut asked = Asked { request: &request, kept, started, protocol: name_of(request.version()) };
     let mut output = Output::new(stream.pool(), 0);
     if !request.body().is_empty() {
-        if let Some(turn) = refuse_unseen(&shared, &mut stream, &mut output, &context) {
-            return turn;
+        if request.expects_continue() {
+            match refuse_unseen(&shared, &mut stream, &mut output, &asked) {
+                Ok(turn) => return turn,
+                Err(waiting) => later = waiting,
+            }
         }
         stream.set_deadline(deadline(stream.now_ms(), shared.limits.body_ms_max));
         if let Err(status) = discard_body(&shared, &mut stream, &request).await {
             let Some(status) = status else { return Turn::Close };
-            if shared.refuse(&mut stream, &mut output, status, Some(&context)).is_err() {
+            if shared.refuse(&mut stream, &mut output, status, Some(&asked)).is_err() {
                 return Turn::Abort;
             }
             // What little there is to send must not wait for ever for a client that does not read.
@@ -54,12 +58,12 @@ pub(crate) async fn serve(shared: Rc<Shared>, mut stream: Stream, pending: Pendi
     }
     stream.clear_deadline();
     // The server may have begun to drain, and time has passed.
-    context.kept = shared.persistence(&request, requests, ending != Ending::No || stream.is_draining());
+    asked.kept = shared.persistence(&request, requests, ending != Ending::No || stream.is_draining());
     shared.clock.borrow_mut().advance(stream.now_ms());
-    let turn = answer(&shared, &mut stream, &mut output, &context, later).await;
+    let turn = answer(&shared, &mut stream, &mut output, &asked, later).await;
     match turn {
         // That the answer was the last one is news to the connection's state.
-        Turn::Idle if context.kept == Persistence::Close && ending == Ending::No => Turn::Linger,
+        Turn::Idle if asked.kept == Persistence::Close && ending == Ending::No => Turn::Linger,
         turn => turn,
     }
 }
@@ -68,19 +72,22 @@ async fn answer(
     shared: &Shared,
     stream: &mut Stream,
     output: &mut Output,
-    context: &Context<'_>,
-    later: Option<Later>,
+    asked: &Asked<'_>,
+    later: Option<(Later, Course)>,
 ) -> Turn {
-    let mut answered = match later {
-        Some(later) => Answered::Later(later),
-        None => shared.answer(stream, output, context),
+    let (mut answered, mut course) = match later {
+        Some((later, course)) => (Answered::Later(later), course),
+        None => {
+            let mut course = Course::default();
+            (shared.answer(stream, output, asked, &mut course, None), course)
+        }
     };
     for _ in 0..WAITS_MAX {
         answered = match answered {
             Answered::Later(later) => {
                 let finish = later.await;
                 shared.clock.borrow_mut().advance(stream.now_ms());
-                shared.finish(stream, output, context, finish)
+                shared.answer(stream, output, asked, &mut course, Some(finish))
             }
             Answered::Done => {
                 output.flush(stream);
@@ -93,28 +100,27 @@ async fn answer(
     Turn::Abort
 }
 
-/// A client that waits for "100 Continue" is told the outcome instead, and its body is never read: files want none.
+/// A client that waits for "100 Continue" is told the outcome instead, and its body is never read: files want none. Where it
+/// takes a disk to know the outcome, the body may come meanwhile.
 fn refuse_unseen(
     shared: &Shared,
     stream: &mut Stream,
     output: &mut Output,
-    context: &Context<'_>,
-) -> Option<Turn> {
-    if !context.request.expects_continue() {
-        return None;
-    }
-    match shared.answer(stream, output, context) {
+    asked: &Asked<'_>,
+) -> Result<Turn, Option<(Later, Course)>> {
+    let mut course = Course::default();
+    match shared.answer(stream, output, asked, &mut course, None) {
         Answered::Done => {
             output.flush(stream);
-            Some(Turn::Idle)
+            Ok(Turn::Idle)
         }
-        Answered::Close => Some(Turn::Close),
-        Answered::Abort => Some(Turn::Abort),
-        // It takes a disk to know the outcome: the body may come meanwhile.
-        Answered::Later(_) => {
-            let interim = stream.slice_of(b"HTTP/1.1 100 Continue\r\n\r\n").ok()?;
-            stream.send(interim);
-            None
+        Answered::Close => Ok(Turn::Close),
+        Answered::Abort => Ok(Turn::Abort),
+        Answered::Later(later) => {
+            if let Ok(interim) = stream.slice_of(b"HTTP/1.1 100 Continue\r\n\r\n") {
+                stream.send(interim);
+            }
+            Err(Some((later, course)))
         }
     }
 }

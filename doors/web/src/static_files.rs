@@ -2,11 +2,12 @@
 
 use crate::answer::{self, Plan};
 use crate::entry::Entry;
+use crate::exchange::Exchange;
 use crate::file_cache::{CacheLimits, Fetched, FileCache, LoadJob, Source as CacheSource};
 use crate::listing::{self, Wanted};
 use crate::load::LoadOptions;
 use crate::open_error::OpenError;
-use crate::pipeline::{Exchange, Finish, Handled, Handler, Reply, Source};
+use crate::pipeline::{Finish, Handled, Handler, Reply, Source};
 use crate::root::{Refresh, Root, RootOptions};
 use ringway_engine::WorkerHandle;
 use ringway_engine::heap::{Local, LocalVec, local_future};
@@ -99,18 +100,13 @@ impl Handler for StaticFiles {
         if let Some(plan) = answer::refuse_method(exchange.request, exchange.common, exchange.memory) {
             return Ok(answered(plan?, Source::None));
         }
-        let raw = exchange.request.path();
-        if raw.len() > PATH_BYTES_MAX {
+        let path = exchange.path;
+        if path.len() > PATH_BYTES_MAX {
             return error(exchange, Status::URI_TOO_LONG);
         }
-        let Ok(memory) = exchange.scratch.alloc_slice_with(raw.len(), |_| 0) else {
-            return error(exchange, Status::SERVICE_UNAVAILABLE);
-        };
-        let path = match target::normalise(raw, memory) {
-            Ok(path) if target::has_dot_name(path) => return error(exchange, Status::NOT_FOUND),
-            Ok(path) => path,
-            Err(refusal) => return error(exchange, refusal.status()),
-        };
+        if target::has_dot_name(path) {
+            return error(exchange, Status::NOT_FOUND);
+        }
         if let Some(later) = self.refresh(exchange) {
             return Ok(later);
         }
@@ -273,8 +269,7 @@ fn file_reply(exchange: &mut Exchange<'_>, entry: Rc<Entry<Handle>>) -> Result<H
 }
 
 fn error(exchange: &mut Exchange<'_>, status: Status) -> Result<Handled, EncodeError> {
-    let plan = answer::error(Some(exchange.request), status, exchange.common, exchange.memory)?;
-    Ok(answered(plan, Source::None))
+    exchange.error(status).map(Handled::Answer)
 }
 
 fn answered(plan: Plan, source: Source) -> Handled {

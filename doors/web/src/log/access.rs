@@ -3,7 +3,6 @@
 use crate::access_log::{Format, LINE_LEN_MAX, LineWriter, Peer, Record};
 use crate::log::sink::LogSink;
 use crate::pipeline::{Served, ServedStage};
-use ringway_http::head::Version;
 use std::cell::RefCell;
 
 /// A worker's access log of a site, or of many that share it.
@@ -36,13 +35,10 @@ fn record<'a>(served: &'a Served<'a>) -> Record<'a> {
     Record {
         unix_ms: served.unix_ms,
         peer: served.peer.map_or(Peer::Text(b"unix"), |peer| Peer::Ip(peer.ip().to_canonical())),
-        user: None,
+        user: served.user.map(str::as_bytes),
         method: request.map(|request| request.method().as_str().as_bytes()),
         target: request.map_or(b"", |request| request.target()),
-        protocol: match request.map(|request| request.version()) {
-            Some(Version::Http10) => "HTTP/1.0",
-            _ => "HTTP/1.1",
-        },
+        protocol: served.protocol,
         host: request.and_then(|request| request.host()).map(|host| host.as_bytes()),
         status: served.status,
         bytes: served.body_bytes,

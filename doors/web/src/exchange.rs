@@ -1,0 +1,236 @@
+//! A request on its way to an answer, as stages and handlers see it.
+
+use crate::answer::{self, Common};
+use crate::file_cache::Moment;
+use crate::pipeline::Reply;
+use crate::site::Site;
+use ringway_engine::heap::{Arena, Local, LocalVec};
+use ringway_engine::{Session, ThreadPool};
+use ringway_http::head::Request;
+use ringway_http::response::{EncodeError, HeadWriter};
+use ringway_http::status::Status;
+use std::fmt;
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+/// How often one request's path may be rewritten before it counts as a circle.
+pub const REWRITES_MAX: u8 = 10;
+
+/// Longest path that a rewrite may make, in bytes.
+pub const REWRITTEN_BYTES_MAX: usize = 8192;
+
+/// Most bytes of field lines that stages add to one answer.
+pub const ADDED_FIELDS_BYTES_MAX: usize = 8192;
+
+/// Who is at the other end of a connection.
+pub trait Link {
+    /// The peer's address; `None` for Unix sockets. Asked of the kernel once a connection, when first wanted.
+    fn peer(&mut self) -> Option<SocketAddr>;
+
+    /// What the handshake of the connection's filter, such as TLS, agreed on; `None` without a filter.
+    fn session(&mut self) -> Option<Rc<Session>>;
+}
+
+/// One request on its way to an answer. Stages write the answer's head into `memory`.
+pub struct Exchange<'a> {
+    /// What was asked, as it was sent.
+    pub request: &'a Request<'a>,
+    /// The path that rules, routes and files are matched against: normalised ([`ringway_http::target::normalise`]), and
+    /// rewritten where a stage or handler did that. `*` for `OPTIONS *`.
+    pub path: &'a [u8],
+    /// What followed the `?`, undecoded, or what a rewrite made of it.
+    pub query: Option<&'a [u8]>,
+    /// Whose request it is.
+    pub site: &'a Site,
+    /// What every answer carries, and the time.
+    pub common: Common<'a>,
+    /// The clocks.
+    pub moment: Moment,
+    /// Where the head goes.
+    pub memory: &'a mut [u8],
+    /// For blocking work.
+    pub pool: &'a ThreadPool,
+    /// For what is wanted until the answer's head is written; all of it is freed then.
+    pub scratch: &'a Arena,
+    pub(crate) course: &'a mut Course,
+    pub(crate) link: &'a mut dyn Link,
+}
+
+impl<'a> Exchange<'a> {
+    /// The peer's address; `None` for Unix sockets. The first call on a connection is a system call.
+    pub fn peer(&mut self) -> Option<SocketAddr> {
+        self.link.peer()
+    }
+
+    /// What the handshake of the connection's filter, such as TLS, agreed on; `None` without a filter.
+    pub fn session(&mut self) -> Option<Rc<Session>> {
+        self.link.session()
+    }
+
+    /// Who the client has proved to be.
+    #[must_use]
+    pub fn user(&self) -> Option<&Rc<str>> {
+        self.course.user.as_ref()
+    }
+
+    /// Takes note of who the client has proved to be.
+    pub fn set_user(&mut self, user: Rc<str>) {
+        self.course.user = Some(user);
+    }
+
+    /// Adds a field line to whatever the answer will be.
+    ///
+    /// # Errors
+    /// What no field line can hold; [`EncodeError::Full`] beyond [`ADDED_FIELDS_BYTES_MAX`].
+    pub fn add_field(&mut self, name: &[u8], value: &[u8]) -> Result<(), EncodeError> {
+        let fields = self.course.fields.get_or_insert_with(|| LocalVec::new_in(Local::new()));
+        let before = fields.len();
+        let after = before + name.len() + value.len() + b": \r\n".len();
+        if after > ADDED_FIELDS_BYTES_MAX {
+            return Err(EncodeError::Full);
+        }
+        fields.resize(after, 0);
+        let written = HeadWriter::new(&mut fields[before..]).field(name, value);
+        if written.is_err() {
+            fields.truncate(before);
+        }
+        written
+    }
+
+    /// The number of the current route among the site's; `None` before it is looked for and when there is none.
+    #[must_use]
+    pub fn route(&self) -> Option<usize> {
+        self.course.route
+    }
+
+    /// Goes on with another path and query. A stage passes then; a handler answers with
+    /// [`crate::pipeline::Handled::Rewritten`].
+    ///
+    /// `path` is plain bytes: an escape in it is no escape.
+    ///
+    /// # Errors
+    /// The status to refuse with: what is no absolute normal path would meet other rules than it should (500), and so would
+    /// one that is too long (414).
+    pub fn rewrite(&mut self, path: &[u8], query: Option<&[u8]>) -> Result<(), Status> {
+        if path.len() > REWRITTEN_BYTES_MAX {
+            return Err(Status::URI_TOO_LONG);
+        }
+        if !is_normal(path) {
+            return Err(Status::INTERNAL_SERVER_ERROR);
+        }
+        let scratch = self.scratch;
+        let keep = |bytes: &[u8]| match scratch.alloc_slice_copy(bytes) {
+            Ok(kept) => Ok::<&'a [u8], Status>(kept),
+            Err(_at_limit) => Err(Status::SERVICE_UNAVAILABLE),
+        };
+        let query = query.map(keep).transpose()?;
+        self.path = keep(path)?;
+        self.query = query;
+        self.course.is_rewritten = true;
+        Ok(())
+    }
+
+    /// Answers with the error page of `status`.
+    ///
+    /// # Errors
+    /// [`EncodeError::Full`] when the memory is too small.
+    pub fn error(&mut self, status: Status) -> Result<Reply, EncodeError> {
+        self.error_with(status, b"")
+    }
+
+    /// The same with more field lines, each with its CR LF; they are trusted.
+    ///
+    /// # Errors
+    /// [`EncodeError::Full`] when the memory is too small.
+    pub fn error_with(&mut self, status: Status, lines: &[u8]) -> Result<Reply, EncodeError> {
+        let plan = answer::error_with(Some(self.request), status, lines, self.common, self.memory)?;
+        Ok(plan.into())
+    }
+}
+
+impl fmt::Debug for Exchange<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Exchange")
+            .field("request", &self.request.line().escape_ascii())
+            .field("path", &self.path.escape_ascii())
+            .field("site", &self.site)
+            .field("course", &self.course)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Whether plain bytes are a path as normalising gives them.
+fn is_normal(path: &[u8]) -> bool {
+    let Some(segments) = path.strip_prefix(b"/") else { return false };
+    let last = segments.split(|byte| *byte == b'/').count() - 1;
+    let is_good = |(place, segment): (usize, &[u8])| match segment {
+        b"" => place == last,
+        b"." | b".." => false,
+        segment => segment.iter().all(|byte| !byte.is_ascii_control() && *byte != b'\\'),
+    };
+    segments.split(|byte| *byte == b'/').enumerate().all(is_good)
+}
+
+/// What a request asks next.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Leg {
+    /// Stages of the site.
+    #[default]
+    Stages,
+    /// Stages of its route.
+    RouteStages,
+    /// Handlers of its route.
+    RouteHandlers,
+    /// Handlers of the site.
+    Handlers,
+}
+
+/// Where a request stands on its way through its site; what is kept of it while it waits.
+#[derive(Debug, Default)]
+pub(crate) struct Course {
+    /// Number of the site, once it is found.
+    pub(crate) site: Option<usize>,
+    pub(crate) route: Option<usize>,
+    pub(crate) leg: Leg,
+    /// Which of the leg is asked.
+    pub(crate) at: usize,
+    /// Which of the answer stages is next.
+    pub(crate) answer_at: usize,
+    pub(crate) rewrites: u8,
+    pub(crate) is_rewritten: bool,
+    /// Path and query as rewritten, while the request waits.
+    pub(crate) rewritten: Option<Box<Rewritten>>,
+    pub(crate) user: Option<Rc<str>>,
+    /// Field lines for the answer.
+    pub(crate) fields: Option<LocalVec<u8>>,
+}
+
+/// What a rewrite made.
+#[derive(Debug)]
+pub(crate) struct Rewritten {
+    pub(crate) path: Box<[u8]>,
+    pub(crate) query: Option<Box<[u8]>>,
+}
+
+impl Course {
+    /// Goes on to `leg`.
+    pub(crate) fn enter(&mut self, leg: Leg) {
+        self.leg = leg;
+        self.at = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn normal_paths_are_told_from_others() {
+        for path in ["/", "/a", "/a/", "/a b/%41", "/.well-known/x"] {
+            assert!(is_normal(path.as_bytes()), "{path}");
+        }
+        for path in ["", "a", "*", "//", "/a//b", "/..", "/a/./b", "/a/..", "/a\0", "/a\\b", "/a\n"] {
+            assert!(!is_normal(path.as_bytes()), "{path}");
+        }
+    }
+}
