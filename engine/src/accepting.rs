@@ -9,6 +9,8 @@ use ringway_ring::{Completion, Handle, Op, OpId, Payload};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::Sender;
 
 /// How long accepting rests after it failed for want of descriptors or memory, in milliseconds.
 const ACCEPT_PAUSE_MS: u64 = 50;
@@ -34,49 +36,108 @@ pub(crate) struct Acceptor {
 pub(crate) struct Peer {
     mailbox: Mailbox,
     counters: Arc<Counters>,
-    /// Connections handed to it.
-    handed: u64,
+    /// Connections handed to it, by whomever.
+    handed: Arc<AtomicU64>,
     /// It has stopped and takes no more.
     is_gone: bool,
 }
 
+/// A listening socket as it is given to a worker.
+#[derive(Debug)]
+pub(crate) struct Listening {
+    /// The endpoint's number.
+    pub(crate) endpoint: u16,
+    pub(crate) socket: OwnedFd,
+    /// Its connections are handed to the worker with the fewest.
+    pub(crate) is_shared_out: bool,
+    /// Others have this socket too and go on accepting from it.
+    pub(crate) is_inherited: bool,
+}
+
 /// A listening socket of this worker.
-pub(crate) struct Listener {
+struct Listener {
     endpoint: u16,
-    /// `None` once the server drains.
+    /// `None` once the server drains or the endpoint was removed.
     socket: Option<Handle>,
     is_shared_out: bool,
+    is_inherited: bool,
     accepting: Option<OpId>,
     /// When a failed accept is tried again.
     retry_at_ms: Option<u64>,
+    /// It accepts no more; dropped with the last completion, for whoever waits for that.
+    ending: Option<Option<Sender<()>>>,
 }
 
 impl Peer {
     pub(crate) fn new(mailbox: Mailbox, counters: Arc<Counters>) -> Self {
-        Self { mailbox, counters, handed: 0, is_gone: false }
+        Self { mailbox, counters, handed: Arc::default(), is_gone: false }
     }
 
     /// Connections it has, those still on their way to it included.
     fn load(&self) -> u64 {
-        self.counters.open.get() + self.handed.saturating_sub(self.counters.adopted.get())
+        let handed = self.handed.load(Ordering::Relaxed);
+        self.counters.open.get() + handed.saturating_sub(self.counters.adopted.get())
     }
 }
 
 impl Listener {
-    pub(crate) fn new(endpoint: u16, socket: OwnedFd, is_shared_out: bool) -> Self {
+    fn new(listening: Listening) -> Self {
         Self {
-            endpoint,
-            socket: Some(Handle::new(socket)),
-            is_shared_out,
+            endpoint: listening.endpoint,
+            socket: Some(Handle::new(listening.socket)),
+            is_shared_out: listening.is_shared_out,
+            is_inherited: listening.is_inherited,
             accepting: None,
             retry_at_ms: None,
+            ending: None,
+        }
+    }
+
+    /// How many may wait in the queue of a listener that ends. Where others accept too, those who come after are theirs.
+    fn left_over(&self) -> usize {
+        let socket = self.socket.as_ref().and_then(Handle::kernel);
+        match socket.map(socket::accept_queue) {
+            Some(Ok((waiting, _room))) if self.is_inherited => waiting as usize,
+            // A Unix socket cannot tell: whoever else accepts from it serves them.
+            _ if self.is_inherited => 0,
+            _ => SWEEP_MAX,
         }
     }
 }
 
 impl Acceptor {
-    pub(crate) fn new(listeners: Vec<Listener>, index: usize, counters: Arc<Counters>) -> Self {
+    pub(crate) fn new(listeners: Vec<Listening>, index: usize, counters: Arc<Counters>) -> Self {
+        let listeners = listeners.into_iter().map(Listener::new).collect();
         Self { listeners, peers: Vec::new(), index, counters }
+    }
+
+    /// Accepts from further sockets.
+    pub(crate) fn add(&mut self, listeners: Vec<Listening>) {
+        for listener in listeners.into_iter().map(Listener::new) {
+            let is_over = |old: &Listener| old.socket.is_none() && old.accepting.is_none();
+            match self.listeners.iter().position(is_over) {
+                Some(place) => self.listeners[place] = listener,
+                None => self.listeners.push(listener),
+            }
+        }
+    }
+
+    /// Stops accepting for an endpoint as a drain does; `told` is dropped when that is done.
+    pub(crate) fn remove(&mut self, core: &mut Core, endpoint: u16, told: &Sender<()>) {
+        for index in 0..self.listeners.len() {
+            if self.listeners[index].endpoint == endpoint {
+                self.end(core, index, Some(told.clone()));
+            }
+        }
+    }
+
+    /// Duplicates of the listening sockets, with their endpoints.
+    pub(crate) fn duplicates(&self) -> io::Result<Vec<(u16, OwnedFd)>> {
+        let sockets = self.listeners.iter().filter_map(|listener| {
+            let fd = listener.socket.as_ref().filter(|_| listener.ending.is_none())?.kernel()?;
+            Some(fd.try_clone_to_owned().map(|fd| (listener.endpoint, fd)))
+        });
+        sockets.collect()
     }
 
     pub(crate) fn set_peers(&mut self, peers: Vec<Peer>) {
@@ -89,6 +150,9 @@ impl Acceptor {
             return;
         }
         for (index, listener) in self.listeners.iter_mut().enumerate() {
+            if listener.ending.is_some() {
+                continue;
+            }
             let rests = listener.retry_at_ms.is_some_and(|at_ms| at_ms > core.now_ms);
             let Some(socket) = listener.socket.as_ref().filter(|_| listener.accepting.is_none() && !rests)
             else {
@@ -121,32 +185,39 @@ impl Acceptor {
         if !more {
             listener.accepting = None;
         }
-        let (endpoint, is_shared_out) = (listener.endpoint, listener.is_shared_out && !core.is_draining);
+        let is_ending = listener.ending.is_some();
+        let (endpoint, is_shared_out) = (listener.endpoint, listener.is_shared_out && !is_ending);
         if let Payload::Connection(socket) = payload {
-            let is_elsewhere = is_shared_out && self.hand_out(endpoint, &socket);
+            let is_elsewhere = is_shared_out && self.hand_out(core, endpoint, &socket);
             if !is_elsewhere {
                 core.open(endpoint, socket);
             }
         } else if let Err(error) = result
-            && !core.is_draining
+            && !is_ending
         {
             self.failed(index, &error, core.now_ms);
         }
-        if !more && core.is_draining {
+        if !more && is_ending {
             self.retire(core, index);
         }
     }
 
     /// Ends accepting; what was accepted or waits to be is still served.
     pub(crate) fn drain(&mut self, core: &mut Core) {
-        for index in 0..self.listeners.len() {
-            let listener = &mut self.listeners[index];
-            listener.retry_at_ms = None;
-            match listener.accepting {
-                // Its last completion retires the listener.
-                Some(id) => core.ring.cancel(id),
-                None => self.retire(core, index),
-            }
+        (0..self.listeners.len()).for_each(|index| self.end(core, index, None));
+    }
+
+    fn end(&mut self, core: &mut Core, index: usize, told: Option<Sender<()>>) {
+        let listener = &mut self.listeners[index];
+        if listener.ending.is_some() {
+            return;
+        }
+        listener.ending = Some(told);
+        listener.retry_at_ms = None;
+        match listener.accepting {
+            // Its last completion retires the listener.
+            Some(id) => core.ring.cancel(id),
+            None => self.retire(core, index),
         }
     }
 
@@ -175,17 +246,23 @@ impl Acceptor {
     /// Serves what waits in a listener's queue and closes it: clients then go elsewhere instead of waiting in vain.
     fn retire(&mut self, core: &mut Core, index: usize) {
         let listener = &mut self.listeners[index];
+        let left_over = listener.left_over();
         let Some(socket) = listener.socket.take() else { return };
-        for _ in 0..SWEEP_MAX {
+        for _ in 0..left_over {
             match socket.kernel().map(socket::accept_waiting) {
                 Some(Ok(Some(connection))) => core.open(listener.endpoint, Handle::new(connection)),
                 Some(Ok(None) | Err(_)) | None => break,
             }
         }
+        // Whoever waits for this listener's end is told by the drop.
+        listener.ending = Some(None);
     }
 
     /// Hands a connection to the worker with the fewest; false when that is this one.
-    fn hand_out(&mut self, endpoint: u16, socket: &Handle) -> bool {
+    fn hand_out(&mut self, core: &Core, endpoint: u16, socket: &Handle) -> bool {
+        if core.is_draining {
+            return false;
+        }
         let here = self.index;
         let all = self.peers.iter_mut().enumerate().filter(|(index, peer)| *index == here || !peer.is_gone);
         let Some((chosen, peer)) = all.min_by_key(|(_, peer)| peer.load()) else { return false };
@@ -195,7 +272,7 @@ impl Acceptor {
         // A duplicate descriptor, because the handle is this thread's.
         let Some(Ok(fd)) = socket.kernel().map(|fd| fd.try_clone_to_owned()) else { return false };
         if peer.mailbox.send(Message::Connection(endpoint, fd)) {
-            peer.handed += 1;
+            peer.handed.fetch_add(1, Ordering::Relaxed);
         } else {
             peer.is_gone = true;
         }

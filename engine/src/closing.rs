@@ -55,7 +55,7 @@ impl Core {
         let progress = self.closing_progress(id);
         let Some(record) = self.conns.get(id) else { return };
         record.extra().closing = Some(progress);
-        let stall_ms_max = self.limits[usize::from(record.endpoint)].close_stall_ms_max;
+        let stall_ms_max = self.doors[usize::from(record.endpoint)].limits.close_stall_ms_max;
         self.deadlines.arm(id.index, self.now_ms.saturating_add(stall_ms_max));
     }
 
@@ -123,6 +123,7 @@ impl Core {
         }
         self.discount(&record);
         self.deadlines.disarm(id.index);
+        self.doors[usize::from(record.endpoint)].open -= 1;
         self.counters.closed.add(1);
         self.counters.open.set(self.conns.len() as u64);
         let filter = record.extra.as_mut().and_then(|extra| extra.filter.take());

@@ -58,10 +58,10 @@ impl Conn<'_> {
         self.has_flag(Flags::BROKEN)
     }
 
-    /// Whether the server drains: this answer should be the connection's last.
+    /// Whether the server drains, or the connection's endpoint was removed: this answer should be the connection's last.
     #[must_use]
-    pub fn is_draining(&self) -> bool {
-        self.core.is_draining
+    pub fn is_draining(&mut self) -> bool {
+        self.core.drains(self.id)
     }
 
     /// Sends `bytes` behind what was sent before.

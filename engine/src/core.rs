@@ -33,6 +33,28 @@ pub(crate) struct Ended {
     pub(crate) is_known: bool,
 }
 
+/// What connections come through: an endpoint, or a kind of outbound connections, as the core knows it.
+pub(crate) struct Door {
+    pub(crate) limits: EndpointLimits,
+    /// Connections of it that are open.
+    pub(crate) open: usize,
+    /// It was removed: its connections shall end as those of a server that drains.
+    pub(crate) is_draining: bool,
+    /// What its new connections go through.
+    pub(crate) filters: Option<Rc<dyn FilterSource>>,
+}
+
+impl Door {
+    pub(crate) fn new(limits: EndpointLimits) -> Self {
+        Self { limits, open: 0, is_draining: false, filters: None }
+    }
+
+    /// Whether nothing of it will be heard any more.
+    pub(crate) fn is_over(&self) -> bool {
+        self.is_draining && self.open == 0
+    }
+}
+
 pub(crate) struct Core {
     pub(crate) ring: Ring,
     pub(crate) conns: Records,
@@ -41,12 +63,10 @@ pub(crate) struct Core {
     pub(crate) counters: Arc<Counters>,
     pub(crate) now_ms: u64,
     pub(crate) is_draining: bool,
-    /// Of all endpoints, and behind them of the kinds of outbound connections.
-    pub(crate) limits: Vec<EndpointLimits>,
-    /// How many of them are endpoints that listen.
-    pub(crate) endpoints: usize,
-    /// What the connections of those go through.
-    pub(crate) filters: Vec<Option<Rc<dyn FilterSource>>>,
+    /// Of the kinds of outbound connections, and behind them of all endpoints, which may be added while the worker runs.
+    pub(crate) doors: Vec<Door>,
+    /// How many of them are kinds of outbound connections.
+    pub(crate) outbound: usize,
     /// Connections that shall have a turn.
     pub(crate) ready: Vec<ConnId>,
     /// Connections whose stream found no buffer.
@@ -70,12 +90,7 @@ pub(crate) struct Core {
 }
 
 impl Core {
-    pub(crate) fn new(
-        ring: Ring,
-        limits: Vec<EndpointLimits>,
-        endpoints: usize,
-        counters: Arc<Counters>,
-    ) -> Self {
+    pub(crate) fn new(ring: Ring, doors: Vec<Door>, outbound: usize, counters: Arc<Counters>) -> Self {
         let prefers_direct_send = ring.prefers_direct_send();
         Self {
             ring,
@@ -85,9 +100,8 @@ impl Core {
             counters,
             now_ms: 0,
             is_draining: false,
-            limits,
-            endpoints,
-            filters: Vec::new(),
+            doors,
+            outbound,
             ready: Vec::new(),
             starved: VecDeque::new(),
             hungry: VecDeque::new(),
@@ -125,9 +139,10 @@ impl Core {
     /// Takes a new connection in, or refuses it at a limit.
     pub(crate) fn open(&mut self, endpoint: u16, socket: Handle) {
         self.counters.accepted.add(1);
-        let limits = self.limits[usize::from(endpoint)];
+        let Some(door) = self.doors.get(usize::from(endpoint)) else { return };
+        let limits = door.limits;
         let mut record = Record::new(socket, endpoint);
-        if self.conns.len() >= limits.connections_max || !self.count_address(&mut record, &limits) {
+        if door.open >= limits.connections_max || !self.count_address(&mut record, &limits) {
             self.counters.refused.add(1);
             return;
         }
@@ -139,17 +154,46 @@ impl Core {
                 return;
             }
         };
-        let id = self.conns.insert(record);
-        self.counters.open.set(self.conns.len() as u64);
+        let id = self.insert(record);
         if is_filtered {
             self.deadlines.arm(id.index, self.now_ms.saturating_add(limits.handshake_ms_max));
         }
-        self.notify(id, Events::OPENED);
+        let is_late = self.is_draining || self.doors[usize::from(endpoint)].is_draining;
+        self.notify(id, if is_late { Events::OPENED.with(Events::DRAIN) } else { Events::OPENED });
+    }
+
+    /// Counts and keeps a new connection.
+    pub(crate) fn insert(&mut self, record: Record) -> ConnId {
+        self.doors[usize::from(record.endpoint)].open += 1;
+        let id = self.conns.insert(record);
+        self.counters.open.set(self.conns.len() as u64);
+        id
+    }
+
+    /// Puts a door's limits and filters in place; it is there, or is the next one.
+    pub(crate) fn set_door(
+        &mut self,
+        place: usize,
+        limits: EndpointLimits,
+        filters: Option<Rc<dyn FilterSource>>,
+    ) -> Option<Rc<dyn FilterSource>> {
+        if self.doors.len() == place {
+            self.doors.push(Door::new(limits));
+        }
+        let door = self.doors.get_mut(place)?;
+        door.limits = limits;
+        std::mem::replace(&mut door.filters, filters)
+    }
+
+    /// Whether a connection shall end: the server drains, or its endpoint was removed.
+    pub(crate) fn drains(&mut self, id: ConnId) -> bool {
+        let endpoint = self.conns.get(id).map(|record| usize::from(record.endpoint));
+        self.is_draining || endpoint.is_some_and(|endpoint| self.doors[endpoint].is_draining)
     }
 
     /// Puts the endpoint's filter on a new connection; says whether there is one.
     fn put_filter(&self, record: &mut Record) -> std::thread::Result<bool> {
-        let source = self.filters.get(usize::from(record.endpoint)).and_then(Option::as_ref);
+        let source = self.doors[usize::from(record.endpoint)].filters.as_ref();
         let Some(source) = source else { return Ok(false) };
         record.extra().filter = Some(catch_unwind(AssertUnwindSafe(|| source.make()))?);
         record.flags.set(Flags::SHAKING);

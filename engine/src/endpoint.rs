@@ -1,5 +1,6 @@
 //! Endpoints: listening addresses with their rules.
 
+use crate::accepting::Listening;
 use crate::filter::FilterFactory;
 use crate::protocol::Protocol;
 use crate::worker::WorkerHandle;
@@ -70,6 +71,10 @@ pub struct Endpoint {
     pub protocol: ProtocolFactory,
     /// What its connections go through, such as TLS. The protocol hears of a connection when its handshake is done.
     pub filter: Option<FilterFactory>,
+    /// Sockets that listen already, bound by somebody else (a supervisor, an earlier server, systemd): they are accepted
+    /// from instead of binding `address`. Any number of them serves any number of workers. They are duplicated; whoever
+    /// gave them may keep them, and what waits in their queues outlives this server.
+    pub listeners: Vec<Arc<OwnedFd>>,
 }
 
 impl fmt::Debug for Endpoint {
@@ -85,29 +90,47 @@ impl fmt::Debug for Endpoint {
 /// A bound endpoint: its address with the real port, and its listening sockets.
 #[derive(Debug)]
 pub(crate) struct Bound {
-    pub(crate) address: Address,
-    /// For the first worker, or for each.
-    pub(crate) listeners: Vec<OwnedFd>,
-    /// The first worker accepts for all.
-    pub(crate) is_shared_out: bool,
+    address: Address,
+    /// Of each worker.
+    listeners: Vec<Vec<OwnedFd>>,
+    /// Who accepts does so for all workers.
+    is_shared_out: bool,
+    is_inherited: bool,
+}
+
+impl Bound {
+    /// The address, and what each worker listens on for the endpoint of this number.
+    pub(crate) fn for_workers(self, endpoint: u16) -> (Address, Vec<Vec<Listening>>) {
+        let Self { address, listeners, is_shared_out, is_inherited } = self;
+        let listening = |socket| Listening { endpoint, socket, is_shared_out, is_inherited };
+        let each = |own: Vec<OwnedFd>| own.into_iter().map(listening).collect();
+        (address, listeners.into_iter().map(each).collect())
+    }
 }
 
 impl Endpoint {
-    /// Why TCP Fast Open, if this endpoint asks for it, does not work here: a sentence for the start-up message.
+    /// An endpoint with ordinary options and limits.
     #[must_use]
-    pub fn fast_open_note(&self) -> Option<String> {
-        if self.listen.fast_open_queue == 0 || !matches!(self.address, Address::Tcp(_)) {
-            return None;
+    pub fn new(address: Address, protocol: ProtocolFactory) -> Self {
+        Self {
+            address,
+            balance: Balance::default(),
+            listen: ListenOptions::default(),
+            limits: EndpointLimits::default(),
+            protocol,
+            filter: None,
+            listeners: Vec::new(),
         }
-        // Linux keeps this setting for both IP versions here.
-        let setting = std::fs::read_to_string("/proc/sys/net/ipv4/tcp_fastopen");
-        fast_open_note(setting.ok().as_deref())
     }
 
-    /// Binds once per worker that listens.
-    pub(crate) fn bind(&self, workers: usize) -> io::Result<Bound> {
+    /// Binds without serving: the address with its real port, and as many listening sockets as so many workers want. For
+    /// a process that binds, and passes them on as [`Endpoint::listeners`].
+    ///
+    /// # Errors
+    /// What `bind(2)` and `listen(2)` say.
+    pub fn listen_for(&self, workers: usize) -> io::Result<(Address, Vec<OwnedFd>)> {
         let is_tcp = matches!(self.address, Address::Tcp(_));
-        let is_spread = self.balance == Balance::ReusePort && is_tcp && workers > 1;
+        let is_spread = self.is_spread() && workers > 1;
         let options = ListenOptions { reuse_port: is_spread || self.listen.reuse_port, ..self.listen };
         let first = socket::listen(&self.address, &options)?;
         // Port 0 became a real one: the other workers must listen on the same.
@@ -121,7 +144,47 @@ impl Endpoint {
                 listeners.push(socket::listen(&address, &options)?);
             }
         }
-        Ok(Bound { address, listeners, is_shared_out: !is_spread && workers > 1 })
+        Ok((address, listeners))
+    }
+
+    /// Why TCP Fast Open, if this endpoint asks for it, does not work here: a sentence for the start-up message.
+    #[must_use]
+    pub fn fast_open_note(&self) -> Option<String> {
+        if self.listen.fast_open_queue == 0 || !matches!(self.address, Address::Tcp(_)) {
+            return None;
+        }
+        // Linux keeps this setting for both IP versions here.
+        let setting = std::fs::read_to_string("/proc/sys/net/ipv4/tcp_fastopen");
+        fast_open_note(setting.ok().as_deref())
+    }
+
+    /// The listening sockets of each worker: inherited, or bound now.
+    pub(crate) fn bind(&self, workers: usize) -> io::Result<Bound> {
+        let (address, sockets) =
+            if self.listeners.is_empty() { self.listen_for(workers)? } else { self.inherit()? };
+        // With a socket for every worker the kernel spreads connections. With fewer, whoever accepts shares out.
+        let is_shared_out = workers > 1 && (!self.is_spread() || sockets.len() < workers);
+        let mut listeners: Vec<Vec<OwnedFd>> = (0..workers).map(|_| Vec::new()).collect();
+        for (index, socket) in sockets.into_iter().enumerate() {
+            listeners[index % workers].push(socket);
+        }
+        Ok(Bound { address, listeners, is_shared_out, is_inherited: !self.listeners.is_empty() })
+    }
+
+    /// Duplicates of the sockets that were passed in, and where they listen.
+    fn inherit(&self) -> io::Result<(Address, Vec<OwnedFd>)> {
+        let mut sockets = Vec::with_capacity(self.listeners.len());
+        for socket in &self.listeners {
+            socket::adopt_listener(socket.as_fd(), &self.listen)?;
+            sockets.push(socket.try_clone()?);
+        }
+        let tcp = sockets.first().and_then(|first| socket::local_address(first.as_fd()));
+        Ok((tcp.map_or_else(|| self.address.clone(), Address::Tcp), sockets))
+    }
+
+    /// Whether the kernel spreads connections over a socket per worker.
+    fn is_spread(&self) -> bool {
+        self.balance == Balance::ReusePort && matches!(self.address, Address::Tcp(_))
     }
 }
 

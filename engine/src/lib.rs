@@ -1,6 +1,7 @@
 //! The engine: workers, connections, tasks and deadlines on a ring; what carries every door of Ringway.
 
 mod accepting;
+mod change;
 mod closing;
 mod connection;
 mod core;
@@ -29,6 +30,7 @@ mod udp;
 mod wait;
 mod worker;
 
+pub use change::{ChangeError, Control, ENDPOINTS_MAX, Listeners};
 pub use connection::{Conn, SendProgress};
 pub use counters::{Counter, Counters, Totals};
 pub use endpoint::{Balance, Endpoint, EndpointLimits, ProtocolFactory};

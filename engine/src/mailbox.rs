@@ -1,9 +1,20 @@
 //! A worker's mailbox: what other threads want of it.
 
 use crate::observe::Survey;
+use crate::worker::Worker;
 use ringway_ring::Waker;
+use std::fmt;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Something to be done on a worker's thread, between turns.
+pub(crate) struct Visit(pub(crate) Box<dyn FnOnce(&mut Worker) + Send>);
+
+impl fmt::Debug for Visit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Visit")
+    }
+}
 
 /// A message to a worker.
 #[derive(Debug)]
@@ -16,6 +27,8 @@ pub(crate) enum Message {
     Drain(u64),
     /// Tell of the connections.
     Survey(Survey),
+    /// Change something of the worker's own.
+    Visit(Visit),
 }
 
 /// The sending side; the worker takes everything at once.

@@ -156,7 +156,7 @@ impl Server {
 
 impl Survey {
     /// Looks at a worker's connections and tells.
-    pub(crate) fn carry_out(self, core: &mut Core, protocols: &[Rc<dyn Protocol>]) {
+    pub(crate) fn carry_out(self, core: &mut Core, protocols: &[Option<Rc<dyn Protocol>>]) {
         let ids = core.conns.first_ids(self.most);
         let facts = ids.into_iter().filter_map(|id| facts(core, protocols, id));
         let facts = facts.map(|facts| ConnectionFacts { worker: self.worker, ..facts }).collect();
@@ -164,11 +164,15 @@ impl Survey {
     }
 }
 
-fn facts(core: &mut Core, protocols: &[Rc<dyn Protocol>], id: ConnId) -> Option<ConnectionFacts> {
+fn facts(core: &mut Core, protocols: &[Option<Rc<dyn Protocol>>], id: ConnId) -> Option<ConnectionFacts> {
     let now_ms = core.now_ms;
     let record = core.conns.get(id)?;
-    let endpoint = usize::from(record.endpoint);
-    let mut description = protocols.get(endpoint).map(|one| one.describe(record.context)).unwrap_or_default();
+    let door = usize::from(record.endpoint);
+    let mut description = protocols
+        .get(door)
+        .and_then(Option::as_ref)
+        .map(|one| one.describe(record.context))
+        .unwrap_or_default();
     description.age_ms = description.opened_ms.map(|at_ms| now_ms.saturating_sub(at_ms));
     // Asked of the kernel, not of the record: that would keep it for good.
     let kernel = record.socket.kernel();
@@ -176,7 +180,7 @@ fn facts(core: &mut Core, protocols: &[Rc<dyn Protocol>], id: ConnId) -> Option<
     Some(ConnectionFacts {
         worker: 0,
         id: u64::from(id.generation) << 32 | u64::from(id.index),
-        endpoint,
+        endpoint: place(door, core.doors.len(), core.outbound),
         peer: kernel.and_then(socket::peer_address),
         description,
         has_task: record.task.is_some(),
@@ -187,6 +191,11 @@ fn facts(core: &mut Core, protocols: &[Rc<dyn Protocol>], id: ConnId) -> Option<
         bytes_received: carried.map(|carried| carried.received),
         bytes_acknowledged: carried.map(|carried| carried.acknowledged),
     })
+}
+
+/// A door's place as it is told: the endpoints', and the kinds of outbound connections behind them.
+fn place(door: usize, doors: usize, outbound: usize) -> usize {
+    if door < outbound { doors - outbound + door } else { door - outbound }
 }
 
 #[cfg(test)]

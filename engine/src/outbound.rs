@@ -39,19 +39,18 @@ impl WorkerHandle {
 
 impl Core {
     fn open_outbound(&mut self, outbound: usize, socket: Handle, context: [u64; 2]) -> io::Result<()> {
-        let index = self.endpoints.saturating_add(outbound);
-        let (Some(limits), Ok(endpoint)) = (self.limits.get(index), u16::try_from(index)) else {
+        let door = self.doors[..self.outbound].get(outbound);
+        let (Some(door), Ok(endpoint)) = (door, u16::try_from(outbound)) else {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "no such kind of outbound connections"));
         };
-        if self.conns.len() >= limits.connections_max {
+        if door.open >= door.limits.connections_max {
             self.counters.refused.add(1);
             return Err(io::ErrorKind::QuotaExceeded.into());
         }
         let mut record = Record::new(socket, endpoint);
         record.context = context;
-        let id = self.conns.insert(record);
+        let id = self.insert(record);
         self.counters.connected.add(1);
-        self.counters.open.set(self.conns.len() as u64);
         let mut events = Events::OPENED;
         if self.is_draining {
             events.add(Events::DRAIN);
@@ -62,6 +61,6 @@ impl Core {
 
     /// Whether this side opened the connections of an endpoint.
     pub(crate) fn is_outbound(&self, endpoint: u16) -> bool {
-        usize::from(endpoint) >= self.endpoints
+        usize::from(endpoint) < self.outbound
     }
 }

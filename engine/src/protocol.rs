@@ -92,6 +92,10 @@ impl Events {
         self.0 == 0
     }
 
+    pub(crate) fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
     pub(crate) fn remove(&mut self, other: Self) {
         self.0 &= !other.0;
     }

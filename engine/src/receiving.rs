@@ -99,7 +99,7 @@ impl Core {
     /// Pauses a connection that is read too slowly.
     fn limit_inbox(&mut self, id: ConnId) {
         let Some(record) = self.conns.get(id) else { return };
-        let bytes_max = self.limits[usize::from(record.endpoint)].inbox_bytes_max;
+        let bytes_max = self.doors[usize::from(record.endpoint)].limits.inbox_bytes_max;
         if record.mode == Mode::Stream && record.inbox.capacity() > bytes_max {
             self.set_mode(id, Mode::Paused);
         }

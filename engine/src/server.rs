@@ -1,8 +1,11 @@
 //! A server: endpoints on workers, started, drained, and watched for workers that die.
 
-use crate::accepting::{Acceptor, Listener, Peer};
+use crate::accepting::{Acceptor, Listening, Peer};
+use crate::change::{ChangeError, Control, Listeners};
+use crate::core::Door;
 use crate::counters::{Counters, Totals};
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Endpoint, EndpointLimits, ProtocolFactory};
+use crate::filter::FilterFactory;
 use crate::mailbox::{Mailbox, Message};
 use crate::observe::Watched;
 use crate::outbound::Outbound;
@@ -124,6 +127,7 @@ pub struct Server {
     events: Receiver<ServerEvent>,
     report: Report,
     drained: Vec<usize>,
+    control: Control,
 }
 
 struct Running {
@@ -157,11 +161,10 @@ impl Server {
         for (index, endpoint) in endpoints.iter().enumerate() {
             let bound =
                 endpoint.bind(count).map_err(|error| StartError::Bind(endpoint.address.clone(), error))?;
-            for (worker, fd) in bound.listeners.into_iter().enumerate() {
-                let endpoint = u16::try_from(index).unwrap_or(u16::MAX);
-                sockets[worker].listeners.push((endpoint, fd, bound.is_shared_out));
-            }
-            addresses.push(bound.address);
+            let door = u16::try_from(options.outbound.len() + index).unwrap_or(u16::MAX);
+            let (address, listeners) = bound.for_workers(door);
+            sockets.iter_mut().zip(listeners).for_each(|(own, listeners)| own.listeners.extend(listeners));
+            addresses.push(address);
         }
         let mut udp_addresses = Vec::new();
         for endpoint in &options.udp {
@@ -171,10 +174,56 @@ impl Server {
             udp_addresses.push(address);
         }
         let (workers, events, report) = Self::start_workers(endpoints, options, sockets)?;
-        Ok(Self { addresses, udp_addresses, workers, events, report, drained: Vec::new() })
+        let seats = workers.iter().map(|worker| (worker.mailbox.clone(), Arc::clone(&worker.counters)));
+        let control = Control::new(seats, options.outbound.len(), &addresses);
+        Ok(Self { addresses, udp_addresses, workers, events, report, drained: Vec::new(), control })
     }
 
-    /// Where the endpoints listen, with the ports they got.
+    /// A thread-safe handle that changes this server while it runs: endpoints swapped, added, removed.
+    #[must_use]
+    pub fn control(&self) -> Control {
+        self.control.clone()
+    }
+
+    /// As [`Control::swap`].
+    ///
+    /// # Errors
+    /// As [`Control::swap`].
+    pub fn swap(
+        &self,
+        endpoint: usize,
+        protocol: ProtocolFactory,
+        limits: EndpointLimits,
+        filter: Option<FilterFactory>,
+    ) -> Result<(), ChangeError> {
+        self.control.swap(endpoint, protocol, limits, filter)
+    }
+
+    /// As [`Control::add`].
+    ///
+    /// # Errors
+    /// As [`Control::add`].
+    pub fn add(&self, endpoint: &Endpoint) -> Result<usize, ChangeError> {
+        self.control.add(endpoint)
+    }
+
+    /// As [`Control::remove`].
+    ///
+    /// # Errors
+    /// As [`Control::remove`].
+    pub fn remove(&self, endpoint: usize) -> Result<(), ChangeError> {
+        self.control.remove(endpoint)
+    }
+
+    /// As [`Control::listeners`].
+    ///
+    /// # Errors
+    /// As [`Control::listeners`].
+    pub fn listeners(&self) -> Result<Vec<Listeners>, ChangeError> {
+        self.control.listeners()
+    }
+
+    /// Where the endpoints that it started with listen, with the ports they got.
     #[must_use]
     pub fn addresses(&self) -> &[Address] {
         &self.addresses
@@ -366,8 +415,7 @@ impl Drainer {
 /// One worker's sockets.
 #[derive(Default)]
 struct OwnSockets {
-    /// With their endpoints' places, and whether their connections are shared out.
-    listeners: Vec<(u16, OwnedFd, bool)>,
+    listeners: Vec<Listening>,
     /// Of all UDP endpoints, in their order.
     datagrams: Vec<OwnedFd>,
 }
@@ -410,19 +458,15 @@ fn work(mut seed: Seed) -> io::Result<()> {
     };
     let mailbox = Mailbox::new(ring.waker());
     let started = Started { mailbox: mailbox.clone(), report: ring.report().clone() };
-    let listeners = sockets
-        .listeners
-        .into_iter()
-        .map(|(endpoint, fd, is_shared_out)| Listener::new(endpoint, fd, is_shared_out))
-        .collect();
-    let own_limits = seed.endpoints.iter().map(|endpoint| endpoint.limits);
+    let outbound = seed.options.outbound.iter().map(|outbound| outbound.limits);
+    let endpoints = seed.endpoints.iter().map(|endpoint| endpoint.limits);
     let parts = WorkerParts {
         ring,
         mailbox,
-        acceptor: Acceptor::new(listeners, seed.index, Arc::clone(&seed.counters)),
+        acceptor: Acceptor::new(sockets.listeners, seed.index, Arc::clone(&seed.counters)),
         udp,
-        limits: own_limits.chain(seed.options.outbound.iter().map(|outbound| outbound.limits)).collect(),
-        endpoints: seed.endpoints.len(),
+        doors: outbound.chain(endpoints).map(Door::new).collect(),
+        outbound: seed.options.outbound.len(),
         counters: Arc::clone(&seed.counters),
         pool: seed.pool.clone(),
         wait: seed.options.wait,
@@ -458,8 +502,8 @@ fn receivers(
 /// Makes what speaks on a worker's connections and handles its datagrams.
 fn set_handlers(worker: &mut Worker, seed: &Seed) -> io::Result<()> {
     let handle = worker.handle();
-    let factories = seed.endpoints.iter().map(|endpoint| &endpoint.protocol);
-    let factories = factories.chain(seed.options.outbound.iter().map(|outbound| &outbound.protocol));
+    let factories = seed.options.outbound.iter().map(|outbound| &outbound.protocol);
+    let factories = factories.chain(seed.endpoints.iter().map(|endpoint| &endpoint.protocol));
     let protocols: io::Result<Vec<_>> = factories.map(|protocol| protocol(&handle)).collect();
     let filters = seed
         .endpoints

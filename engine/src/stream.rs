@@ -170,10 +170,10 @@ impl Stream {
         self.with(|core, id| core.conns.get(id).and_then(|record| record.session()))
     }
 
-    /// Whether the server drains: this answer should be the connection's last.
+    /// Whether the server drains, or the connection's endpoint was removed: this answer should be the connection's last.
     #[must_use]
     pub fn is_draining(&self) -> bool {
-        self.with(|core, _| core.is_draining)
+        self.with(Core::drains)
     }
 
     /// The worker this connection lives on.

@@ -1,10 +1,12 @@
 //! A worker: one thread with its ring, connections, tasks and deadlines; nothing on its hot path is shared.
 
+mod changes;
 mod datagrams;
 
 use crate::accepting::{Acceptor, Peer};
+use crate::change::Prepared;
 use crate::connection::Conn;
-use crate::core::{Core, Ended};
+use crate::core::{Core, Door, Ended};
 use crate::counters::Counters;
 use crate::filter::FilterSource;
 use crate::mailbox::{Mailbox, Message};
@@ -56,14 +58,23 @@ pub(crate) struct WorkerParts {
     pub(crate) mailbox: Mailbox,
     pub(crate) acceptor: Acceptor,
     pub(crate) udp: Vec<UdpSocket>,
-    /// Of all endpoints, and behind them of the kinds of outbound connections.
-    pub(crate) limits: Vec<crate::EndpointLimits>,
-    /// How many of them are endpoints that listen.
-    pub(crate) endpoints: usize,
+    /// Of the kinds of outbound connections, and behind them of all endpoints.
+    pub(crate) doors: Vec<Door>,
+    /// How many of them are kinds of outbound connections.
+    pub(crate) outbound: usize,
     pub(crate) counters: Arc<Counters>,
     pub(crate) pool: ThreadPool,
     pub(crate) wait: WaitMode,
     pub(crate) first_receive_bytes: usize,
+}
+
+thread_local! {
+    static IS_WORKER: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether this thread is a worker's.
+pub(crate) fn is_current() -> bool {
+    IS_WORKER.get()
 }
 
 /// A worker at work.
@@ -75,7 +86,10 @@ pub(crate) struct Worker {
 struct WorkerSide {
     mailbox: Mailbox,
     acceptor: Acceptor,
-    protocols: Vec<Rc<dyn Protocol>>,
+    /// Of the core's doors; `None` when its endpoint was removed and its last connection has ended.
+    protocols: Vec<Option<Rc<dyn Protocol>>>,
+    /// What a change under way is to put in place.
+    prepared: Option<Prepared>,
     datagram_handlers: Vec<Rc<dyn DatagramHandler>>,
     counters: Arc<Counters>,
     wait: WaitMode,
@@ -90,7 +104,8 @@ struct WorkerSide {
 
 impl Worker {
     pub(crate) fn new(parts: WorkerParts) -> Self {
-        let mut core = Core::new(parts.ring, parts.limits, parts.endpoints, Arc::clone(&parts.counters));
+        IS_WORKER.set(true);
+        let mut core = Core::new(parts.ring, parts.doors, parts.outbound, Arc::clone(&parts.counters));
         core.udp = udp::Side::new(parts.udp);
         let local = Local {
             core: RefCell::new(core),
@@ -104,6 +119,7 @@ impl Worker {
             mailbox: parts.mailbox,
             acceptor: parts.acceptor,
             protocols: Vec::new(),
+            prepared: None,
             datagram_handlers: Vec::new(),
             counters: parts.counters,
             wait: parts.wait,
@@ -118,14 +134,16 @@ impl Worker {
         Self { local: Rc::new(local), parts: side }
     }
 
-    /// Sets what speaks on the endpoints, in their order, and on outbound connections; before the worker runs.
+    /// Sets what speaks on outbound connections and on the endpoints, in the order of the doors; before the worker runs.
     pub(crate) fn set_protocols(&mut self, protocols: Vec<Rc<dyn Protocol>>) {
-        self.parts.protocols = protocols;
+        self.parts.protocols = protocols.into_iter().map(Some).collect();
     }
 
     /// Sets what the connections of the endpoints go through, in their order; before the worker runs.
     pub(crate) fn set_filters(&self, filters: Vec<Option<Rc<dyn FilterSource>>>) {
-        self.local.core.borrow_mut().filters = filters;
+        let core = &mut *self.local.core.borrow_mut();
+        let endpoints = core.doors[core.outbound..].iter_mut();
+        endpoints.zip(filters).for_each(|(door, filters)| door.filters = filters);
     }
 
     /// Sets what handles the datagrams of the UDP endpoints, in their order; before the worker runs.
@@ -264,6 +282,7 @@ impl Worker {
                 Message::Survey(survey) => {
                     survey.carry_out(&mut self.local.core.borrow_mut(), &self.parts.protocols);
                 }
+                Message::Visit(visit) => (visit.0)(self),
             }
         }
         self.parts.messages = messages;
@@ -321,7 +340,7 @@ impl Worker {
             return;
         }
         let endpoint = usize::from(record.endpoint);
-        let Some(protocol) = self.parts.protocols.get(endpoint) else { return };
+        let Some(Some(protocol)) = self.parts.protocols.get(endpoint) else { return };
         let mut conn = Conn { core, local: &self.local, id };
         let events = conn.take_events();
         if events.is_empty() {
@@ -391,14 +410,14 @@ impl Worker {
             if record.flags.has(Flags::ENDED) {
                 events.add(Events::END);
             }
-            if core.is_draining {
+            if core.drains(conn) {
                 events.add(Events::DRAIN);
             }
             core.notify(conn, events);
         }
     }
 
-    fn tell_ended(&self) {
+    fn tell_ended(&mut self) {
         loop {
             let (ended, orphan) = {
                 let core = &mut *self.local.core.borrow_mut();
@@ -415,8 +434,9 @@ impl Worker {
         }
     }
 
-    fn tell(&self, ended: Ended) {
-        let Some(protocol) = self.parts.protocols.get(usize::from(ended.endpoint)) else { return };
+    fn tell(&mut self, ended: Ended) {
+        let place = usize::from(ended.endpoint);
+        let Some(Some(protocol)) = self.parts.protocols.get(place) else { return };
         let told = catch_unwind(AssertUnwindSafe(|| {
             drop(ended.filter);
             if ended.is_known {
@@ -426,6 +446,7 @@ impl Worker {
         if told.is_err() {
             self.parts.counters.panics.add(1);
         }
+        self.forget_if_over(place);
     }
 
     fn end_turn(&mut self, started: Instant) {

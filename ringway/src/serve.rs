@@ -195,7 +195,7 @@ impl Serve {
             ..EndpointLimits::default()
         };
         let protocol = self.protocol(log);
-        Endpoint { address: address.clone(), balance: self.balance, listen, limits, protocol, filter: None }
+        Endpoint { balance: self.balance, listen, limits, ..Endpoint::new(address.clone(), protocol) }
     }
 
     fn protocol(&self, log: Option<LogFile>) -> ProtocolFactory {

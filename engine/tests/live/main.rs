@@ -14,6 +14,7 @@ mod observe;
 mod outbound;
 mod private_heap;
 mod records;
+mod reload;
 mod sessions;
 mod udp;
 mod wakes;

@@ -4,10 +4,10 @@
 pub(crate) mod echo;
 pub(crate) mod scramble;
 
-use ringway_engine::ring::socket::{Address, ListenOptions};
+use ringway_engine::ring::socket::Address;
 use ringway_engine::ring::{DriverChoice, Features, RingOptions, probe};
 use ringway_engine::{
-    Balance, Endpoint, EndpointLimits, Protocol, Server, ServerOptions, Totals, WorkerHandle,
+    Balance, Endpoint, Protocol, ProtocolFactory, Server, ServerOptions, Totals, WorkerHandle,
 };
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -68,14 +68,8 @@ impl Setup {
     ) -> Self {
         let ring = RingOptions { driver, ..RingOptions::default() };
         let options = ServerOptions { workers: 1, ring, ..ServerOptions::default() };
-        let endpoint = Endpoint {
-            address: Address::Tcp(SocketAddr::from(([127, 0, 0, 1], 0))),
-            balance: Balance::default(),
-            listen: ListenOptions::default(),
-            limits: EndpointLimits::default(),
-            protocol: Arc::new(move |worker| Ok(Rc::new(protocol(worker)) as Rc<dyn Protocol>)),
-            filter: None,
-        };
+        let make: ProtocolFactory = Arc::new(move |worker| Ok(Rc::new(protocol(worker)) as Rc<dyn Protocol>));
+        let endpoint = Endpoint::new(Address::Tcp(SocketAddr::from(([127, 0, 0, 1], 0))), make);
         Self { options, endpoint }
     }
 

@@ -11,9 +11,7 @@ use crate::measure::cores;
 use crate::outcome::{Column, Outcome, Table};
 use crate::progress::Progress;
 use crate::refusal::Refusal;
-use ringway_engine::{
-    Balance, Endpoint, EndpointLimits, Protocol, Server, ServerOptions, WaitMode, WorkerHandle,
-};
+use ringway_engine::{Endpoint, Protocol, ProtocolFactory, Server, ServerOptions, WaitMode, WorkerHandle};
 use ringway_ring::RingOptions;
 use ringway_ring::socket::{Address, ListenOptions, listen, local_address};
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -193,22 +191,15 @@ fn start_engine(
     options: &ServerOptions,
 ) -> Result<Started, Refusal> {
     let service = service.clone();
-    let endpoint = Endpoint {
-        address: Address::Tcp(address),
-        balance: Balance::default(),
-        listen: listen_options(&service),
-        limits: EndpointLimits::default(),
-        protocol: Arc::new(move |_worker: &WorkerHandle| {
-            Ok(match (&service, framing) {
-                (Service::Answers(answers), _) => {
-                    Rc::new(Fixed::new(Arc::clone(answers))?) as Rc<dyn Protocol>
-                }
-                (Service::Echo, Framing::Raw) => Rc::new(Bytes),
-                (Service::Echo, Framing::Length) => Rc::new(Messages),
-            })
-        }),
-        filter: None,
-    };
+    let listen = listen_options(&service);
+    let protocol: ProtocolFactory = Arc::new(move |_worker: &WorkerHandle| {
+        Ok(match (&service, framing) {
+            (Service::Answers(answers), _) => Rc::new(Fixed::new(Arc::clone(answers))?) as Rc<dyn Protocol>,
+            (Service::Echo, Framing::Raw) => Rc::new(Bytes),
+            (Service::Echo, Framing::Length) => Rc::new(Messages),
+        })
+    });
+    let endpoint = Endpoint { listen, ..Endpoint::new(Address::Tcp(address), protocol) };
     let server = Server::start(&[endpoint], options).map_err(|error| Refusal::new(error.to_string()))?;
     let bound = match server.addresses().first() {
         Some(Address::Tcp(bound)) => *bound,

@@ -14,7 +14,7 @@ use std::fmt;
 use std::io;
 use std::mem::{MaybeUninit, size_of};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, SocketAddrV4, SocketAddrV6};
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -91,7 +91,7 @@ pub fn listen(address: &Address, options: &ListenOptions) -> io::Result<OwnedFd>
         if tcp.is_ipv6() {
             set_option(&fd, libc::IPPROTO_IPV6, libc::IPV6_V6ONLY, 1)?;
         }
-        set_tcp_options(&fd, options)?;
+        set_tcp_options(fd.as_fd(), options)?;
     }
     if options.reuse_port {
         set_option(&fd, libc::SOL_SOCKET, libc::SO_REUSEPORT, 1)?;
@@ -107,6 +107,32 @@ pub fn listen(address: &Address, options: &ListenOptions) -> io::Result<OwnedFd>
     // SAFETY: I6: no memory is passed.
     check(unsafe { libc::listen(fd.as_raw_fd(), backlog) })?;
     Ok(fd)
+}
+
+/// Makes a listening socket that somebody else bound ready to be accepted from: non-blocking, with these options as far as
+/// they can be set on a bound socket. What waits in its queue stays there.
+///
+/// # Errors
+/// `InvalidInput` when the descriptor is no listening stream socket; else what the system calls say.
+pub fn adopt_listener(fd: BorrowedFd<'_>, options: &ListenOptions) -> io::Result<()> {
+    let listens = read_option(fd, libc::SOL_SOCKET, libc::SO_ACCEPTCONN)? != 0;
+    let is_stream = read_option(fd, libc::SOL_SOCKET, libc::SO_TYPE)? == libc::SOCK_STREAM;
+    if !listens || !is_stream {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "the descriptor is not a listening stream socket",
+        ));
+    }
+    let mut nonblocking: libc::c_int = 1;
+    // SAFETY: I6: the kernel reads one integer during the call.
+    check(unsafe { libc::ioctl(fd.as_raw_fd(), libc::FIONBIO, &raw mut nonblocking) })?;
+    if local_address(fd).is_some() {
+        set_tcp_options(fd, options)?;
+    }
+    let backlog = i32::try_from(options.backlog).unwrap_or(i32::MAX);
+    // Listening again only changes the queue's length.
+    // SAFETY: I6: no memory is passed.
+    check(unsafe { libc::listen(fd.as_raw_fd(), backlog) }).map(drop)
 }
 
 /// An unconnected, non-blocking stream socket of the address's family.
@@ -447,7 +473,7 @@ fn named(fd: BorrowedFd<'_>, call: NameCall) -> Option<SocketAddr> {
     raw.socket_address()
 }
 
-fn set_tcp_options(fd: &OwnedFd, options: &ListenOptions) -> io::Result<()> {
+fn set_tcp_options(fd: BorrowedFd<'_>, options: &ListenOptions) -> io::Result<()> {
     let settings = [
         (libc::SOL_SOCKET, libc::SO_RCVBUF, options.receive_buffer_bytes),
         (libc::SOL_SOCKET, libc::SO_SNDBUF, options.send_buffer_bytes),
@@ -457,7 +483,7 @@ fn set_tcp_options(fd: &OwnedFd, options: &ListenOptions) -> io::Result<()> {
         (libc::IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT, options.unsent_low_water_bytes),
     ];
     for (level, name, value) in settings.into_iter().filter(|&(_, _, value)| value != 0) {
-        set_option(fd, level, name, i32::try_from(value).unwrap_or(i32::MAX))?;
+        set_value(fd, level, name, &i32::try_from(value).unwrap_or(i32::MAX))?;
     }
     Ok(())
 }
@@ -474,8 +500,15 @@ pub(crate) fn batch_flags(flags: libc::c_int) -> libc::c_int {
     flags
 }
 
+fn read_option(fd: BorrowedFd<'_>, level: libc::c_int, name: libc::c_int) -> io::Result<libc::c_int> {
+    let mut value: libc::c_int = 0;
+    let mut len = socklen::<libc::c_int>();
+    // SAFETY: I6: the kernel writes one integer during the call.
+    check(unsafe { libc::getsockopt(fd.as_raw_fd(), level, name, (&raw mut value).cast(), &raw mut len) })?;
+    Ok(value)
+}
+
 fn set_option(fd: &OwnedFd, level: libc::c_int, name: libc::c_int, value: libc::c_int) -> io::Result<()> {
-    use std::os::fd::AsFd;
     set_value(fd.as_fd(), level, name, &value)
 }
 
