@@ -13,8 +13,8 @@ use crate::escape;
 /// How many bytes of a target, referer, user agent, host or user are logged before `...` stands for the rest.
 pub const FIELD_LEN_MAX: usize = 1024;
 
-/// The longest line in bytes: seven fields in which every byte became six (`\u00XX`), and everything of fixed length.
-pub const LINE_LEN_MAX: usize = 7 * (FIELD_LEN_MAX * 6 + 3) + 512;
+/// The longest line in bytes: eight fields in which every byte became six (`\u00XX`), and everything of fixed length.
+pub const LINE_LEN_MAX: usize = 8 * (FIELD_LEN_MAX * 6 + 3) + 512;
 
 /// How a line is written.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -62,6 +62,8 @@ pub struct Record<'a> {
     pub referer: Option<&'a [u8]>,
     /// `User-Agent` field.
     pub user_agent: Option<&'a [u8]>,
+    /// The rule that has refused the request; in JSON only.
+    pub rule: Option<&'a [u8]>,
 }
 
 /// Writes records as lines; keeps the text of the current second.
@@ -148,6 +150,7 @@ impl LineWriter {
         number_member(out, "duration_us", record.duration_us);
         text_member(out, "referer", record.referer);
         text_member(out, "user_agent", record.user_agent);
+        text_member(out, "rule", record.rule);
         out.push(b'}');
     }
 }
@@ -247,6 +250,7 @@ mod tests {
             duration_us: 87,
             referer: None,
             user_agent: Some(b"curl/8"),
+            rule: None,
         }
     }
 
@@ -283,7 +287,7 @@ mod tests {
             concat!(
                 r#"{"time":"2025-11-21T13:14:15.042Z","remote":"::1","user":null,"method":"GET","#,
                 r#""host":"example.org","target":"/a?b","protocol":"HTTP/1.1","status":200,"bytes":2326,"#,
-                r#""duration_us":87,"referer":null,"user_agent":"curl/8"}"#,
+                r#""duration_us":87,"referer":null,"user_agent":"curl/8","rule":null}"#,
                 "\n"
             )
         );
@@ -302,6 +306,7 @@ mod tests {
                 target: evil,
                 referer: Some(evil),
                 user_agent: Some(evil),
+                rule: Some(evil),
                 user: Some(evil),
                 host: Some(evil),
                 peer: Peer::Text(evil),
@@ -325,6 +330,7 @@ mod tests {
                 target: &long,
                 referer: Some(&long),
                 user_agent: Some(&long),
+                rule: Some(&long),
                 user: Some(&long),
                 host: Some(&long),
                 method: Some(&long),

@@ -78,6 +78,11 @@ impl<'a> Exchange<'a> {
         self.course.user = Some(user);
     }
 
+    /// Takes note of the rule that has refused the request, for the log.
+    pub fn set_rule(&mut self, name: &str) {
+        self.course.refused = Some(Box::new(Refused { rule: name.into() }));
+    }
+
     /// Adds a field line to whatever the answer will be.
     ///
     /// # Errors
@@ -193,16 +198,24 @@ pub(crate) struct Course {
     pub(crate) route: Option<usize>,
     pub(crate) leg: Leg,
     /// Which of the leg is asked.
-    pub(crate) at: usize,
+    pub(crate) at: u32,
     /// Which of the answer stages is next.
-    pub(crate) answer_at: usize,
+    pub(crate) answer_at: u32,
     pub(crate) rewrites: u8,
     pub(crate) is_rewritten: bool,
     /// Path and query as rewritten, while the request waits.
     pub(crate) rewritten: Option<Box<Rewritten>>,
     pub(crate) user: Option<Rc<str>>,
+    pub(crate) refused: Option<Box<Refused>>,
     /// Field lines for the answer.
     pub(crate) fields: Option<LocalVec<u8>>,
+}
+
+/// What has refused a request.
+#[derive(Debug)]
+pub(crate) struct Refused {
+    /// Name of the rule.
+    pub(crate) rule: Box<str>,
 }
 
 /// What a rewrite made.

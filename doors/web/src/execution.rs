@@ -288,6 +288,7 @@ impl Shared {
             site,
             peer: if site.wants_details() { link.peer() } else { None },
             user: course.user.as_deref(),
+            rule: course.refused.as_deref().map(|refused| &*refused.rule),
             protocol: asked.map_or("HTTP/1.1", |asked| asked.protocol),
             status,
             body_bytes,

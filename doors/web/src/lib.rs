@@ -16,6 +16,7 @@ pub mod exchange;
 mod execution;
 pub mod field_edits;
 pub mod file_cache;
+pub mod limit;
 pub mod limits;
 pub mod listing;
 pub mod load;

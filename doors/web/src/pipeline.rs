@@ -167,6 +167,8 @@ pub struct Served<'a> {
     pub peer: Option<SocketAddr>,
     /// Who the client has proved to be.
     pub user: Option<&'a str>,
+    /// The rule that has refused the request, by its name or number.
+    pub rule: Option<&'a str>,
     /// The protocol it was served over, such as `HTTP/1.1`.
     pub protocol: &'static str,
     /// Status of the answer.

@@ -151,7 +151,7 @@ impl Site {
         exchange: &mut Exchange<'_>,
         mut reply: Reply,
     ) -> Result<Handled, EncodeError> {
-        while let Some(stage) = self.answers.get(exchange.course.answer_at) {
+        while let Some(stage) = self.answers.get(exchange.course.answer_at as usize) {
             exchange.course.answer_at += 1;
             match stage.answer(exchange, reply)? {
                 Handled::Answer(answer) => reply = answer,
@@ -203,7 +203,7 @@ fn ask_stages(
     stages: &[Box<dyn RequestStage>],
     exchange: &mut Exchange<'_>,
 ) -> Result<Option<Handled>, EncodeError> {
-    while let Some(stage) = stages.get(exchange.course.at) {
+    while let Some(stage) = stages.get(exchange.course.at as usize) {
         match stage.request(exchange)? {
             Verdict::Pass => exchange.course.at += 1,
             decided => return Ok(Some(decided.into())),
@@ -213,7 +213,7 @@ fn ask_stages(
 }
 
 fn ask_handlers(handlers: &[Box<dyn Handler>], exchange: &mut Exchange<'_>) -> Result<Handled, EncodeError> {
-    while let Some(handler) = handlers.get(exchange.course.at) {
+    while let Some(handler) = handlers.get(exchange.course.at as usize) {
         match handler.handle(exchange)? {
             Handled::NotMine => exchange.course.at += 1,
             decided => return Ok(decided),

@@ -45,5 +45,6 @@ fn record<'a>(served: &'a Served<'a>) -> Record<'a> {
         duration_us: served.duration_us,
         referer: request.and_then(|request| request.referer()),
         user_agent: request.and_then(|request| request.user_agent()),
+        rule: served.rule.map(str::as_bytes),
     }
 }

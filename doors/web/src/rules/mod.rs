@@ -7,11 +7,18 @@ pub mod addresses;
 pub mod glob;
 pub mod referer;
 
+use crate::exchange::Exchange;
+use crate::log::errors::{ErrorLog, Level};
+use crate::pattern::Pattern;
+use crate::pipeline::{RequestStage, Verdict};
 use crate::rules::addresses::AddressSet;
 use crate::rules::glob::Glob;
 use crate::rules::referer::ForeignReferer;
 use ringway_http::head::Request;
+use ringway_http::response::EncodeError;
+use ringway_http::status::Status;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 /// What a rule does with a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,7 +65,7 @@ pub struct Rule {
     /// The client's address is none of these; holds for clients that have none.
     pub not_from: Option<AddressSet>,
     /// The path is like one of these.
-    pub paths: Vec<Glob>,
+    pub paths: Vec<Pattern>,
     /// The method is one of these, spelt as it is sent.
     pub methods: Vec<Box<str>>,
     /// All of these hold.
@@ -91,7 +98,7 @@ impl Rule {
             && !self.not_from.as_ref().is_some_and(|set| address.is_some_and(|address| set.contains(address)))
             && (self.methods.is_empty()
                 || self.methods.iter().any(|method| **method == *request.method().as_str()))
-            && (self.paths.is_empty() || self.paths.iter().any(|glob| glob.matches(path)))
+            && (self.paths.is_empty() || self.paths.iter().any(|pattern| pattern.matches(path).is_some()))
             && self.fields.iter().all(|condition| condition.holds(request))
             && self.foreign_referer.as_ref().is_none_or(|foreign| foreign.holds(request))
     }
@@ -151,6 +158,54 @@ impl Rules {
     }
 }
 
+/// The stage that has rules decide; a site's, or a route's.
+#[derive(Debug)]
+pub struct RulesStage {
+    rules: Arc<Rules>,
+    log: Option<ErrorLog>,
+}
+
+impl RulesStage {
+    /// A stage of these rules. What they refuse is told to `log` as information.
+    #[must_use]
+    pub const fn new(rules: Arc<Rules>, log: Option<ErrorLog>) -> Self {
+        Self { rules, log }
+    }
+
+    fn tell(&self, rule: &Rule, facts: &Facts<'_, '_>) {
+        let Some(log) = self.log.as_ref().filter(|log| log.wants(Level::Info)) else { return };
+        let line = facts.request.line().escape_ascii();
+        match facts.address {
+            Some(address) => log.say(
+                Level::Info,
+                "rules",
+                format_args!("rule {} refused \"{line}\" of {}", rule.name, address.to_canonical()),
+            ),
+            None => log.say(Level::Info, "rules", format_args!("rule {} refused \"{line}\"", rule.name)),
+        }
+    }
+}
+
+impl RequestStage for RulesStage {
+    fn request(&self, exchange: &mut Exchange<'_>) -> Result<Verdict, EncodeError> {
+        let address = if self.rules.wants_address() { exchange.peer().map(|peer| peer.ip()) } else { None };
+        let facts = Facts { address, path: exchange.path, request: exchange.request };
+        let Some(rule) = self.rules.decide(&facts) else { return Ok(Verdict::Pass) };
+        let status = match rule.action {
+            Action::Allow => return Ok(Verdict::Pass),
+            Action::Forbid => Status::FORBIDDEN,
+            Action::Hide => Status::NOT_FOUND,
+            Action::Close => {
+                self.tell(rule, &facts);
+                return Ok(Verdict::Close);
+            }
+        };
+        self.tell(rule, &facts);
+        exchange.set_rule(&rule.name);
+        exchange.error(status).map(Verdict::Answer)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -176,7 +231,7 @@ mod tests {
 
     #[test]
     fn the_first_rule_whose_conditions_all_hold_decides() {
-        let admin = || vec![Glob::path("/admin/**").unwrap()];
+        let admin = || vec![Pattern::parse("/admin/**").unwrap()];
         let rules = Rules::new(vec![
             Rule { from: networks(&["192.0.2.0/24"]), paths: admin(), ..Rule::new("office", Action::Allow) },
             Rule { paths: admin(), ..Rule::new("", Action::Hide) },
@@ -207,7 +262,7 @@ mod tests {
         let field = |name: &str, test| FieldCondition { name: name.into(), test };
         let rules = Rules::new(vec![
             Rule {
-                fields: vec![field("x-tool", FieldTest::Like(Glob::text("*scan*").unwrap()))],
+                fields: vec![field("x-tool", FieldTest::Like(Glob::parse("*scan*").unwrap()))],
                 ..Rule::new("scanner", Action::Forbid)
             },
             Rule {
