@@ -237,6 +237,15 @@ impl Control {
         Ok(found)
     }
 
+    /// Whether every worker comes to what it is asked within a time: one that a panic, a deadlock or a disk holds does not.
+    #[must_use]
+    pub fn is_alive(&self, within: Duration) -> bool {
+        let deadline = std::time::Instant::now() + within;
+        let asked: Vec<_> = self.shared.workers.iter().map(|seat| seat.ask(|_worker| ())).collect();
+        let left = || deadline.saturating_duration_since(std::time::Instant::now());
+        asked.into_iter().all(|answer| answer.is_some_and(|answer| answer.recv_timeout(left()).is_ok()))
+    }
+
     /// As [`crate::Server::drain`].
     pub fn drain(&self, within: Duration) {
         let within_ms = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);

@@ -383,7 +383,7 @@ fn wait_for_workers(
     for sender in senders {
         let _died_at_once = sender.send(all.clone());
     }
-    Ok((workers, report.unwrap_or(Report { driver: "none", features: None, refusal: None })))
+    Ok((workers, report.unwrap_or(Report { driver: "none", ..Report::default() })))
 }
 
 impl fmt::Debug for Server {

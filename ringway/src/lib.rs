@@ -9,5 +9,7 @@ pub use ringway_engine as engine;
 pub use ringway_web as web;
 
 pub mod listen;
+#[cfg(feature = "sandbox")]
+pub mod sandbox;
 #[cfg(feature = "static")]
 pub mod serve;

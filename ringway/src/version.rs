@@ -27,9 +27,22 @@ fn add_machine(text: &mut String) {
          cores          {cores}\n\
          driver         {driver}\n\
          tcp fast open  {}\n\
+         sandbox        {}\n\
          doors          static files over HTTP/1.1",
-        fast_open()
+        fast_open(),
+        sandbox()
     );
+}
+
+/// What a server process can be confined by.
+#[cfg(feature = "sandbox")]
+fn sandbox() -> String {
+    ringway::sandbox::offers()
+}
+
+#[cfg(not(feature = "sandbox"))]
+fn sandbox() -> String {
+    "not built in".to_owned()
 }
 
 /// What `net.ipv4.tcp_fastopen` allows: bit 0 is for clients, bit 1 for servers.

@@ -198,7 +198,7 @@ impl Port {
             inside: Arc::new(Inside::new(&rings, owners(rings.len(), options.threads), &options, handler)?),
             owners: Vec::new(),
             pool: Vec::new(),
-            report: Report { driver: "none", features: None, refusal: None },
+            report: Report { driver: "none", ..Report::default() },
         };
         match port.start_threads(rings, &options) {
             Ok(()) => Ok(port),

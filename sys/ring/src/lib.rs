@@ -45,7 +45,9 @@ pub use op::{
     Connect, DATAGRAM_BUFFERS_MAX, DATAGRAM_BYTES_MAX, DatagramCounters, DatagramOptions, Datagrams, Gather,
     Interest, Op, OpenFile, Progress, ReadFile, StatFile, Transmit, WriteFile, ZeroCopy,
 };
-pub use ring::{Completion, DriverChoice, Payload, Report, Ring, RingCounters, RingOptions};
+pub use ring::{
+    Completion, DriverChoice, Payload, Report, Restrict, Restriction, Ring, RingCounters, RingOptions,
+};
 pub use slice::{CLASS_BYTES, Chain, Pool, SLICE_BYTES_MAX, Slice, SliceMut};
 pub use slots::{OpId, Slots};
 pub use uring::{Features, probe};

@@ -39,6 +39,30 @@ pub enum DriverChoice {
     Epoll,
 }
 
+/// What a ring of io_uring takes; the epoll driver makes system calls, which are a filter's matter.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Restrict {
+    /// Everything the kernel offers.
+    #[default]
+    No,
+    /// What the driver submits.
+    ToAll,
+    /// What the driver submits for sockets that are there and files that are open: no connects, no opens.
+    ToServing,
+}
+
+/// Whether a ring is restricted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Restriction {
+    /// Nobody asked for it, or there is no io_uring.
+    #[default]
+    NotAsked,
+    /// As asked, and for good.
+    Active,
+    /// The kernel would not, and why.
+    Refused(String),
+}
+
 /// A ring's dimensions.
 #[derive(Clone, Copy, Debug)]
 pub struct RingOptions {
@@ -56,6 +80,8 @@ pub struct RingOptions {
     pub pool_bytes_max: usize,
     /// Most operations in flight; a submission beyond is handed back.
     pub operations_max: usize,
+    /// Which operations of io_uring it takes. Not possible is no error: see [`Report::restriction`].
+    pub restrict: Restrict,
 }
 
 impl Default for RingOptions {
@@ -68,12 +94,13 @@ impl Default for RingOptions {
             stream_buffer_bytes: 2048,
             pool_bytes_max: 256 * 1024 * 1024,
             operations_max: 1 << 20,
+            restrict: Restrict::No,
         }
     }
 }
 
 /// Which driver was chosen, and why.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Report {
     /// The driver's name.
     pub driver: &'static str,
@@ -81,6 +108,8 @@ pub struct Report {
     pub features: Option<Features>,
     /// Why io_uring is not used, when it was wanted.
     pub refusal: Option<String>,
+    /// Whether io_uring is restricted to what the driver does.
+    pub restriction: Restriction,
 }
 
 impl fmt::Display for Report {
@@ -182,7 +211,7 @@ impl Ring {
     /// the driver's `take_woken` looks at.
     #[must_use]
     pub fn with_driver(driver: Box<dyn Driver>, pool: Pool, waker: Waker, operations_max: usize) -> Self {
-        let report = Report { driver: driver.name(), features: None, refusal: None };
+        let report = Report { driver: driver.name(), ..Report::default() };
         Self::assemble(driver, report, pool, waker, operations_max)
     }
 
@@ -624,7 +653,7 @@ fn check_dimensions(options: &RingOptions) -> io::Result<()> {
 fn choose(options: &RingOptions, pool: &Pool, waker: &Waker) -> io::Result<(Box<dyn Driver>, Report)> {
     let epoll = |refusal: Option<String>| -> io::Result<(Box<dyn Driver>, Report)> {
         let driver = Epoll::new(options, pool.clone(), waker.clone())?;
-        Ok((Box::new(driver), Report { driver: "epoll", features: None, refusal }))
+        Ok((Box::new(driver), Report { driver: "epoll", refusal, ..Report::default() }))
     };
     if options.driver == DriverChoice::Epoll {
         return epoll(None);
@@ -635,7 +664,9 @@ fn choose(options: &RingOptions, pool: &Pool, waker: &Waker) -> io::Result<(Box<
     });
     match made {
         Ok((driver, features)) => {
-            Ok((Box::new(driver), Report { driver: "uring", features: Some(features), refusal: None }))
+            let restriction = driver.restriction();
+            let report = Report { driver: "uring", features: Some(features), refusal: None, restriction };
+            Ok((Box::new(driver), report))
         }
         Err(error) if options.driver == DriverChoice::Auto => epoll(Some(error.to_string())),
         Err(error) => Err(error),

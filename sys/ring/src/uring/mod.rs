@@ -4,13 +4,14 @@ mod buffers;
 mod groups;
 mod probe;
 mod registered;
+mod restrict;
 
 pub use probe::{Features, probe};
 
-use crate::RingOptions;
 use crate::driver::{Arrival, Driver, Event, Wait};
 use crate::handle::Handle;
 use crate::op::{Gather, Interest, Op, partial};
+use crate::ring::{Restriction, RingOptions};
 use crate::slice::Pool;
 use crate::slots::{OpId, Slots};
 use crate::wake::Waker;
@@ -41,6 +42,7 @@ const ZERO_COPY_REPORT: u16 = 1 << 3;
 /// An io_uring with its provided buffers.
 pub(crate) struct Uring {
     ring: IoUring,
+    restriction: Restriction,
     buffers: Buffers,
     groups: Groups,
     registered: Registered,
@@ -65,12 +67,13 @@ pub(crate) struct Uring {
 impl Uring {
     /// Sets a ring up with the strongest flags the kernel takes.
     pub(crate) fn new(options: &RingOptions, pool: Pool, waker: Waker) -> io::Result<Self> {
-        let ring = probe::build(options)?;
+        let (ring, restriction) = probe::build(options)?;
         let buffers =
             Buffers::register(&ring, pool.clone(), options.stream_buffers, options.stream_buffer_bytes)?;
         let has_batch_wait = ring.params().is_feature_min_timeout();
         Ok(Self {
             ring,
+            restriction,
             buffers,
             groups: Groups::new(),
             registered: Registered::default(),
@@ -85,6 +88,11 @@ impl Uring {
             unfinished: Vec::new(),
             quiet: false,
         })
+    }
+
+    /// Whether the ring is restricted.
+    pub(crate) fn restriction(&self) -> Restriction {
+        self.restriction.clone()
     }
 
     fn push(&mut self, entry: Entry) {

@@ -1,6 +1,7 @@
 //! What this kernel's io_uring can do, asked before anything relies on it.
 
-use crate::RingOptions;
+use super::restrict;
+use crate::ring::{Restrict, Restriction, RingOptions};
 use io_uring::{IoUring, Probe, opcode};
 use std::fmt;
 use std::io;
@@ -56,7 +57,7 @@ const REQUIRED: [(u8, &str); 8] = [
 /// (no io_uring, or a kernel before 6.1).
 pub fn probe() -> io::Result<Features> {
     let options = RingOptions { submission_entries: 8, completion_entries: 16, ..RingOptions::default() };
-    let ring = build(&options)?;
+    let (ring, _unrestricted) = build(&options)?;
     let mut probe = Probe::new();
     ring.submitter().register_probe(&mut probe)?;
     if let Some((_, name)) = REQUIRED.iter().find(|(code, _)| !probe.is_supported(*code)) {
@@ -73,18 +74,34 @@ pub fn probe() -> io::Result<Features> {
     })
 }
 
-/// Sets a ring up with the flags the driver relies on; all of them exist since Linux 6.1.
-pub(super) fn build(options: &RingOptions) -> io::Result<IoUring> {
-    let built = IoUring::builder()
+/// Sets a ring up with the flags the driver relies on; all of them exist since Linux 6.1. It is restricted as far as is
+/// asked for and possible.
+pub(super) fn build(options: &RingOptions) -> io::Result<(IoUring, Restriction)> {
+    if options.restrict == Restrict::No {
+        return Ok((build_plain(options, false)?, Restriction::NotAsked));
+    }
+    let ring = build_plain(options, true)?;
+    match restrict::enable(&ring, options.restrict) {
+        Ok(()) => Ok((ring, Restriction::Active)),
+        // EINVAL, EACCES: a kernel or a filter that knows no restrictions. Serving goes before.
+        Err(error) => Ok((build_plain(options, false)?, Restriction::Refused(error.to_string()))),
+    }
+}
+
+fn build_plain(options: &RingOptions, is_disabled: bool) -> io::Result<IoUring> {
+    let mut builder = IoUring::builder();
+    builder
         .setup_single_issuer()
         .setup_defer_taskrun()
         .setup_taskrun_flag()
         .setup_submit_all()
         .setup_clamp()
         .setup_cqsize(options.completion_entries)
-        .dontfork()
-        .build(options.submission_entries);
-    let ring = built.map_err(explain)?;
+        .dontfork();
+    if is_disabled {
+        builder.setup_r_disabled();
+    }
+    let ring = builder.build(options.submission_entries).map_err(explain)?;
     if !ring.params().is_feature_nodrop() || !ring.params().is_feature_ext_arg() {
         let reason = "io_uring here drops completions or cannot wait with a time limit";
         return Err(io::Error::new(io::ErrorKind::Unsupported, reason));

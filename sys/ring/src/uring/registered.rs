@@ -76,7 +76,7 @@ mod tests {
     #[test]
     fn blocks_are_registered_once_and_forgotten_when_they_go() {
         let ring = match probe::build(&RingOptions::default()) {
-            Ok(ring) => ring,
+            Ok((ring, _)) => ring,
             Err(error) => return eprintln!("SKIPPED: {error}"),
         };
         let pool = Pool::new(1 << 20);

@@ -1,7 +1,9 @@
 //! The bench of the ring's tests: one ring on one driver, peers that never block, and waits that end.
 
 use ringway_ring::socket::{self, Address, ListenOptions};
-use ringway_ring::{Completion, DriverChoice, Handle, Op, OpId, Payload, Pool, Ring, RingOptions, Wait};
+use ringway_ring::{
+    Completion, DriverChoice, Handle, Op, OpId, Payload, Pool, Restrict, Restriction, Ring, RingOptions, Wait,
+};
 use ringway_testkit::Seed;
 use ringway_testkit::sim::{Faults, SimNet, SimPeer};
 use std::collections::VecDeque;
@@ -87,8 +89,12 @@ pub(crate) fn on_kernel(test: impl Fn(&mut Bench)) {
 /// As [`on_kernel`], with a ring of these dimensions.
 pub(crate) fn on_kernel_with(options: &RingOptions, test: impl Fn(&mut Bench)) {
     for driver in [DriverChoice::Uring, DriverChoice::Epoll] {
-        match Ring::new(&RingOptions { driver, ..*options }) {
+        // Restricted, so that every test shows that the list of what the driver does is complete.
+        match Ring::new(&RingOptions { driver, restrict: Restrict::ToAll, ..*options }) {
             Ok(ring) => {
+                if let Restriction::Refused(reason) = &ring.report().restriction {
+                    eprintln!("not restricted here: {reason}");
+                }
                 let seed = Seed::take();
                 run(
                     Bench {

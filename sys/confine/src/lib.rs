@@ -1,0 +1,21 @@
+//! Confinement: what a process gives up for good, what it inherits, and which signals it puts off.
+//!
+//! This crate is one of the few that may use `unsafe`. Every block cites one of these invariants:
+//!
+//! - **I1** Arguments of a plain system call are valid for the duration of the call, and the kernel keeps nothing of them.
+//! - **I2** A descriptor's number is adopted at most once in a process: numbers are reserved in a table before they are
+//!   adopted, and only numbers that are open and that nobody in this process made are offered for it.
+//! - **I3** A descriptor that the kernel just returned has no other owner.
+#![allow(unsafe_code, reason = "sys is where unsafe code lives; the invariants above say why it is sound")]
+
+pub mod filter;
+pub mod inherited;
+pub mod landlock;
+pub mod signals;
+
+use std::io;
+
+/// A system call's result, or its error.
+fn check(result: libc::c_long) -> io::Result<libc::c_long> {
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
