@@ -96,6 +96,12 @@ counters! {
 pub struct Counter(AtomicU64);
 
 impl Counter {
+    /// Zero.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self(AtomicU64::new(0))
+    }
+
     /// The value, as of a moment ago.
     #[must_use]
     pub fn get(&self) -> u64 {

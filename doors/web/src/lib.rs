@@ -32,6 +32,7 @@ pub mod root;
 pub mod routes;
 pub mod rules;
 pub mod site;
+pub mod site_counters;
 pub mod sites;
 mod slow;
 pub mod static_files;
