@@ -12,6 +12,7 @@ use ringway_ring::{Handle, Pool, Slice, socket};
 use std::fmt;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::time::Instant;
 
 /// A connection, lent to its protocol for one turn. Everything here is immediate: nothing blocks, nothing waits.
 pub struct Conn<'a> {
@@ -136,6 +137,12 @@ impl Conn<'_> {
     #[must_use]
     pub fn now_ms(&self) -> u64 {
         self.core.now_ms
+    }
+
+    /// When what this turn handles had arrived: the beginning of the worker's turn, which is shared by all it handles.
+    #[must_use]
+    pub fn arrived(&self) -> Instant {
+        self.core.turn_started
     }
 
     /// Two words of the protocol's own, kept with the connection; zero at first.

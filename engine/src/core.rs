@@ -62,6 +62,8 @@ pub(crate) struct Core {
     pub(crate) udp: udp::Side,
     pub(crate) counters: Arc<Counters>,
     pub(crate) now_ms: u64,
+    /// When this turn of the loop began, its wait excluded.
+    pub(crate) turn_started: Instant,
     pub(crate) is_draining: bool,
     /// Of the kinds of outbound connections, and behind them of all endpoints, which may be added while the worker runs.
     pub(crate) doors: Vec<Door>,
@@ -99,6 +101,7 @@ impl Core {
             udp: udp::Side::default(),
             counters,
             now_ms: 0,
+            turn_started: Instant::now(),
             is_draining: false,
             doors,
             outbound,

@@ -170,6 +170,12 @@ impl Stream {
         self.with(|core, id| core.conns.get(id).and_then(|record| record.session()))
     }
 
+    /// Whether the peer has finished sending. Unread bytes may still be there.
+    #[must_use]
+    pub fn is_ended(&self) -> bool {
+        self.with(|core, id| core.conns.get(id).is_none_or(|record| record.flags.has(Flags::ENDED)))
+    }
+
     /// Whether the server drains, or the connection's endpoint was removed: this answer should be the connection's last.
     #[must_use]
     pub fn is_draining(&self) -> bool {

@@ -179,13 +179,13 @@ impl Worker {
             core.publish();
         }
         let wait = self.parts.wait.choose(self.parts.idle_polls, self.until_next_ms());
-        let had_news = {
+        let (had_news, started) = {
             let core = &mut *self.local.core.borrow_mut();
             core.ring.poll(wait)?;
             core.update_clock();
-            core.ring.take_woken()
+            core.turn_started = Instant::now();
+            (core.ring.take_woken(), core.turn_started)
         };
-        let started = Instant::now();
         let completions = self.collect();
         self.expire();
         if had_news {

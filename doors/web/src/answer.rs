@@ -41,6 +41,8 @@ pub struct Common<'a> {
     /// Field lines that go into every head after the status line, each with its CR LF: `Date`, `Server`, `Connection`. They
     /// are trusted.
     pub fields: &'a [u8],
+    /// The same where the connection is to be closed behind the answer.
+    pub closing: &'a [u8],
     /// The wall clock's second since 1970.
     pub now_s: u64,
     /// The site's own error pages, if it has any.
@@ -65,6 +67,8 @@ pub enum PlanBody {
     Static(&'static [u8]),
     /// All of what several answers share.
     Shared(Rc<[u8]>),
+    /// What a [`crate::body_source::BodySource`] makes; its length is not known.
+    Stream,
     /// Several ranges of the file entry's content, each after a head of its own.
     Parts(LocalBox<Parts>),
 }
@@ -432,7 +436,7 @@ mod tests {
     }
 
     fn common() -> Common<'static> {
-        Common { fields: b"Date: now\r\n", now_s: NOW_S, pages: None }
+        Common { fields: b"Date: now\r\n", closing: b"Connection: close\r\n", now_s: NOW_S, pages: None }
     }
 
     /// Runs `answer` on a request with these lines; gives its plan and head.

@@ -1,12 +1,14 @@
 //! A request on its way to an answer, as stages and handlers see it.
 
-use crate::answer::{self, Common};
+use crate::answer::{self, Common, Plan, PlanBody};
+use crate::body_source::BodySource;
 use crate::file_cache::Moment;
-use crate::pipeline::Reply;
+use crate::pipeline::{Reply, Source};
 use crate::site::Site;
 use ringway_engine::heap::{Arena, Local, LocalVec};
 use ringway_engine::{Session, ThreadPool};
-use ringway_http::head::Request;
+use ringway_http::head::{Request, Version};
+use ringway_http::method::Method;
 use ringway_http::response::{EncodeError, HeadWriter};
 use ringway_http::status::Status;
 use std::fmt;
@@ -133,6 +135,54 @@ impl<'a> Exchange<'a> {
         self.query = query;
         self.course.is_rewritten = true;
         Ok(())
+    }
+
+    /// Answers with a body at hand. `lines` are more field lines, each with its CR LF; they are trusted.
+    ///
+    /// # Errors
+    /// [`EncodeError::Full`] when the memory is too small.
+    pub fn text(&mut self, status: Status, lines: &[u8], body: Vec<u8>) -> Result<Reply, EncodeError> {
+        let len = body.len();
+        let mut head = HeadWriter::new(self.memory);
+        head.status(status)?;
+        head.raw(self.common.fields)?;
+        head.raw(lines)?;
+        head.content_length(len as u64)?;
+        let head_len = head.finish()?;
+        let plan = match self.request.method() {
+            Method::Head => Plan { status, head_len, body: PlanBody::Empty, body_len: 0 },
+            _ => Plan { status, head_len, body: PlanBody::Memory(0..len), body_len: len as u64 },
+        };
+        Ok(Reply { plan, source: Source::Bytes(body) })
+    }
+
+    /// Answers with a body that is made while it is sent. `lines` as above.
+    ///
+    /// # Errors
+    /// [`EncodeError::Full`] when the memory is too small.
+    pub fn stream(
+        &mut self,
+        status: Status,
+        lines: &[u8],
+        body: impl BodySource + 'static,
+    ) -> Result<Reply, EncodeError> {
+        let mut head = HeadWriter::new(self.memory);
+        head.status(status)?;
+        if self.request.version() == Version::Http10 {
+            // It knows no chunks: the end of the connection ends the body.
+            head.raw(self.common.closing)?;
+        } else {
+            head.raw(self.common.fields)?;
+            head.raw(b"Transfer-Encoding: chunked\r\n")?;
+        }
+        head.raw(lines)?;
+        let head_len = head.finish()?;
+        let has_body = self.request.method() != Method::Head;
+        let (body_plan, source) = match has_body {
+            true => (PlanBody::Stream, Source::Stream(Box::new(body))),
+            false => (PlanBody::Empty, Source::None),
+        };
+        Ok(Reply { plan: Plan { status, head_len, body: body_plan, body_len: 0 }, source })
     }
 
     /// Answers with the error page of `status`.

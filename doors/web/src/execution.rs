@@ -1,6 +1,7 @@
 //! Running requests: what all connections of a worker share, whatever protocol carries the requests.
 
 use crate::answer::{self, Common};
+use crate::body_source::BodySource;
 use crate::clock::{Clock, Persistence};
 use crate::connection::State;
 use crate::exchange::{Course, Exchange, Link, Rewritten};
@@ -8,6 +9,7 @@ use crate::field_edits::FieldEdits;
 use crate::limits::WebLimits;
 use crate::output::{NoMemory, Output, Sink};
 use crate::pipeline::{Finish, Handled, Later, Plan, Reply, Served};
+use crate::site_counters::{Active, SiteCounters};
 use crate::sites::Sites;
 use ringway_engine::ThreadPool;
 use ringway_engine::heap::Arena;
@@ -28,7 +30,7 @@ pub(crate) struct Shared {
     pub(crate) clock: RefCell<Clock>,
     /// What a request needs until its answer's head is written.
     scratch: RefCell<Arena>,
-    wants_details: bool,
+    wants_times: bool,
 }
 
 /// One request as it is being answered.
@@ -63,18 +65,34 @@ pub(crate) enum Answered {
     Abort,
     /// Await this first.
     Later(Later),
+    /// The head is in the output; this body follows it. What was asked is told of, but for the body's length.
+    Stream(Box<dyn BodySource>),
 }
 
 impl Shared {
     pub(crate) fn new(sites: Rc<Sites>, limits: WebLimits, pool: ThreadPool) -> Self {
-        let wants_details = sites.iter().any(|site| site.wants_details());
+        let wants_times = sites.iter().any(|site| site.wants_details() || site.counters.is_some());
         let (clock, scratch) = (RefCell::new(Clock::new()), RefCell::default());
-        Self { sites, limits, pool, clock, scratch, wants_details }
+        Self { sites, limits, pool, clock, scratch, wants_times }
     }
 
     /// The time, if anybody wants to know how long requests take.
-    pub(crate) fn stopwatch(&self) -> Option<Instant> {
-        self.wants_details.then(Instant::now)
+    pub(crate) fn stopwatch(&self, arrived: impl FnOnce() -> Instant) -> Option<Instant> {
+        self.wants_times.then(arrived)
+    }
+
+    /// Counts a request as active until the guard is dropped, for one that waits or whose body is long in the making.
+    pub(crate) fn enter(&self, request: &Request<'_>) -> Option<Active> {
+        let number = self.sites.find(request.host().map(|host| host.name()));
+        self.sites.get(number).counters.as_ref().map(SiteCounters::enter)
+    }
+
+    /// Takes note of what a body came to whose length was not known when its answer was told of.
+    pub(crate) fn count_body(&self, request: &Request<'_>, body_bytes: u64) {
+        let number = self.sites.find(request.host().map(|host| host.name()));
+        if let Some(counters) = &self.sites.get(number).counters {
+            counters.body_bytes.add(body_bytes);
+        }
     }
 
     /// Whether a connection has lived for as long as it may.
@@ -116,7 +134,12 @@ impl Shared {
         let site = self.sites.get(number);
         let clock = self.clock.borrow();
         let pages = if site.pages.is_empty() { None } else { Some(&site.pages) };
-        let common = Common { fields: clock.lines(site.server, asked.kept), now_s: clock.unix_s(), pages };
+        let common = Common {
+            fields: clock.lines(site.server, asked.kept),
+            closing: clock.lines(site.server, Persistence::Close),
+            now_s: clock.unix_s(),
+            pages,
+        };
         // What the last request left is freed here, so that it is however that one ended.
         self.scratch.borrow_mut().reset();
         let scratch = &*self.scratch.borrow();
@@ -205,13 +228,14 @@ impl Shared {
             }
         }
         match decided {
-            Decided::Answer(reply) => {
+            Decided::Answer(mut reply) => {
                 let (status, body_bytes) = (reply.plan.status.code(), reply.plan.body_len);
+                let streamed = reply.take_stream();
                 if output.add(sink, reply).is_err() {
                     return Answered::Abort;
                 }
                 self.tell_served(Some(asked), course, sink, status, body_bytes);
-                Answered::Done
+                streamed.map_or(Answered::Done, Answered::Stream)
             }
             Decided::Later(later) => Answered::Later(later),
             Decided::Close => Answered::Close,
@@ -229,7 +253,7 @@ impl Shared {
         let site = self.sites.get(course.site.unwrap_or(usize::MAX));
         let clock = self.clock.borrow();
         let fields = clock.lines(site.server, asked.kept);
-        let common = Common { fields, now_s: clock.unix_s(), pages: None };
+        let common = Common { fields, closing: fields, now_s: clock.unix_s(), pages: None };
         answer::error(Some(asked.request), Status::INTERNAL_SERVER_ERROR, common, memory)
     }
 
@@ -247,7 +271,7 @@ impl Shared {
         let site = self.sites.get(number);
         let clock = self.clock.borrow();
         let fields = clock.lines(site.server, Persistence::Close);
-        let common = Common { fields, now_s: clock.unix_s(), pages: Some(&site.pages) };
+        let common = Common { fields, closing: fields, now_s: clock.unix_s(), pages: Some(&site.pages) };
         let memory = output.room(sink)?;
         let mut plan = answer::error(request, status, common, memory).map_err(|_full| NoMemory)?;
         // An edit that does not fit here is left out: what is refused gets one short answer.
@@ -279,10 +303,15 @@ impl Shared {
         body_bytes: u64,
     ) {
         let site = self.sites.get(course.site.unwrap_or(usize::MAX));
-        if site.served.is_empty() {
+        if site.served.is_empty() && site.counters.is_none() {
             return;
         }
         let started = asked.and_then(|asked| asked.started);
+        let elapsed_us = |started: Instant| u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let duration_us = started.map_or(0, elapsed_us);
+        if let Some(counters) = &site.counters {
+            counters.served(status, body_bytes, duration_us);
+        }
         let served = Served {
             request: asked.map(|asked| asked.request),
             site,
@@ -292,8 +321,7 @@ impl Shared {
             protocol: asked.map_or("HTTP/1.1", |asked| asked.protocol),
             status,
             body_bytes,
-            duration_us: started
-                .map_or(0, |started| u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX)),
+            duration_us,
             unix_ms: self.clock.borrow().unix_ms(),
         };
         site.served.iter().for_each(|stage| stage.served(&served));

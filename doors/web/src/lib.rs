@@ -4,6 +4,7 @@
 pub mod accept;
 pub mod access_log;
 pub mod answer;
+pub mod body_source;
 pub mod civil;
 pub mod clock;
 mod clock_table;

@@ -153,7 +153,8 @@ impl Output {
     pub fn add(&mut self, sink: &mut impl Sink, reply: Reply) -> Result<(), NoMemory> {
         self.len += reply.plan.head_len;
         match (reply.plan.body, &reply.source) {
-            (PlanBody::Empty, _) => Ok(()),
+            // What is streamed follows piece by piece.
+            (PlanBody::Empty | PlanBody::Stream, _) => Ok(()),
             (PlanBody::Static(text), _) => self.copy(sink, text),
             (PlanBody::Shared(bytes), _) => self.copy(sink, &bytes),
             (PlanBody::Memory(range), Source::Bytes(bytes)) => {

@@ -1,5 +1,6 @@
 //! The five stages of an exchange: accepted, request, handler, served, closed.
 
+use crate::body_source::BodySource;
 use crate::entry::Entry;
 use crate::exchange::Exchange;
 use crate::site::Site;
@@ -11,7 +12,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-pub use crate::answer::Plan;
+pub use crate::answer::{Plan, PlanBody};
 
 /// An answer whose head is written: what follows it, and what that is taken from.
 #[derive(Debug)]
@@ -29,6 +30,20 @@ impl From<Plan> for Reply {
     }
 }
 
+impl Reply {
+    /// The body that is made while it is sent, if this answer has one.
+    pub(crate) fn take_stream(&mut self) -> Option<Box<dyn BodySource>> {
+        match std::mem::replace(&mut self.source, Source::None) {
+            // HEAD is answered with the head alone.
+            Source::Stream(body) => matches!(self.plan.body, PlanBody::Stream).then_some(body),
+            other => {
+                self.source = other;
+                None
+            }
+        }
+    }
+}
+
 /// What the body of an answer is taken from.
 #[derive(Debug)]
 pub enum Source {
@@ -38,6 +53,8 @@ pub enum Source {
     Entry(Rc<Entry<Handle>>),
     /// Made for this answer.
     Bytes(Vec<u8>),
+    /// Made while it is sent.
+    Stream(Box<dyn BodySource>),
 }
 
 /// What a stage decides.

@@ -7,7 +7,7 @@ use crate::execution::{Answered, Asked, Shared};
 use crate::limits::{WebLimits, deadline};
 use crate::output::{Output, Sink};
 use crate::sites::Sites;
-use crate::slow::{self, Pending};
+use crate::slow::{self, Pending, Waiting};
 use ringway_engine::ring::Slice;
 use ringway_engine::{Conn, Description, Events, Protocol, SendProgress, ThreadPool, Turn};
 use ringway_http::head::{HeadScan, Request, Version};
@@ -239,7 +239,7 @@ impl Http {
             Ok(None) => return Outcome::NeedMore,
             Err(refusal) => return refuse_head(shared, conn, output, refusal),
         };
-        let (later, kept, ending) = match Request::parse(&input[..end], &shared.limits.head) {
+        let (waiting, kept, ending) = match Request::parse(&input[..end], &shared.limits.head) {
             Err(refusal) => return refuse_head(shared, conn, output, refusal),
             Ok(request) => {
                 state.requests = state.requests.saturating_add(1);
@@ -248,7 +248,7 @@ impl Http {
                 // A client that did not ask for the close may have sent more already.
                 let keeps = request.keep_alive();
                 if request.body().is_empty() {
-                    let started = shared.stopwatch();
+                    let started = shared.stopwatch(|| conn.arrived());
                     let asked =
                         Asked { request: &request, kept, started, protocol: name_of(request.version()) };
                     let mut course = Course::default();
@@ -262,15 +262,21 @@ impl Http {
                         }
                         Answered::Close => return Outcome::Last(false),
                         Answered::Abort => return Outcome::Abort,
-                        Answered::Later(later) => (Some((later, course)), kept, Ending::after(kept, keeps)),
+                        Answered::Later(later) => {
+                            (Waiting::Answer(later, course), kept, Ending::after(kept, keeps))
+                        }
+                        Answered::Stream(body) => {
+                            let kept = slow::persistence_behind_stream(&request, kept);
+                            (Waiting::Body(body), kept, Ending::after(kept, keeps))
+                        }
                     }
                 } else {
-                    (None, kept, Ending::after(kept, keeps))
+                    (Waiting::Request, kept, Ending::after(kept, keeps))
                 }
             }
         };
         let head = input.split_to(end);
-        Outcome::Wait(Box::new(Pending { head, later, kept, ending, requests: state.requests }))
+        Outcome::Wait(Box::new(Pending { head, waiting, kept, ending, requests: state.requests }))
     }
 }
 

@@ -7,9 +7,11 @@ use crate::exchange::{Course, Exchange, Leg, REWRITES_MAX};
 use crate::field_edits::{FieldEdits, append_lines};
 use crate::pipeline::{AnswerStage, Finish, Handled, Handler, Reply, RequestStage, ServedStage, Verdict};
 use crate::routes::Routes;
+use crate::site_counters::SiteCounters;
 use ringway_http::response::EncodeError;
 use ringway_http::status::Status;
 use std::fmt;
+use std::sync::Arc;
 
 /// A site. Its parts are asked in this order: its stages, the stages of the route that is found then, the route's handlers,
 /// its own handlers, and the answer stages, each in their order. 404 when no handler calls a request its own.
@@ -32,6 +34,8 @@ pub struct Site {
     pub edits: FieldEdits,
     /// What answers say about the server.
     pub server: ServerField,
+    /// What counts its requests on this worker and endpoint, if they are counted.
+    pub counters: Option<Arc<SiteCounters>>,
     /// Sites that may be asked for over one another's connections have the same number: over TLS they show the same
     /// certificates and ask for the same of clients.
     pub tls: u32,
@@ -51,6 +55,7 @@ impl Site {
             pages: ErrorPages::default(),
             edits: FieldEdits::default(),
             server: ServerField::default(),
+            counters: None,
             tls: 0,
         }
     }
