@@ -11,6 +11,7 @@ use crate::{Violation, relative, root};
 /// down: pure rooms at the bottom, then sys, engine, doors, the binary. Every sideways arrow is spelt out.
 const TABLE: &[(&str, &[&str])] = &[
     ("pure/ws", &["pure/http"]),
+    ("pure/h2", &["pure/http"]),
     ("pure/*", &[]),
     ("sys/*", &["pure/*"]),
     ("engine", &["sys/ring", "sys/heap", "pure/pace"]),
