@@ -123,7 +123,7 @@ impl Core {
         }
         self.discount(&record);
         self.deadlines.disarm(id.index);
-        self.doors[usize::from(record.endpoint)].open -= 1;
+        self.doors[usize::from(record.endpoint)].leave();
         self.counters.closed.add(1);
         self.counters.open.set(self.conns.len() as u64);
         let filter = record.extra.as_mut().and_then(|extra| extra.filter.take());

@@ -1,6 +1,6 @@
 //! The worker's state: ring, connections, deadlines, and how a completion finds its owner.
 
-use crate::counters::Counters;
+use crate::counters::{Counters, DoorCounters};
 use crate::endpoint::EndpointLimits;
 use crate::filter::{Filter, FilterSource};
 use crate::protocol::Events;
@@ -40,13 +40,26 @@ pub(crate) struct Door {
     pub(crate) open: usize,
     /// It was removed: its connections shall end as those of a server that drains.
     pub(crate) is_draining: bool,
+    pub(crate) counters: Arc<DoorCounters>,
     /// What its new connections go through.
     pub(crate) filters: Option<Rc<dyn FilterSource>>,
 }
 
 impl Door {
     pub(crate) fn new(limits: EndpointLimits) -> Self {
-        Self { limits, open: 0, is_draining: false, filters: None }
+        Self { limits, open: 0, is_draining: false, counters: Arc::default(), filters: None }
+    }
+
+    /// A connection has come through.
+    fn enter(&mut self) {
+        self.open += 1;
+        self.counters.open.set(self.open as u64);
+    }
+
+    /// A connection of it has ended.
+    pub(crate) fn leave(&mut self) {
+        self.open -= 1;
+        self.counters.open.set(self.open as u64);
     }
 
     /// Whether nothing of it will be heard any more.
@@ -94,6 +107,9 @@ pub(crate) struct Core {
 impl Core {
     pub(crate) fn new(ring: Ring, doors: Vec<Door>, outbound: usize, counters: Arc<Counters>) -> Self {
         let prefers_direct_send = ring.prefers_direct_send();
+        for (place, door) in doors.iter().enumerate() {
+            counters.doors.push(&door.counters, place < outbound);
+        }
         Self {
             ring,
             conns: Records::default(),
@@ -143,10 +159,12 @@ impl Core {
     pub(crate) fn open(&mut self, endpoint: u16, socket: Handle) {
         self.counters.accepted.add(1);
         let Some(door) = self.doors.get(usize::from(endpoint)) else { return };
+        door.counters.accepted.add(1);
         let limits = door.limits;
         let mut record = Record::new(socket, endpoint);
         if door.open >= limits.connections_max || !self.count_address(&mut record, &limits) {
             self.counters.refused.add(1);
+            self.doors[usize::from(endpoint)].counters.refused.add(1);
             return;
         }
         let is_filtered = match self.put_filter(&mut record) {
@@ -167,7 +185,7 @@ impl Core {
 
     /// Counts and keeps a new connection.
     pub(crate) fn insert(&mut self, record: Record) -> ConnId {
-        self.doors[usize::from(record.endpoint)].open += 1;
+        self.doors[usize::from(record.endpoint)].enter();
         let id = self.conns.insert(record);
         self.counters.open.set(self.conns.len() as u64);
         id
@@ -181,7 +199,9 @@ impl Core {
         filters: Option<Rc<dyn FilterSource>>,
     ) -> Option<Rc<dyn FilterSource>> {
         if self.doors.len() == place {
-            self.doors.push(Door::new(limits));
+            let door = Door::new(limits);
+            self.counters.doors.push(&door.counters, false);
+            self.doors.push(door);
         }
         let door = self.doors.get_mut(place)?;
         door.limits = limits;

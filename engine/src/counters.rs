@@ -1,12 +1,17 @@
 //! Counters of one worker: written by its thread alone, with plain stores; readers add the workers up.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
         /// One worker's counters. Only the owning worker writes; anybody may read, slightly stale.
         #[derive(Debug, Default)]
-        pub struct Counters { $($(#[$doc])* pub $name: Counter),* }
+        pub struct Counters {
+            $($(#[$doc])* pub $name: Counter,)*
+            /// What came through each door.
+            pub(crate) doors: Doors,
+        }
 
         /// Counters of all workers added up at one moment.
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -89,6 +94,59 @@ counters! {
     longest_turn_us,
     /// Time spent in turns of the loop, waits excluded, in nanoseconds.
     busy_ns,
+}
+
+/// What came through an endpoint on one worker.
+#[derive(Debug, Default)]
+pub struct DoorCounters {
+    /// Connections open now.
+    pub open: Counter,
+    /// Connections accepted.
+    pub accepted: Counter,
+    /// Of them those refused at a limit.
+    pub refused: Counter,
+}
+
+/// What came through an endpoint on all workers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DoorTotals {
+    /// As in [`DoorCounters`].
+    pub open: u64,
+    /// As in [`DoorCounters`].
+    pub accepted: u64,
+    /// As in [`DoorCounters`].
+    pub refused: u64,
+}
+
+/// The counters of a worker's doors: its kinds of outbound connections, and then its endpoints. The list grows as endpoints
+/// are added, which is rare; the counters themselves are written without it.
+#[derive(Debug, Default)]
+pub(crate) struct Doors {
+    outbound: AtomicU64,
+    list: Mutex<Vec<Arc<DoorCounters>>>,
+}
+
+impl Doors {
+    /// Takes the next door in.
+    pub(crate) fn push(&self, door: &Arc<DoorCounters>, is_outbound: bool) {
+        self.list.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(door));
+        if is_outbound {
+            self.outbound.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Adds what came through the endpoints to `totals`, one place an endpoint.
+    pub(crate) fn add_endpoints(&self, totals: &mut Vec<DoorTotals>) {
+        let list = self.list.lock().unwrap_or_else(PoisonError::into_inner);
+        let outbound = usize::try_from(self.outbound.load(Ordering::Relaxed)).unwrap_or(0);
+        let endpoints = list.get(outbound..).unwrap_or_default();
+        totals.resize(totals.len().max(endpoints.len()), DoorTotals::default());
+        for (total, door) in totals.iter_mut().zip(endpoints) {
+            total.open += door.open.get();
+            total.accepted += door.accepted.get();
+            total.refused += door.refused.get();
+        }
+    }
 }
 
 /// A number with one writer.

@@ -32,7 +32,7 @@ mod worker;
 
 pub use change::{ChangeError, Control, ENDPOINTS_MAX, Listeners};
 pub use connection::{Conn, SendProgress};
-pub use counters::{Counter, Counters, Totals};
+pub use counters::{Counter, Counters, DoorCounters, DoorTotals, Totals};
 pub use endpoint::{Balance, Endpoint, EndpointLimits, ProtocolFactory};
 pub use filter::{Filter, FilterFactory, FilterSource, Room};
 pub use inbox::Inbox;

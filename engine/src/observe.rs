@@ -1,7 +1,7 @@
 //! Looking at a running server from any thread: its workers' counters, and a bounded list of its connections.
 
 use crate::core::Core;
-use crate::counters::{Counters, Totals};
+use crate::counters::{Counters, DoorTotals, Totals};
 use crate::mailbox::{Mailbox, Message};
 use crate::protocol::Protocol;
 use crate::record::{ConnId, Flags};
@@ -97,6 +97,14 @@ impl Observer {
             totals
         };
         self.workers.iter().map(of).collect()
+    }
+
+    /// What came through each endpoint, in the endpoints' order.
+    #[must_use]
+    pub fn endpoints(&self) -> Vec<DoorTotals> {
+        let mut totals = Vec::new();
+        self.workers.iter().for_each(|worker| worker.counters.doors.add_endpoints(&mut totals));
+        totals
     }
 
     /// At most `most` of the open connections, taken from the workers in turn, and of those that answer within `within`.

@@ -2,7 +2,7 @@
 
 use crate::stand::echo::{TaskEcho, TurnEcho};
 use crate::stand::{PATIENCE, Setup, Stand, eventually, exchange, on_each_driver};
-use ringway_engine::ConnectionFacts;
+use ringway_engine::{ConnectionFacts, DoorTotals};
 
 fn seen(stand: &Stand, most: usize) -> Vec<ConnectionFacts> {
     stand.server().observer().connections(most, PATIENCE)
@@ -29,6 +29,8 @@ fn connections_are_listed_with_their_peers_and_what_they_carried() {
             assert!(!facts.has_task && !facts.is_filtered && !facts.is_closing, "{facts:?}");
             assert_eq!((facts.unread_bytes, facts.queued, facts.endpoint), (0, 0, 0));
         }
+        let open = DoorTotals { open: 6, accepted: 6, refused: 0 };
+        assert_eq!(stand.server().observer().endpoints(), [open]);
         assert!(seen(&stand, 3).len() <= 3, "no more than asked for");
         drop(clients);
         stand.until_resting();
@@ -37,6 +39,7 @@ fn connections_are_listed_with_their_peers_and_what_they_carried() {
         stand.stop();
         assert_eq!(observer.connections(10, PATIENCE), [], "a worker that has stopped is not waited for");
         assert_eq!(observer.totals().accepted, 6);
+        assert_eq!(observer.endpoints(), [DoorTotals { open: 0, ..open }]);
         assert_eq!(observer.workers().iter().map(|worker| worker.accepted).sum::<u64>(), 6);
     });
 }
