@@ -101,12 +101,7 @@ impl Conn<'_> {
     /// How far sending has come, to be compared with a later look.
     #[must_use]
     pub fn send_progress(&mut self) -> SendProgress {
-        let Some(record) = self.core.conns.get(self.id) else { return SendProgress(0) };
-        // What the peer has acknowledged says most; where there is no such thing, what the kernel took.
-        if let Some(Ok(bytes)) = record.socket.kernel().map(socket::acknowledged_bytes) {
-            return SendProgress::new(0, bytes);
-        }
-        record.sending.map_or(SendProgress(0), |id| SendProgress::new(id.bits(), self.core.ring.progress(id)))
+        self.core.send_progress(self.id)
     }
 
     /// Whether the connection takes more to send without exceeding its queue.
@@ -223,6 +218,18 @@ impl Conn<'_> {
 
     fn has_flag(&mut self, flag: Flags) -> bool {
         self.core.conns.get(self.id).is_none_or(|record| record.flags.has(flag))
+    }
+}
+
+impl Core {
+    /// How far a connection's sending has come.
+    pub(crate) fn send_progress(&mut self, id: ConnId) -> SendProgress {
+        let Some(record) = self.conns.get(id) else { return SendProgress(0) };
+        // What the peer has acknowledged says most; where there is no such thing, what the kernel took.
+        if let Some(Ok(bytes)) = record.socket.kernel().map(socket::acknowledged_bytes) {
+            return SendProgress::new(0, bytes);
+        }
+        record.sending.map_or(SendProgress(0), |op| SendProgress::new(op.bits(), self.ring.progress(op)))
     }
 }
 

@@ -1,5 +1,6 @@
 //! A connection as a task sees it: an asynchronous, consume-n, back-pressured stream.
 
+use crate::connection::SendProgress;
 use crate::core::Core;
 use crate::protocol::Events;
 use crate::receiving::INBOX_BYTES_MAX;
@@ -14,6 +15,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 /// The connection of a running task. The engine owns every receive: dropping one of these futures loses no byte.
 pub struct Stream {
@@ -150,6 +152,46 @@ impl Stream {
                 core.deadlines.disarm(id.index);
             }
         });
+    }
+
+    /// Reads what of a file is in memory into `targets`, without an operation: see [`ringway_ring::Ring::try_read`].
+    ///
+    /// # Errors
+    /// `WouldBlock` when the first byte must be waited for; else what `preadv2(2)` says.
+    pub fn try_read(
+        &self,
+        file: &Handle,
+        targets: &mut [io::IoSliceMut<'_>],
+        offset: u64,
+    ) -> io::Result<usize> {
+        self.with(|core, _| core.ring.try_read(file, targets, offset))
+    }
+
+    /// How far sending has come, to be compared with a later look. Costs a system call.
+    #[must_use]
+    pub fn send_progress(&self) -> SendProgress {
+        self.with(|core, id| core.send_progress(id))
+    }
+
+    /// The two words that the protocol keeps with the connection.
+    #[must_use]
+    pub fn context(&self) -> [u64; 2] {
+        self.with(|core, id| core.conns.get(id).map_or([0; 2], |record| record.context))
+    }
+
+    /// Keeps two words with the connection.
+    pub fn set_context(&mut self, context: [u64; 2]) {
+        self.with(|core, id| {
+            if let Some(record) = core.conns.get(id) {
+                record.context = context;
+            }
+        });
+    }
+
+    /// When what the worker handles now had arrived: shared by all of it.
+    #[must_use]
+    pub fn arrived(&self) -> Instant {
+        self.with(|core, _| core.turn_started)
     }
 
     /// Where this worker's slices come from.
