@@ -8,16 +8,17 @@ use crate::engine::{
 };
 use crate::web::access_log::Format;
 use crate::web::file_cache::CacheLimits;
+use crate::web::file_store::FileStore;
 use crate::web::limits::WebLimits;
 use crate::web::load::LoadOptions;
 use crate::web::log::access::AccessLog;
 use crate::web::log::files::{LogFile, LogFiles, Rotation};
 use crate::web::log::sink::LogSink;
 use crate::web::protocol::Http;
-use crate::web::root::{Root, RootOptions};
+use crate::web::root::{OpenRoot, Root, RootOptions};
 use crate::web::site::Site;
 use crate::web::sites::Sites;
-use crate::web::static_files::StaticFiles;
+use crate::web::static_files::{FilesOptions, StaticFiles};
 use rustix::process::{Resource, getrlimit};
 use std::io;
 use std::path::PathBuf;
@@ -207,8 +208,9 @@ impl Serve {
         let (root, limits, format) = (self.root.clone(), self.limits, self.log_format);
         let cache = CacheLimits { descriptors_max: self.cached_descriptors_max(), ..CacheLimits::default() };
         Arc::new(move |worker: &WorkerHandle| {
-            let files = StaticFiles::open(&root, RootOptions::default(), Arc::clone(&options), cache)?;
-            files.watch(worker);
+            let root = OpenRoot::open(&root, RootOptions::default())?;
+            let store = FileStore::of(worker, cache);
+            let files = StaticFiles::new(&root, Arc::clone(&options), FilesOptions::default(), &store)?;
             let mut site = Site::with_handler("default", files);
             if let Some(log) = &log {
                 let sink = LogSink::new(log.clone(), worker)?;
@@ -220,13 +222,12 @@ impl Serve {
         })
     }
 
-    /// Each endpoint has a cache on each worker; all of them together leave most descriptors to connections.
+    /// Each worker has a cache; all of them together leave most descriptors to connections.
     fn cached_descriptors_max(&self) -> usize {
         let cores = || std::thread::available_parallelism().map_or(1, usize::from);
         let workers = if self.workers == 0 { cores() } else { self.workers };
-        let caches = workers * self.listen.len().max(1);
         let limit = getrlimit(Resource::Nofile).current.and_then(|limit| usize::try_from(limit).ok());
-        let share = limit.map_or(usize::MAX, |limit| limit / CACHED_DESCRIPTORS_SHARE / caches);
+        let share = limit.map_or(usize::MAX, |limit| limit / CACHED_DESCRIPTORS_SHARE / workers);
         share.min(CacheLimits::default().descriptors_max)
     }
 }

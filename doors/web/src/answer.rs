@@ -347,7 +347,7 @@ fn write_content_range(
 
 /// A head of prepared lines, and no body.
 #[inline]
-fn head_only(
+pub(crate) fn head_only(
     status: Status,
     lines: &[&[u8]],
     common: Common<'_>,
@@ -360,8 +360,9 @@ fn head_only(
     Ok(Plan { status, head_len: head.finish()?, body: PlanBody::Empty, body_len: 0 })
 }
 
+/// A head of its status line and what every answer carries.
 #[inline]
-fn start<'m>(
+pub(crate) fn start<'m>(
     status: Status,
     common: Common<'_>,
     memory: &'m mut [u8],
@@ -373,7 +374,13 @@ fn start<'m>(
 }
 
 /// The plan with its body, unless the method was HEAD.
-fn with_body(status: Status, head_len: usize, method: Method<'_>, body: PlanBody, body_len: u64) -> Plan {
+pub(crate) fn with_body(
+    status: Status,
+    head_len: usize,
+    method: Method<'_>,
+    body: PlanBody,
+    body_len: u64,
+) -> Plan {
     match method {
         Method::Head => Plan { status, head_len, body: PlanBody::Empty, body_len: 0 },
         _ => Plan { status, head_len, body, body_len },

@@ -215,7 +215,7 @@ impl fmt::Debug for Exchange<'_> {
 }
 
 /// Whether plain bytes are a path as normalising gives them.
-fn is_normal(path: &[u8]) -> bool {
+pub(crate) fn is_normal(path: &[u8]) -> bool {
     let Some(segments) = path.strip_prefix(b"/") else { return false };
     let last = segments.split(|byte| *byte == b'/').count() - 1;
     let is_good = |(place, segment): (usize, &[u8])| match segment {

@@ -25,9 +25,13 @@ pub fn write_directory_location(out: &mut Vec<u8>, path: &[u8], query: Option<&[
     out.push(b'/');
     let Some(query) = query else { return };
     out.push(b'?');
+    write_query(out, query);
+}
+
+/// Appends a query as it came, except for what no field value may hold.
+pub fn write_query(out: &mut Vec<u8>, query: &[u8]) {
     for &byte in query {
         match byte {
-            // A query is sent back as it came, except for what no field value may hold.
             0x21..=0x7e if byte != b'"' && byte != b'<' && byte != b'>' => out.push(byte),
             other => escape::url_path(out, &[other]),
         }

@@ -270,6 +270,37 @@ pub struct Root {
     checked_ms: u64,
 }
 
+/// A root opened once for all workers: until its path leads elsewhere they share one descriptor.
+#[derive(Clone, Debug)]
+pub struct OpenRoot {
+    path: PathBuf,
+    options: RootOptions,
+    dir: Arc<RootDir>,
+}
+
+impl OpenRoot {
+    /// Opens the directory at `path`, as [`Root::open`].
+    ///
+    /// # Errors
+    /// As [`Root::open`].
+    pub fn open(path: &Path, options: RootOptions) -> io::Result<Self> {
+        let Root { path, options, dir, .. } = Root::open(path, options, 0)?;
+        Ok(Self { path, options, dir })
+    }
+
+    /// The directory.
+    #[must_use]
+    pub fn dir(&self) -> &RootDir {
+        &self.dir
+    }
+
+    /// Its path, absolute.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
 /// What looking a root's path up again brought.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Refresh {
@@ -307,6 +338,13 @@ impl Root {
         let dir = open_root(&path, options, Way::Blocking)?;
         dir.check_searchable()?;
         Ok(Self { path, options, dir: Arc::new(dir), checked_ms: now_ms })
+    }
+
+    /// The root that was opened once for all workers.
+    #[must_use]
+    pub fn of(opened: &OpenRoot, now_ms: u64) -> Self {
+        let OpenRoot { path, options, dir } = opened.clone();
+        Self { path, options, dir, checked_ms: now_ms }
     }
 
     /// The directory, for opening names.

@@ -3,15 +3,16 @@
 use crate::answer::{self, Plan};
 use crate::entry::Entry;
 use crate::exchange::Exchange;
-use crate::file_cache::{CacheLimits, Fetched, FileCache, LoadJob, Source as CacheSource};
+use crate::file_cache::{Fetched, LoadJob, Source as CacheSource};
+use crate::file_store::{Boarding, FileStore};
 use crate::listing::{self, Wanted};
 use crate::load::LoadOptions;
 use crate::open_error::OpenError;
 use crate::pipeline::{Finish, Handled, Handler, Reply, Source};
-use crate::root::{Refresh, Root, RootOptions};
-use ringway_engine::WorkerHandle;
-use ringway_engine::heap::{Local, LocalVec, local_future};
-use ringway_engine::ring::{Handle, Interest, Op};
+use crate::root::{OpenRoot, Refresh, Root};
+use crate::tries::{Candidate, Tries};
+use ringway_engine::heap::local_future;
+use ringway_engine::ring::Handle;
 use ringway_http::negotiate::Coding;
 use ringway_http::response::EncodeError;
 use ringway_http::status::Status;
@@ -19,7 +20,6 @@ use ringway_http::target;
 use std::cell::RefCell;
 use std::fmt;
 use std::io;
-use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -29,122 +29,121 @@ const LISTING_ENTRIES_MAX: usize = 10_000;
 /// Longest path that is looked up, in bytes; a request line may be longer, a file's name hardly.
 const PATH_BYTES_MAX: usize = 4096;
 
-/// How long following changes rests at the ring's limit of operations, in milliseconds.
-const RETRY_MS: u64 = 1_000;
+/// Where files lie among a site's paths, and what is tried for a path.
+#[derive(Clone, Debug, Default)]
+pub struct FilesOptions {
+    /// Taken off the front of paths before names are looked up, without slash at its end; paths that do not begin with it,
+    /// as whole segments, are not this handler's. Empty by default.
+    pub prefix: Box<[u8]>,
+    /// What is tried for a path. By default the path itself.
+    pub tries: Tries,
+}
 
-/// Serves the files below a root.
+/// Serves the files below a root. Clones are the same handler.
 #[derive(Clone)]
 pub struct StaticFiles {
-    site: Rc<Site>,
+    files: Rc<Files>,
 }
 
-struct Site {
+struct Files {
     root: RefCell<Root>,
-    cache: RefCell<FileCache<Handle>>,
-    options: Arc<LoadOptions>,
+    store: FileStore,
+    number: u16,
+    load: Arc<LoadOptions>,
+    options: FilesOptions,
+}
+
+impl Drop for Files {
+    fn drop(&mut self) {
+        self.store.release(self.number);
+    }
 }
 
 impl StaticFiles {
-    /// Opens `root`.
+    /// Serves the files below `root` by way of the worker's `store`.
     ///
     /// # Errors
-    /// Why the root cannot be opened.
-    pub fn open(
-        root: &Path,
-        root_options: RootOptions,
-        options: Arc<LoadOptions>,
-        limits: CacheLimits,
+    /// When the store has no number left for one more handler.
+    pub fn new(
+        root: &OpenRoot,
+        load: Arc<LoadOptions>,
+        options: FilesOptions,
+        store: &FileStore,
     ) -> io::Result<Self> {
-        let root = RefCell::new(Root::open(root, root_options, 0)?);
-        let site = Site { root, cache: RefCell::new(FileCache::new(limits)), options };
-        Ok(Self { site: Rc::new(site) })
-    }
-}
-
-impl StaticFiles {
-    /// Keeps the cache true to the disk: a task of `worker` drops what the kernel says has changed.
-    pub fn watch(&self, worker: &WorkerHandle) {
-        let watch = self.site.cache.borrow().watch_fd().and_then(|fd| fd.try_clone_to_owned().ok());
-        if let Some(watch) = watch {
-            worker.spawn(follow_changes(self.clone(), Handle::new(watch), worker.clone()));
-        }
-    }
-}
-
-/// Waits for changes and drops what they concern, for as long as the worker lives.
-async fn follow_changes(files: StaticFiles, watch: Handle, worker: WorkerHandle) {
-    loop {
-        let ready = Op::Ready { socket: watch.clone(), interest: Interest::Readable };
-        let completion = match worker.operation(ready) {
-            Ok(operation) => operation.await,
-            Err(_at_limit) => {
-                worker.sleep_until(worker.now_ms() + RETRY_MS).await;
-                continue;
-            }
-        };
-        if completion.result.is_err() {
-            return;
-        }
-        while files.site.cache.borrow_mut().drain_events().more {}
+        let number = store.number()?;
+        let root = RefCell::new(Root::of(root, 0));
+        let files = Files { root, store: store.clone(), number, load, options };
+        Ok(Self { files: Rc::new(files) })
     }
 }
 
 impl fmt::Debug for StaticFiles {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "StaticFiles({})", self.site.root.borrow().path().display())
+        write!(f, "StaticFiles({})", self.files.root.borrow().path().display())
     }
 }
 
 impl Handler for StaticFiles {
     fn handle(&self, exchange: &mut Exchange<'_>) -> Result<Handled, EncodeError> {
+        let Some(path) = self.local_path(exchange.path) else { return Ok(Handled::NotMine) };
         if let Some(plan) = answer::refuse_method(exchange.request, exchange.common, exchange.memory) {
             return Ok(answered(plan?, Source::None));
         }
-        let path = exchange.path;
         if path.len() > PATH_BYTES_MAX {
             return error(exchange, Status::URI_TOO_LONG);
         }
-        if target::has_dot_name(path) {
-            return error(exchange, Status::NOT_FOUND);
+        if path.is_empty() {
+            // The directory under the prefix was asked for without its slash.
+            return redirect(exchange);
         }
         if let Some(later) = self.refresh(exchange) {
             return Ok(later);
         }
-        let fetched = {
-            let root = self.site.root.borrow();
-            let source = CacheSource { site: 0, root: root.dir(), options: &self.site.options };
-            self.site.cache.borrow_mut().fetch(source, path, exchange.moment)
-        };
-        self.found(exchange, path, fetched)
+        self.try_from(exchange, 0)
     }
 }
 
+/// A load that was begun while a request was tried for.
+struct Loading {
+    /// Which of the things that are tried.
+    step: usize,
+    /// The file whose sibling is loaded; it answers when that cannot be.
+    base: Option<Rc<Entry<Handle>>>,
+}
+
 impl StaticFiles {
+    /// What is left of a path behind the prefix.
+    fn local_path<'a>(&self, path: &'a [u8]) -> Option<&'a [u8]> {
+        let rest = path.strip_prefix(&*self.files.options.prefix)?;
+        matches!(rest.first(), None | Some(b'/')).then_some(rest)
+    }
+
     /// Looks whether the root's path names another directory by now; on the pool when that could wait for a disk.
     fn refresh(&self, exchange: &Exchange<'_>) -> Option<Handled> {
         let now_ms = exchange.moment.ms;
-        if !self.site.root.borrow().is_due(now_ms) {
+        let files = &self.files;
+        if !files.root.borrow().is_due(now_ms) {
             return None;
         }
-        let refreshed = self.site.root.borrow_mut().refresh_cached(now_ms);
+        let refreshed = files.root.borrow_mut().refresh_cached(now_ms);
         match refreshed {
             Ok(Refresh::Same) => None,
             Ok(Refresh::Swung) => {
-                self.site.cache.borrow_mut().forget_site(0);
+                files.store.cache().forget_site(files.number);
                 None
             }
             Err(OpenError::WouldBlock) => {
-                let lookup = self.site.root.borrow_mut().lookup(now_ms);
-                let files = self.clone();
+                let lookup = files.root.borrow_mut().lookup(now_ms);
+                let this = self.clone();
                 let pooled = exchange.pool.run(move || lookup.run());
                 Some(Handled::Later(local_future(async move {
                     if let Ok(pooled) = pooled
                         && let Ok(Ok(dir)) = pooled.await
-                        && files.site.root.borrow_mut().install(dir, now_ms) == Refresh::Swung
+                        && this.files.root.borrow_mut().install(dir, now_ms) == Refresh::Swung
                     {
-                        files.site.cache.borrow_mut().forget_site(0);
+                        this.files.store.cache().forget_site(this.files.number);
                     }
-                    let finish: Finish = Box::new(move |exchange| files.handle(exchange));
+                    let finish: Finish = Box::new(move |exchange| this.handle(exchange));
                     finish
                 })))
             }
@@ -153,70 +152,127 @@ impl StaticFiles {
         }
     }
 
+    /// Tries what there is to try from `step` on.
+    fn try_from(&self, exchange: &mut Exchange<'_>, mut step: usize) -> Result<Handled, EncodeError> {
+        loop {
+            match self.candidate(exchange, step) {
+                Candidate::Path(path) => {
+                    let fetched = self.fetch(exchange, path);
+                    if let Some(handled) = self.found(exchange, step, path, fetched)? {
+                        return Ok(handled);
+                    }
+                }
+                Candidate::Skip => {}
+                Candidate::Status(status) => return error(exchange, status),
+                Candidate::Rewrite(target) => {
+                    return match target.follow(exchange)? {
+                        Handled::NotMine => error(exchange, Status::NOT_FOUND),
+                        handled => Ok(handled),
+                    };
+                }
+            }
+            step += 1;
+        }
+    }
+
+    /// What is tried at `step`. A name that begins with a dot is tried for as if there were none.
+    fn candidate<'p>(&self, exchange: &mut Exchange<'p>, step: usize) -> Candidate<'p, '_> {
+        let local = self.local_path(exchange.path).unwrap_or(b"/");
+        match self.files.options.tries.candidate(exchange, local, step) {
+            Candidate::Path(path) if target::has_dot_name(path) => Candidate::Skip,
+            candidate => candidate,
+        }
+    }
+
+    fn fetch(&self, exchange: &Exchange<'_>, path: &[u8]) -> Fetched<Handle> {
+        let root = self.files.root.borrow();
+        self.files.store.cache().fetch(self.source(&root), path, exchange.moment)
+    }
+
+    fn source<'a>(&'a self, root: &'a Root) -> CacheSource<'a> {
+        CacheSource { site: self.files.number, root: root.dir(), options: &self.files.load }
+    }
+
+    /// Answers with what was found; nothing when there is nothing and something else may be tried.
     fn found(
         &self,
         exchange: &mut Exchange<'_>,
+        step: usize,
         path: &[u8],
         fetched: Fetched<Handle>,
-    ) -> Result<Handled, EncodeError> {
+    ) -> Result<Option<Handled>, EncodeError> {
         match fetched {
-            Fetched::Ready(entry) => self.entry(exchange, path, entry),
-            Fetched::Absent(reason) => error(exchange, status_of(reason)),
-            Fetched::Pool(job) => Ok(self.load(exchange, path, job, None)),
+            Fetched::Ready(entry) => self.entry(exchange, step, path, entry),
+            Fetched::Absent(OpenError::NotFound) => Ok(None),
+            Fetched::Absent(reason) => error(exchange, status_of(reason)).map(Some),
+            Fetched::Pool(job) => Ok(Some(self.load(exchange, job, Loading { step, base: None }))),
         }
     }
 
     fn entry(
         &self,
         exchange: &mut Exchange<'_>,
+        step: usize,
         path: &[u8],
         entry: Rc<Entry<Handle>>,
-    ) -> Result<Handled, EncodeError> {
+    ) -> Result<Option<Handled>, EncodeError> {
+        let is_listed = !self.files.options.tries.is_empty();
         match &*entry {
-            Entry::File(file) => match answer::choose_coding(exchange.request, file) {
-                Coding::Identity => file_reply(exchange, entry),
-                coding => self.sibling(exchange, path, entry, coding),
-            },
-            Entry::Redirect => {
-                let plan = answer::redirect(exchange.request, path, exchange.common, exchange.memory)?;
-                Ok(answered(plan, Source::None))
+            // The directory was asked for without its slash, and tried with it: the client must know of it.
+            Entry::File(_) | Entry::Listing if is_listed && self.lacks_slash(exchange, path) => {
+                redirect(exchange).map(Some)
             }
-            Entry::Listing => Ok(self.list(exchange, path)),
+            Entry::File(file) => match answer::choose_coding(exchange.request, file) {
+                Coding::Identity => file_reply(exchange, entry).map(Some),
+                coding => self.sibling(exchange, step, path, entry, coding).map(Some),
+            },
+            // A list of things to try says itself what directories are good for.
+            Entry::Redirect if is_listed => Ok(None),
+            Entry::Redirect => redirect(exchange).map(Some),
+            Entry::Listing => Ok(Some(self.list(exchange, path))),
         }
+    }
+
+    /// Whether `path` is the path that was asked for and a slash.
+    fn lacks_slash(&self, exchange: &Exchange<'_>, path: &[u8]) -> bool {
+        path.strip_suffix(b"/").is_some_and(|path| self.local_path(exchange.path) == Some(path))
     }
 
     /// Answers with a precompressed sibling; with the file itself when that is gone.
     fn sibling(
         &self,
         exchange: &mut Exchange<'_>,
+        step: usize,
         path: &[u8],
         entry: Rc<Entry<Handle>>,
         coding: Coding,
     ) -> Result<Handled, EncodeError> {
         let fetched = {
-            let root = self.site.root.borrow();
-            let source = CacheSource { site: 0, root: root.dir(), options: &self.site.options };
+            let root = self.files.root.borrow();
+            let source = self.source(&root);
             let Some(file) = entry.file() else { return error(exchange, Status::NOT_FOUND) };
-            self.site.cache.borrow_mut().fetch_sibling(source, path, file, coding, exchange.moment)
+            self.files.store.cache().fetch_sibling(source, path, file, coding, exchange.moment)
         };
         match fetched {
             Fetched::Ready(sibling) if sibling.file().is_some() => file_reply(exchange, sibling),
             Fetched::Ready(_) | Fetched::Absent(_) => file_reply(exchange, entry),
-            Fetched::Pool(job) => Ok(self.load(exchange, path, job, Some(entry))),
+            Fetched::Pool(job) => Ok(self.load(exchange, job, Loading { step, base: Some(entry) })),
         }
     }
 
-    /// Loads on the pool. `base` answers when a sibling cannot be loaded.
-    fn load(
-        &self,
-        exchange: &Exchange<'_>,
-        path: &[u8],
-        job: Box<LoadJob>,
-        base: Option<Rc<Entry<Handle>>>,
-    ) -> Handled {
-        let files = self.clone();
-        let mut kept_path = LocalVec::new_in(Local::new());
-        kept_path.extend_from_slice(path);
+    /// Loads on the pool, or waits for who does already.
+    fn load(&self, exchange: &Exchange<'_>, job: Box<LoadJob>, loading: Loading) -> Handled {
+        let this = self.clone();
+        let leader = match self.files.store.board(&job) {
+            Boarding::Leading(leader) => leader,
+            Boarding::Joined(flight) => {
+                return Handled::Later(local_future(async move {
+                    flight.end().await;
+                    let finish: Finish = Box::new(move |exchange| this.try_from(exchange, loading.step));
+                    finish
+                }));
+            }
+        };
         let pooled = exchange.pool.run(move || job.run());
         Handled::Later(local_future(async move {
             let done = match pooled {
@@ -225,23 +281,44 @@ impl StaticFiles {
             };
             let finish: Finish = Box::new(move |exchange| {
                 // A full queue or a dead thread: the server is overloaded for now.
-                let Ok(done) = done else { return error(exchange, Status::SERVICE_UNAVAILABLE) };
-                let admitted = files.site.cache.borrow_mut().admit(done, exchange.moment);
-                match (admitted, base) {
-                    (Ok(sibling), Some(base)) if sibling.file().is_none() => file_reply(exchange, base),
-                    (Ok(entry), Some(_)) => file_reply(exchange, entry),
-                    (Ok(entry), None) => files.entry(exchange, &kept_path, entry),
-                    (Err(_), Some(base)) => file_reply(exchange, base),
-                    (Err(reason), None) => error(exchange, status_of(reason)),
-                }
+                let admitted = done.map(|done| this.files.store.cache().admit(done, exchange.moment));
+                drop(leader);
+                let Ok(admitted) = admitted else { return error(exchange, Status::SERVICE_UNAVAILABLE) };
+                this.loaded(exchange, admitted, loading)
             });
             finish
         }))
     }
 
+    /// Goes on with what was loaded.
+    fn loaded(
+        &self,
+        exchange: &mut Exchange<'_>,
+        admitted: Result<Rc<Entry<Handle>>, OpenError>,
+        loading: Loading,
+    ) -> Result<Handled, EncodeError> {
+        let step = loading.step;
+        match (admitted, loading.base) {
+            (Ok(sibling), Some(base)) if sibling.file().is_none() => file_reply(exchange, base),
+            (Ok(entry), Some(_)) => file_reply(exchange, entry),
+            (Err(_), Some(base)) => file_reply(exchange, base),
+            (Ok(entry), None) => {
+                let Candidate::Path(path) = self.candidate(exchange, step) else {
+                    return self.try_from(exchange, step);
+                };
+                match self.entry(exchange, step, path, entry)? {
+                    Some(handled) => Ok(handled),
+                    None => self.try_from(exchange, step + 1),
+                }
+            }
+            (Err(OpenError::NotFound), None) => self.try_from(exchange, step + 1),
+            (Err(reason), None) => error(exchange, status_of(reason)),
+        }
+    }
+
     fn list(&self, exchange: &Exchange<'_>, path: &[u8]) -> Handled {
-        let root = Arc::clone(self.site.root.borrow().dir());
-        let wanted = Wanted::of(exchange.request.query(), exchange.request.accept());
+        let root = Arc::clone(self.files.root.borrow().dir());
+        let wanted = Wanted::of(exchange.query, exchange.request.accept());
         let path: Box<[u8]> = path.into();
         let pooled = exchange.pool.run(move || listing::list(&root, &path, wanted, LISTING_ENTRIES_MAX));
         Handled::Later(local_future(async move {
@@ -260,6 +337,11 @@ impl StaticFiles {
             finish
         }))
     }
+}
+
+fn redirect(exchange: &mut Exchange<'_>) -> Result<Handled, EncodeError> {
+    let plan = answer::redirect(exchange.request, exchange.path, exchange.common, exchange.memory)?;
+    Ok(answered(plan, Source::None))
 }
 
 fn file_reply(exchange: &mut Exchange<'_>, entry: Rc<Entry<Handle>>) -> Result<Handled, EncodeError> {
