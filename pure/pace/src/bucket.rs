@@ -111,6 +111,13 @@ impl BucketTable {
         place.bucket.take(rate, now_ms)
     }
 
+    /// What taking a token of `key` would come to at `now_ms`.
+    pub fn peek(&self, key: u128, rate: &TokenRate, now_ms: u64) -> Taken {
+        let found = self.sets[self.set_of(key)].iter().find(|place| place.key == key);
+        let mut bucket = found.map_or(Bucket::default(), |place| place.bucket);
+        bucket.take(rate, now_ms)
+    }
+
     /// How many buckets in use have lost their place to another key: when it grows, the table is too small.
     #[must_use]
     pub const fn forgotten(&self) -> u64 {
@@ -244,6 +251,7 @@ mod tests {
             for (key, gap) in asks {
                 now_ms += gap;
                 let expected = map.entry(key).or_default().take(&rate, now_ms);
+                prop_assert_eq!(table.peek(key, &rate, now_ms), expected);
                 prop_assert_eq!(table.take(key, &rate, now_ms), expected);
             }
         }
