@@ -4,9 +4,9 @@
 pub mod accept;
 pub mod access_log;
 pub mod answer;
-pub mod body_source;
 #[cfg(feature = "auth")]
 pub mod auth;
+pub mod body_source;
 pub mod civil;
 pub mod clock;
 mod clock_table;
