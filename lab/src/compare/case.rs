@@ -29,8 +29,17 @@ pub(super) enum Kind {
         /// A connection for each request.
         close: bool,
     },
+    /// CPU time and rate under a load over TLS, which `h2load` makes.
+    Secure {
+        /// Connections at the same time.
+        connections: usize,
+        /// Requests under way on each of them: streams of HTTP/2; `None` for HTTP/1.1 with one.
+        streams: Option<u32>,
+    },
     /// Memory a connection that waits for its next request.
     Idle,
+    /// The same over TLS.
+    SecureIdle,
 }
 
 /// Name, path, connections, pipeline, close.
@@ -45,6 +54,15 @@ const KNOWN: [(&str, Option<&str>, usize, u32, bool); 8] = [
     ("fb", None, 64, 16, false),
 ];
 
+/// Name, path, connections, streams of HTTP/2.
+const KNOWN_SECURE: [(&str, &str, usize, Option<u32>); 5] = [
+    ("s100", "/f100.txt", 64, None),
+    ("s200k", "/f200k.bin", 64, None),
+    ("h100", "/f100.txt", 64, Some(1)),
+    ("h100x16", "/f100.txt", 64, Some(16)),
+    ("h200k", "/f200k.bin", 64, Some(1)),
+];
+
 /// The files that the cases ask for, and their sizes in bytes.
 pub(super) const FILES: [(&str, usize); 3] =
     [("f100.txt", 100), ("f200k.bin", 204_800), ("f1m.bin", 1_048_576)];
@@ -56,6 +74,17 @@ impl Case {
         match self.kind {
             Kind::Idle => {
                 format!("memory of {idle_connections} connections that asked for {path} once and wait")
+            }
+            Kind::SecureIdle => {
+                format!("memory of {idle_connections} TLS connections that asked for {path} once and wait")
+            }
+            Kind::Secure { connections, streams: None } => {
+                format!("{path} over {connections} kept TLS 1.3 connections (AES-128-GCM), HTTP/1.1")
+            }
+            Kind::Secure { connections, streams: Some(streams) } => {
+                format!(
+                    "{path} over {connections} TLS 1.3 connections (AES-128-GCM), HTTP/2, {streams} streams each"
+                )
             }
             Kind::Load { connections, close: true, .. } => {
                 format!("{path} over {connections} connections, each for one request")
@@ -100,8 +129,19 @@ impl FromStr for Case {
 
     /// A known name, or `NAME:PATH:CONNECTIONS[:PIPELINE][:close]`.
     fn from_str(text: &str) -> Result<Case, String> {
-        if text == "idle" {
-            return Ok(Case { name: text.to_owned(), path: Some("/f100.txt".to_owned()), kind: Kind::Idle });
+        let idle = match text {
+            "idle" => Some(Kind::Idle),
+            "sidle" => Some(Kind::SecureIdle),
+            _ => None,
+        };
+        if let Some(kind) = idle {
+            return Ok(Case { name: text.to_owned(), path: Some("/f100.txt".to_owned()), kind });
+        }
+        if let Some((name, path, connections, streams)) =
+            KNOWN_SECURE.into_iter().find(|known| known.0 == text)
+        {
+            let kind = Kind::Secure { connections, streams };
+            return Ok(Case { name: name.to_owned(), path: Some(path.to_owned()), kind });
         }
         if let Some((name, path, connections, pipeline, close)) =
             KNOWN.into_iter().find(|known| known.0 == text)
@@ -110,9 +150,10 @@ impl FromStr for Case {
             return Ok(Case { name: name.to_owned(), path: path.map(str::to_owned), kind });
         }
         own(text).ok_or_else(|| {
-            let known: Vec<&str> = KNOWN.iter().map(|known| known.0).collect();
+            let secure = KNOWN_SECURE.iter().map(|known| known.0);
+            let known: Vec<&str> = KNOWN.iter().map(|known| known.0).chain(secure).collect();
             format!(
-                "a case is one of {}, idle, or NAME:PATH:CONNECTIONS[:PIPELINE][:close]",
+                "a case is one of {}, idle, sidle, or NAME:PATH:CONNECTIONS[:PIPELINE][:close]",
                 known.join(", ")
             )
         })
@@ -148,6 +189,9 @@ fn known_cases_are_those_of_the_yardstick() {
     assert_eq!(kind("c"), Kind::Load { connections: 64, pipeline: 1, close: true });
     assert_eq!(kind("d1000"), Kind::Load { connections: 1000, pipeline: 1, close: false });
     assert_eq!(kind("idle"), Kind::Idle);
+    assert_eq!(kind("sidle"), Kind::SecureIdle);
+    assert_eq!(kind("s200k"), Kind::Secure { connections: 64, streams: None });
+    assert_eq!(kind("h100x16"), Kind::Secure { connections: 64, streams: Some(16) });
     assert_eq!("fa".parse::<Case>().expect("it is known").path("/hello"), "/hello");
 }
 

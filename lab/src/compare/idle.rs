@@ -10,7 +10,7 @@ use crate::progress::Progress;
 use crate::refusal::Refusal;
 
 /// How long one answer may take.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 /// The longest head of an answer.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 
@@ -53,7 +53,8 @@ pub(super) fn measure(served: &mut Served, count: usize, progress: &Progress) ->
     Ok(Idle { connections: open.len(), before_kib, with_kib })
 }
 
-fn request(url: &Url) -> String {
+/// What is asked once on each connection.
+pub(super) fn request(url: &Url) -> String {
     format!("GET {} HTTP/1.1\r\nHost: {}\r\n\r\n", url.target, url.authority)
 }
 
@@ -61,6 +62,12 @@ fn request(url: &Url) -> String {
 fn ask_once(address: SocketAddr, request: &str) -> std::io::Result<TcpStream> {
     let mut connection = TcpStream::connect_timeout(&address, PATIENCE)?;
     connection.set_read_timeout(Some(PATIENCE))?;
+    ask(&mut connection, request)?;
+    Ok(connection)
+}
+
+/// Sends a request and reads its answer to the end.
+pub(super) fn ask(connection: &mut (impl Read + Write), request: &str) -> std::io::Result<()> {
     connection.write_all(request.as_bytes())?;
     let mut answer = Vec::new();
     let mut buffer = [0; 4096];
@@ -68,7 +75,7 @@ fn ask_once(address: SocketAddr, request: &str) -> std::io::Result<TcpStream> {
         if let Some(whole) = whole_length(&answer)
             && answer.len() >= whole
         {
-            return Ok(connection);
+            return Ok(());
         }
         if answer.len() > HEAD_BYTES_MAX && whole_length(&answer).is_none() {
             return Err(std::io::Error::new(ErrorKind::InvalidData, "the answer has no Content-Length"));

@@ -5,6 +5,7 @@ mod idle;
 mod machine;
 mod result;
 mod root;
+mod secure;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -31,11 +32,12 @@ const JITTER: Duration = Duration::from_millis(500);
 #[derive(clap::Args, Clone, Debug)]
 pub struct Arguments {
     /// A server: NAME=COMMAND with {port} and perhaps {root} in it, which the lab starts and ends, or NAME=URL@PID. All are
-    /// compared with the first one.
+    /// compared with the first one. Cases over TLS need {secure-port} in the command.
     #[arg(required = true, value_name = "SERVER")]
     servers: Vec<ServerSpec>,
     /// The workloads: a (100 bytes), b (16 requests together), c (a connection a request), d100 and d1000 (200 KiB), e (1 MiB),
-    /// fa and fb (as a and b, of --path), idle (memory a waiting connection), or NAME:PATH:CONNECTIONS[:PIPELINE][:close].
+    /// fa and fb (as a and b, of --path), idle (memory a waiting connection), or NAME:PATH:CONNECTIONS[:PIPELINE][:close]; over
+    /// TLS, made by h2load: s100, s200k (HTTP/1.1), h100, h100x16, h200k (HTTP/2), sidle.
     #[arg(long, value_delimiter = ',', default_value = "a,b,c,d100,e", value_name = "CASE,...")]
     cases: Vec<Case>,
     /// Rounds, each of which starts and measures every server once, in rotated order.
@@ -177,9 +179,12 @@ impl<'a> Stage<'a> {
     }
 
     fn measure_case(&self, case: &Case, served: &mut Served, progress: &Progress) -> Result<Sample, Refusal> {
-        if case.kind == Kind::Idle {
-            let count = self.arguments.idle_connections as usize;
-            return idle::measure(served, count, progress).map(Sample::Idle);
+        let count = self.arguments.idle_connections as usize;
+        match case.kind {
+            Kind::Idle => return idle::measure(served, count, progress).map(Sample::Idle),
+            Kind::SecureIdle => return secure::idle(served, count, progress).map(Sample::Idle),
+            Kind::Secure { .. } => return self.measure_secure(case, served, progress),
+            Kind::Load { .. } => {}
         }
         let duration = |seconds| Duration::from_secs_f64(seconds);
         let (warm_up, time) = (duration(self.arguments.warm_up), duration(self.arguments.seconds));
@@ -188,6 +193,34 @@ impl<'a> Stage<'a> {
         let clocks = || Clocks { at: Instant::now(), server: served.read(), machine: machine::busy() };
         let (load, before, after) = load::run_sampled(&plan, progress, clocks)?;
         Ok(Sample::Load(result::Measured::new(&load, &before, &after, self.server_cores.len())))
+    }
+}
+
+impl Stage<'_> {
+    fn measure_secure(
+        &self,
+        case: &Case,
+        served: &mut Served,
+        progress: &Progress,
+    ) -> Result<Sample, Refusal> {
+        let Kind::Secure { connections, streams } = case.kind else {
+            return Err(Refusal::failed(format!("case {} is not one over TLS", case.name)));
+        };
+        let load = secure::Load {
+            path: case.path(&self.arguments.path),
+            connections,
+            streams,
+            seconds: self.arguments.seconds,
+            warm_up: self.arguments.warm_up,
+            core: self.client_core,
+        };
+        let clocks = |served: &mut Served| Clocks {
+            at: Instant::now(),
+            server: served.read(),
+            machine: machine::busy(),
+        };
+        let (made, before, after) = secure::load(&load, served, clocks, progress)?;
+        Ok(Sample::Load(result::Measured::secure(&made, &before, &after, self.server_cores.len())))
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::idle::Idle;
+use super::secure;
 use super::{Arguments, Clocks, Load};
 use crate::measure::Spread;
 use crate::outcome::table::number;
@@ -44,8 +45,9 @@ pub(super) struct Measured {
     server_busy: f64,
     client_busy: f64,
     others_busy: f64,
-    p50_us: f64,
-    p99_us: f64,
+    /// `None` where the generator does not tell.
+    p50_us: Option<f64>,
+    p99_us: Option<f64>,
     high_water_kib: u64,
     wrong: Option<String>,
 }
@@ -69,10 +71,40 @@ impl Measured {
             server_busy: cpu.total().as_secs_f64() / seconds / server_cores as f64,
             client_busy: load.busy,
             others_busy: others.max(0.0) / seconds,
-            p50_us: latency_us(50.0),
-            p99_us: latency_us(99.0),
+            p50_us: Some(latency_us(50.0)),
+            p99_us: Some(latency_us(99.0)),
             high_water_kib: after.server.high_water_kib,
             wrong: load.failure(),
+        }
+    }
+}
+
+impl Measured {
+    /// Sums up a load that another program made.
+    pub(super) fn secure(
+        made: &secure::Made,
+        before: &Clocks,
+        after: &Clocks,
+        server_cores: usize,
+    ) -> Measured {
+        let cpu = after.server.cpu.since(before.server.cpu);
+        let seconds = (after.at - before.at).as_secs_f64().max(1e-9);
+        let us_each = |ns: u64| ns as f64 / 1e3 / made.answers.max(1) as f64;
+        let machine = (after.machine.saturating_sub(before.machine)).as_secs_f64();
+        let others = machine - cpu.total().as_secs_f64() - made.cpu.as_secs_f64();
+        Measured {
+            rate: made.answers as f64 / seconds,
+            cpu_us: us_each(cpu.total_ns()),
+            user_us: us_each(cpu.user_ns),
+            system_us: us_each(cpu.system_ns),
+            client_us: made.cpu.as_secs_f64() * 1e6 / made.answers.max(1) as f64,
+            server_busy: cpu.total().as_secs_f64() / seconds / server_cores as f64,
+            client_busy: made.cpu.as_secs_f64() / seconds,
+            others_busy: others.max(0.0) / seconds,
+            p50_us: None,
+            p99_us: None,
+            high_water_kib: after.server.high_water_kib,
+            wrong: made.wrong(),
         }
     }
 }
@@ -144,7 +176,8 @@ impl Results {
     }
 
     fn values(&self, case: &str, server: &str, value: fn(&Measured) -> f64) -> Vec<f64> {
-        self.loads(case, server).into_iter().map(value).collect()
+        // What was not told is no value.
+        self.loads(case, server).into_iter().map(value).filter(|value| !value.is_nan()).collect()
     }
 
     fn median(&self, case: &str, server: &str, value: fn(&Measured) -> f64) -> Cell {
@@ -210,8 +243,8 @@ impl Results {
                 server.into(),
                 self.median(case, server, |load| load.rate),
                 self.ratio(case, server, first, |load| load.rate).map(Spread::as_ratio).into(),
-                self.median(case, server, |load| load.p50_us),
-                self.median(case, server, |load| load.p99_us),
+                self.median(case, server, |load| load.p50_us.unwrap_or(f64::NAN)),
+                self.median(case, server, |load| load.p99_us.unwrap_or(f64::NAN)),
                 self.median(case, server, |load| 100.0 * load.server_busy),
                 self.median(case, server, |load| 100.0 * load.client_busy),
                 self.median(case, server, |load| 100.0 * load.others_busy),
@@ -386,8 +419,8 @@ mod tests {
             server_busy,
             client_busy,
             others_busy: 0.0,
-            p50_us: 10.0,
-            p99_us: 20.0,
+            p50_us: Some(10.0),
+            p99_us: Some(20.0),
             high_water_kib: 2048,
             wrong: None,
         })

@@ -11,6 +11,9 @@ use std::time::Duration;
 /// What stands for the port in a command.
 const PORT: &str = "{port}";
 
+/// What stands in a command for a second port, where the server speaks TLS.
+const SECURE_PORT: &str = "{secure-port}";
+
 /// How long a started server may take until it listens.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -67,6 +70,8 @@ pub struct Served {
     pub name: String,
     /// What is asked for.
     pub url: String,
+    /// Where it speaks TLS, if its command names a port for that.
+    pub secure: Option<SocketAddr>,
     tree: Tree,
     _started: Option<Started>,
 }
@@ -81,21 +86,30 @@ impl Served {
         let name = spec.name.clone();
         match &spec.place {
             Place::Running { url, pid } => {
-                Ok(Served { name, url: url.clone(), tree: Tree::attach(*pid)?, _started: None })
+                let tree = Tree::attach(*pid)?;
+                Ok(Served { name, url: url.clone(), secure: None, tree, _started: None })
             }
             Place::Command(command) => {
-                let port = free_port().map_err(Refusal::because("no free port"))?;
+                let loopback = |port| SocketAddr::from(([127, 0, 0, 1], port));
+                let port = || free_port().map_err(Refusal::because("no free port"));
+                let address = loopback(port()?);
+                let secure = if command.contains(SECURE_PORT) { Some(loopback(port()?)) } else { None };
+                let mut command = command.replace(PORT, &address.port().to_string());
+                if let Some(secure) = secure {
+                    command = command.replace(SECURE_PORT, &secure.port().to_string());
+                }
                 let mut shell = Command::new("/bin/sh");
-                shell.arg("-c").arg(format!("exec {}", command.replace(PORT, &port.to_string())));
+                shell.arg("-c").arg(format!("exec {command}"));
                 shell.stdout(Stdio::null()).stderr(Stdio::null());
                 let mut started = Started::launch(shell, cores)?;
-                let address = SocketAddr::from(([127, 0, 0, 1], port));
-                started
-                    .wait_for_port(address, PATIENCE)
-                    .map_err(|refusal| Refusal::new(format!("{name}: {refusal}")))?;
+                for address in [Some(address), secure].into_iter().flatten() {
+                    started
+                        .wait_for_port(address, PATIENCE)
+                        .map_err(|refusal| Refusal::new(format!("{name}: {refusal}")))?;
+                }
                 let tree = Tree::attach(started.pid())?;
                 let url = format!("http://{address}{path}");
-                Ok(Served { name, url, tree, _started: Some(started) })
+                Ok(Served { name, url, secure, tree, _started: Some(started) })
             }
         }
     }
