@@ -8,6 +8,8 @@ use ringway::serve::{LogTarget, Serve};
 use ringway::web::access_log::Format;
 use ringway::web::log::files::KEPT_MAX;
 use std::ffi::OsString;
+#[cfg(feature = "config")]
+use std::path::PathBuf;
 use std::str::FromStr;
 
 /// What to do.
@@ -22,8 +24,37 @@ pub(crate) enum Command {
     },
     /// Serve.
     Serve(Box<Serve>),
+    /// Tell what is wrong with a configuration.
+    #[cfg(feature = "config")]
+    Check {
+        /// The configuration.
+        file: PathBuf,
+        /// For editors.
+        json: bool,
+    },
+    /// Print the JSON schema of configurations.
+    #[cfg(feature = "config")]
+    Schema,
 }
 
+/// The configuration that is taken when none is named.
+#[cfg(feature = "config")]
+const CONFIGURATION: &str = "ringway.toml";
+
+#[cfg(feature = "config")]
+const HELP: &str = "\
+Ringway serves files over HTTP/1.1 on a completion engine (io_uring, or epoll where that is refused).
+
+Usage: ringway serve [DIR] [options]     serve a directory (the current one)
+       ringway check [-c FILE] [--json]  tell everything that is wrong with a configuration
+       ringway schema                    print the JSON schema of configurations, for editors
+       ringway --version [--verbose]     version; with kernel features and choices
+       ringway --help | ringway COMMAND --help
+
+Exit codes: 0 stopped as asked, 1 a worker failed, 2 wrong use or cannot start.
+";
+
+#[cfg(not(feature = "config"))]
 const HELP: &str = "\
 Ringway serves files over HTTP/1.1 on a completion engine (io_uring, or epoll where that is refused).
 
@@ -67,6 +98,33 @@ finished, at the latest after the drain time; at once on a second signal.
 Exit codes: 0 stopped as asked, 1 a worker failed, 2 wrong use or cannot start.
 ";
 
+#[cfg(feature = "config")]
+const COMMANDS: &str = "there are serve, check and schema";
+#[cfg(not(feature = "config"))]
+const COMMANDS: &str = "there is serve";
+
+#[cfg(feature = "config")]
+const CHECK_HELP: &str = "\
+Usage: ringway check [-c FILE] [--json]
+
+Reads the configuration and everything it includes, and tells all that is wrong with it: what is misspelt or out of range,
+names that lead nowhere or are there twice, files and certificates that cannot be used, hosts that do not resolve, ports that
+somebody else has. Nothing is served.
+
+  -c, --config FILE       the configuration (default: ringway.toml)
+      --json              one JSON object a line, for editors: severity, message, hint, file, line, column, width
+  -h, --help              this text
+
+Exit codes: 0 nothing is wrong (there may be warnings), 2 the configuration cannot be used.
+";
+
+#[cfg(feature = "config")]
+const SCHEMA_HELP: &str = "\
+Usage: ringway schema
+
+Prints the JSON schema of configurations. Editors with a TOML language server complete and check with it.
+";
+
 /// Reads the command line.
 ///
 /// # Errors
@@ -80,8 +138,12 @@ pub(crate) fn parse(mut parser: lexopt::Parser) -> Result<Command, String> {
             Short('V') | Long("version") => wants_version = true,
             Short('v') | Long("verbose") => verbose = true,
             Value(command) if command == "serve" && !wants_version => return parse_serve(&mut parser),
+            #[cfg(feature = "config")]
+            Value(command) if command == "check" && !wants_version => return parse_check(&mut parser),
+            #[cfg(feature = "config")]
+            Value(command) if command == "schema" && !wants_version => return parse_schema(&mut parser),
             Value(command) if command == "help" => return Ok(Command::Help(HELP)),
-            Value(other) => return Err(format!("{other:?} is no command; there is serve.")),
+            Value(other) => return Err(format!("{other:?} is no command; {COMMANDS}.")),
             other => return Err(sentence(other.unexpected())),
         }
     }
@@ -132,6 +194,29 @@ fn parse_serve(parser: &mut lexopt::Parser) -> Result<Command, String> {
     }
     finish(&mut serve, per_address);
     Ok(Command::Serve(Box::new(serve)))
+}
+
+#[cfg(feature = "config")]
+fn parse_check(parser: &mut lexopt::Parser) -> Result<Command, String> {
+    let (mut file, mut json) = (PathBuf::from(CONFIGURATION), false);
+    while let Some(argument) = parser.next().map_err(sentence)? {
+        match argument {
+            Short('h') | Long("help") => return Ok(Command::Help(CHECK_HELP)),
+            Short('c') | Long("config") => file = parser.value().map_err(sentence)?.into(),
+            Long("json") => json = true,
+            other => return Err(sentence(other.unexpected())),
+        }
+    }
+    Ok(Command::Check { file, json })
+}
+
+#[cfg(feature = "config")]
+fn parse_schema(parser: &mut lexopt::Parser) -> Result<Command, String> {
+    match parser.next().map_err(sentence)? {
+        None => Ok(Command::Schema),
+        Some(Short('h') | Long("help")) => Ok(Command::Help(SCHEMA_HELP)),
+        Some(other) => Err(sentence(other.unexpected())),
+    }
 }
 
 /// Defaults that depend on other settings.

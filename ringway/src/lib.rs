@@ -8,6 +8,8 @@ pub use ringway_engine as engine;
 #[cfg(feature = "static")]
 pub use ringway_web as web;
 
+#[cfg(feature = "config")]
+pub mod config;
 pub mod listen;
 #[cfg(feature = "sandbox")]
 pub mod sandbox;

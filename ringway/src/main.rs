@@ -2,6 +2,8 @@
 #![forbid(unsafe_code)]
 
 mod arguments;
+#[cfg(feature = "config")]
+mod check;
 mod run;
 mod version;
 
@@ -21,6 +23,10 @@ fn main() -> ExitCode {
         Ok(Command::Help(text)) => print(text),
         Ok(Command::Version { verbose }) => print(&version::text(verbose)),
         Ok(Command::Serve(serve)) => run::run(&serve),
+        #[cfg(feature = "config")]
+        Ok(Command::Check { file, json }) => check::check(&file, json),
+        #[cfg(feature = "config")]
+        Ok(Command::Schema) => print(&check::schema()),
         Err(sentence) => {
             eprintln!("ringway: {sentence}\nTry 'ringway --help'.");
             ExitCode::from(CANNOT_START)

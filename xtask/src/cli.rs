@@ -14,6 +14,7 @@ Commands:
   asan      run the tests of the unsafe rooms under AddressSanitizer
   fuzz      run every fuzz target for a while
   embedded  build the smallest binary and check that it is small
+  docs      write the reference of the configuration anew
 
 `cargo xtask <command> --help` says more.
 Exit code: 0 success, 1 something failed, 2 wrong use or something the machine lacks.
@@ -53,6 +54,12 @@ the size of the stripped binary and fails when it is over 1 MiB. Needs the musl 
 Usage: cargo xtask embedded
 ";
 
+const HELP_DOCS: &str = "\
+Writes docs/configuration.md, the reference of the configuration, from the types of the settings.
+
+Usage: cargo xtask docs
+";
+
 /// Default and bounds of `--minutes`.
 const FUZZ_MINUTES_DEFAULT: u32 = 2;
 const FUZZ_MINUTES_MAX: u32 = 24 * 60;
@@ -65,6 +72,7 @@ pub(crate) enum Command {
     Asan,
     Fuzz { minutes: u32 },
     Embedded,
+    Docs,
 }
 
 /// Reads the command line.
@@ -87,6 +95,7 @@ fn parse_command(args: &mut lexopt::Parser, name: &str) -> Result<Command, lexop
         "asan" => (Command::Asan, HELP_ASAN),
         "fuzz" => (Command::Fuzz { minutes: FUZZ_MINUTES_DEFAULT }, HELP_FUZZ),
         "embedded" => (Command::Embedded, HELP_EMBEDDED),
+        "docs" => (Command::Docs, HELP_DOCS),
         "help" => return Ok(Command::Help(HELP)),
         _ => return Err(format!("there is no command {name:?}").into()),
     };
@@ -135,7 +144,7 @@ mod tests {
     #[test]
     fn every_command_has_its_own_help() {
         assert_eq!(parsed("--help"), Ok(Command::Help(HELP)));
-        let helps = ["test", "asan", "fuzz", "embedded"].map(|name| {
+        let helps = ["test", "asan", "fuzz", "embedded", "docs"].map(|name| {
             let Ok(Command::Help(text)) = parsed(&format!("{name} --help")) else {
                 panic!("{name} has no help")
             };

@@ -57,6 +57,7 @@ fn run(command: Command) -> Result<(), Failure> {
             needs::provide(needs::Purpose::Embedded, false)?;
             tools::embedded()
         }
+        Command::Docs => tools::docs(),
     }
 }
 

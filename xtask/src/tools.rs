@@ -1,4 +1,4 @@
-//! The developer commands beside the tests: AddressSanitizer, fuzzing, the embedded build.
+//! The developer commands beside the tests: AddressSanitizer, fuzzing, the embedded build, the reference.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -84,6 +84,14 @@ pub(crate) fn embedded() -> Result<(), Failure> {
         )));
     }
     Ok(())
+}
+
+/// Has the test that guards the reference of the configuration write it instead.
+pub(crate) fn docs() -> Result<(), Failure> {
+    let mut command =
+        cargo(&["test", "-p", "ringway", "--test", "config", "the_reference_is_what_the_types_say"]);
+    command.env("RINGWAY_REWRITE", "1");
+    step::run("reference of the configuration", &mut command)
 }
 
 /// Where cargo puts what it builds.

@@ -1,0 +1,137 @@
+//! Endpoints: names, addresses that are listened on twice, limits that contradict each other.
+
+use super::Judge;
+use crate::config::report::Finding;
+use crate::config::settings::{Endpoint, Governor, Limits};
+use crate::config::source::Place;
+use crate::config::tree::Node;
+use crate::config::values::Listen;
+use crate::engine::ring::socket::Address;
+
+impl Judge<'_> {
+    pub(super) fn endpoints(&mut self) {
+        let (config, tree) = (self.config, self.tree);
+        if !self.written.has_endpoints {
+            let hint = "write [[endpoint]] with a name and `listen = [\":80\"]`";
+            self.error_with_hint(start(tree), "there is no [[endpoint]]: nothing would be listened on", hint);
+        }
+        let names = config.endpoint.iter().enumerate();
+        self.duplicates(
+            "the endpoint",
+            names.map(|(index, endpoint)| {
+                (endpoint.name.as_str(), tree.item("endpoint", index).place_of("name"))
+            }),
+        );
+        self.listens();
+        self.limits(&config.limits, tree.under("limits"));
+        for (index, endpoint) in config.endpoint.iter().enumerate() {
+            let node = tree.item("endpoint", index);
+            self.limits(&endpoint.limits.over(&config.limits), node.under("limits"));
+            self.governor(endpoint.governor.as_ref(), node);
+            if endpoint.tls && !self.written.has_certificates {
+                let hint = "write [[certificate]] with `cert` and `key`, or with `acme = true` and `names`";
+                self.error_with_hint(
+                    node.place_of("tls"),
+                    "this endpoint has TLS, and there is no [[certificate]]",
+                    hint,
+                );
+            }
+            self.unserved(endpoint, node);
+        }
+        self.governor(config.governor.as_ref(), tree);
+        let cpus: Vec<String> = config.server.cpus.iter().map(ToString::to_string).collect();
+        let server = tree.under("server");
+        let places =
+            cpus.iter().enumerate().map(|(index, cpu)| (cpu.as_str(), server.place_in("cpus", index)));
+        self.duplicates("the core", places);
+    }
+
+    /// Warns of an endpoint that no site is on; not when a site names an endpoint that does not exist, which may be this one.
+    fn unserved(&mut self, endpoint: &Endpoint, node: &Node) {
+        let sites = &self.config.site;
+        let is_served =
+            sites.iter().any(|site| site.endpoints.is_empty() || site.endpoints.contains(&endpoint.name));
+        let mut named = sites.iter().flat_map(|site| &site.endpoints);
+        let is_sure = named.all(|name| self.written.endpoints.contains(name.as_str()));
+        if !is_served && is_sure && !sites.is_empty() {
+            let message = format!("no site is on the endpoint `{}`", endpoint.name);
+            self.warning(node.place_of("name"), message, "it answers 404 to everything");
+        }
+    }
+
+    fn listens(&mut self) {
+        let mut seen: Vec<(Address, Place)> = Vec::new();
+        for (index, endpoint) in self.config.endpoint.iter().enumerate() {
+            for (number, listen) in endpoint.listen.iter().enumerate() {
+                let place = self.tree.item("endpoint", index).place_in("listen", number);
+                let Listen::At(written, addresses) = listen else { continue };
+                let clash = addresses.iter().find_map(|address| {
+                    seen.iter().find(|(other, _)| is_same(address, other)).map(|(_, first)| *first)
+                });
+                if let Some(first) = clash {
+                    let finding = Finding::error(place, format!("`{written}` is listened on twice"));
+                    self.findings.push(finding.other(first, "here for the first time"));
+                }
+                seen.extend(addresses.iter().map(|address| (address.clone(), place)));
+            }
+        }
+    }
+
+    fn limits(&mut self, limits: &Limits, node: &Node) {
+        let touches = |key: &str| node.entry(key).is_some();
+        if limits.line_size > limits.head_size && (touches("line_size") || touches("head_size")) {
+            let key = if touches("line_size") { "line_size" } else { "head_size" };
+            let message = format!(
+                "a request line of {} does not fit into a head of {}",
+                limits.line_size, limits.head_size
+            );
+            self.error_with_hint(node.place_of(key), message, "`line_size` is at most `head_size`");
+        }
+    }
+
+    /// `node` is the table that has a `governor`.
+    pub(super) fn governor(&mut self, governor: Option<&Governor>, node: &Node) {
+        let Some(governor) = governor else { return };
+        let node = node.under("governor");
+        let limits_nothing = [governor.sent, governor.received, governor.both, governor.connection_sent]
+            .iter()
+            .all(Option::is_none);
+        if limits_nothing && !node.is_damaged {
+            self.error_with_hint(
+                node.place,
+                "this governor limits nothing",
+                "write `sent`, `received`, `both` or `connection_sent`",
+            );
+        }
+        for key in ["sent", "received"] {
+            let part = if key == "sent" { governor.sent } else { governor.received };
+            if let (Some(part), Some(both)) = (part, governor.both)
+                && part > both
+            {
+                let message = format!("`{key}` ({part}) is more than `both` ({both}), and never reached");
+                self.error(node.place_of(key), message);
+            }
+        }
+    }
+}
+
+/// The beginning of the main file, for what is missing in it.
+pub(super) fn start(tree: &Node) -> Place {
+    Place { start: 0, end: 0, ..tree.place }
+}
+
+/// Whether one socket's address is part of the other's. Port 0 is another port each time.
+fn is_same(one: &Address, other: &Address) -> bool {
+    match (one, other) {
+        (Address::Tcp(one), Address::Tcp(other)) => {
+            let is_family_same = one.is_ipv4() == other.is_ipv4();
+            let is_any = one.ip().is_unspecified() || other.ip().is_unspecified();
+            one.port() == other.port()
+                && one.port() != 0
+                && is_family_same
+                && (is_any || one.ip() == other.ip())
+        }
+        (Address::Unix(one), Address::Unix(other)) => one == other,
+        _ => false,
+    }
+}

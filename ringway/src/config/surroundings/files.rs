@@ -1,0 +1,128 @@
+//! Files: roots, certificates, keys, lists of users, directories of logs.
+
+use super::{CertificateCheck, Inspector};
+use crate::config::report::Finding;
+use crate::config::settings::{AccessLog, Auth};
+use crate::config::source::Place;
+use crate::config::tree::Node;
+use crate::config::values::{FilePath, LogTarget};
+use std::fs::File;
+use std::io;
+use std::path::Path;
+
+impl Inspector<'_> {
+    pub(super) fn files(&mut self, certificates: Option<CertificateCheck<'_>>) {
+        let (config, tree) = (self.config, self.tree);
+        self.access_log(&config.log.access, tree.under("log").under("access"));
+        self.log_target(&config.log.error.path, tree.under("log").under("error").place_of("path"));
+        if let Some(path) = &config.server.pid_file {
+            self.parent(path.as_path(), tree.under("server").place_of("pid_file"));
+        }
+        for (index, site) in config.site.iter().enumerate() {
+            let node = tree.item("site", index);
+            self.directory(site.root.as_ref(), node.place_of("root"));
+            self.auth(site.auth.as_ref(), node);
+            for (status, page) in &site.error_pages {
+                self.readable(Some(page), node.under("error_pages").place_of(status));
+            }
+            if let Some(log) = &site.access_log {
+                self.access_log(log, node.under("access_log"));
+            }
+            for (number, route) in site.route.iter().enumerate() {
+                let node = node.item("route", number);
+                self.directory(route.root.as_ref(), node.place_of("root"));
+                self.directory(route.alias.as_ref(), node.place_of("alias"));
+                self.auth(route.auth.as_ref(), node);
+            }
+        }
+        self.auth(config.dashboard.auth.as_ref(), tree.under("dashboard"));
+        let clients = tree.under("tls").under("client_certificates");
+        self.readable(config.tls.client_certificates.ca.as_ref(), clients.place_of("ca"));
+        let ca = config.acme.as_ref().and_then(|acme| acme.ca.as_ref());
+        self.readable(ca, tree.under("acme").place_of("ca"));
+        self.certificates(certificates);
+    }
+
+    fn certificates(&mut self, look: Option<CertificateCheck<'_>>) {
+        for (index, certificate) in self.config.certificate.iter().enumerate() {
+            let node = self.tree.item("certificate", index);
+            let before = self.findings.len();
+            for (key, path) in
+                [("cert", &certificate.cert), ("key", &certificate.key), ("ocsp", &certificate.ocsp)]
+            {
+                self.readable(path.as_ref(), node.place_of(key));
+            }
+            let is_whole = certificate.cert.is_some() && certificate.key.is_some();
+            let (true, true, Some(look)) = (is_whole, self.findings.len() == before, look) else { continue };
+            for fault in look(certificate, &self.config.tls) {
+                let place = node.place_of(fault.key);
+                let make = if fault.is_warning { Finding::warning } else { Finding::error };
+                self.findings.push(make(place, fault.message));
+            }
+        }
+    }
+
+    fn auth(&mut self, auth: Option<&Auth>, node: &Node) {
+        let file = auth.and_then(|auth| auth.users_file.as_ref());
+        self.readable(file, node.under("auth").place_of("users_file"));
+    }
+
+    fn access_log(&mut self, log: &AccessLog, node: &Node) {
+        self.log_target(&log.path, node.place_of("path"));
+    }
+
+    fn log_target(&mut self, target: &LogTarget, place: Place) {
+        if let LogTarget::File(path) = target {
+            self.parent(path, place);
+            if path.is_dir() {
+                self.error(place, format!("{} is a directory", path.display()));
+            }
+        }
+    }
+
+    /// A file that is to be written needs its directory.
+    fn parent(&mut self, path: &Path, place: Place) {
+        let parent = path.parent().unwrap_or(Path::new("/"));
+        if !parent.is_dir() {
+            self.error_with_hint(
+                place,
+                format!("there is no directory {}", parent.display()),
+                "make it first",
+            );
+        }
+    }
+
+    fn directory(&mut self, path: Option<&FilePath>, place: Place) {
+        let Some(path) = path.map(FilePath::as_path) else { return };
+        let shown = path.display();
+        match std::fs::read_dir(path) {
+            Ok(_entries) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.error(place, format!("there is no directory {shown}"))
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
+                self.error(place, format!("{shown} is no directory"))
+            }
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                self.error(place, format!("this user may not read {shown}"))
+            }
+            Err(error) => self.error(place, format!("{shown} cannot be read: {error}")),
+        }
+    }
+
+    fn readable(&mut self, path: Option<&FilePath>, place: Place) {
+        let Some(path) = path.map(FilePath::as_path) else { return };
+        let shown = path.display();
+        match File::open(path).and_then(|file| file.metadata()) {
+            Ok(state) if state.is_file() => {}
+            Ok(_other) => self.error(place, format!("{shown} is no file")),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.error(place, format!("there is no file {shown}"))
+            }
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                self.error(place, format!("this user may not read {shown}"))
+            }
+            Err(error) => self.error(place, format!("{shown} cannot be read: {error}")),
+        }
+    }
+}
