@@ -13,6 +13,7 @@ use std::rc::Rc;
 
 use ringway_engine::heap::{Local, LocalBox, LocalVec};
 use ringway_http::conditional::{Outcome, Validators, evaluate, range_applies};
+use ringway_http::date;
 use ringway_http::head::{Known, Request};
 use ringway_http::method::Method;
 use ringway_http::negotiate::{Accepted, Coding};
@@ -171,14 +172,14 @@ pub fn file<F>(
     match evaluate(request, Some(&current)) {
         Outcome::Proceed => {}
         Outcome::NotModified => {
-            return head_only(Status::NOT_MODIFIED, &[file.fields_from_validators()], common, memory);
+            return file_head(Status::NOT_MODIFIED, file.fields_from_validators(), file, common, memory);
         }
         Outcome::PreconditionFailed => {
             return error_with(Some(request), Status::PRECONDITION_FAILED, b"", common, memory);
         }
     }
     if request.method() != Method::Get {
-        return head_only(Status::OK, &[file.fields()], common, memory);
+        return file_head(Status::OK, file.fields(), file, common, memory);
     }
     let Some(wanted) = request.range().filter(|_| range_applies(request, &current, common.now_s)) else {
         return whole(file, common, memory);
@@ -273,7 +274,7 @@ pub(crate) fn error_with(
 }
 
 fn whole<F>(file: &FileEntry<F>, common: Common<'_>, memory: &mut [u8]) -> Result<Plan, EncodeError> {
-    let mut plan = head_only(Status::OK, &[file.fields()], common, memory)?;
+    let mut plan = file_head(Status::OK, file.fields(), file, common, memory)?;
     plan.body_len = file.content_len();
     plan.body = content(file, 0, file.content_len());
     Ok(plan)
@@ -289,6 +290,7 @@ fn single<F>(
     head.content_length(range.len())?;
     write_content_range(&mut head, Some(range), file.content_len())?;
     head.raw(file.fields_from_type())?;
+    write_expires(&mut head, file, common)?;
     let head_len = head.finish()?;
     let body = content(file, range.start, range.len());
     Ok(Plan { status: Status::PARTIAL_CONTENT, head_len, body, body_len: range.len() })
@@ -307,6 +309,7 @@ fn several<F>(
     head.content_length(body_len)?;
     head.field(b"Content-Type", &boundary.content_type())?;
     head.raw(file.fields_from_validators())?;
+    write_expires(&mut head, file, common)?;
     let head_len = head.finish()?;
     let mut parts = Parts {
         heads: LocalVec::new_in(Local::new()),
@@ -343,6 +346,33 @@ fn write_content_range(
     len: u64,
 ) -> Result<(), EncodeError> {
     head.field(b"Content-Range", content_range(range, len, &mut [0; CONTENT_RANGE_BYTES_MAX]))
+}
+
+/// A head of a file's prepared lines, and no body.
+#[inline]
+fn file_head<F>(
+    status: Status,
+    lines: &[u8],
+    file: &FileEntry<F>,
+    common: Common<'_>,
+    memory: &mut [u8],
+) -> Result<Plan, EncodeError> {
+    let mut head = start(status, common, memory)?;
+    head.raw(lines)?;
+    write_expires(&mut head, file, common)?;
+    Ok(Plan { status, head_len: head.finish()?, body: PlanBody::Empty, body_len: 0 })
+}
+
+#[inline]
+fn write_expires<F>(
+    head: &mut HeadWriter<'_>,
+    file: &FileEntry<F>,
+    common: Common<'_>,
+) -> Result<(), EncodeError> {
+    match file.expires_s() {
+        0 => Ok(()),
+        seconds => head.field(b"Expires", &date::format(common.now_s + u64::from(seconds))),
+    }
 }
 
 /// A head of prepared lines, and no body.

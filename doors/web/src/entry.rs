@@ -5,6 +5,7 @@ use std::cell::Cell;
 use ringway_http::date;
 use ringway_http::etag::{EntityTag, SETTLE_NS};
 
+use crate::cache_rules::CacheRule;
 use crate::codings::{Coding, CodingSet};
 use crate::escape;
 use crate::mime::MediaType;
@@ -82,6 +83,8 @@ pub struct FileEntry<F> {
     etag_at: u16,
     etag_len: u16,
     settles_ms: u16,
+    /// Seconds from an answer to its `Expires`; 0: it has none.
+    expires_s: u32,
     /// The worker's time until which the content counts as being in memory, once that was seen.
     warm_until_ms: Cell<u64>,
 }
@@ -184,6 +187,12 @@ impl<F> FileEntry<F> {
         &self.head[usize::from(self.validators_at)..]
     }
 
+    /// Seconds from an answer to its `Expires`; 0 when it has none.
+    #[must_use]
+    pub fn expires_s(&self) -> u32 {
+        self.expires_s
+    }
+
     /// Whether the content was seen in memory a moment ago.
     #[must_use]
     pub fn is_warm(&self, now_ms: u64) -> bool {
@@ -214,6 +223,7 @@ impl<F> FileEntry<F> {
             etag_at: self.etag_at,
             etag_len: self.etag_len,
             settles_ms: self.settles_ms,
+            expires_s: self.expires_s,
             warm_until_ms: self.warm_until_ms,
         }
     }
@@ -232,6 +242,8 @@ pub(crate) struct Parts<F> {
     pub(crate) coding: Coding,
     pub(crate) siblings: CodingSet,
     pub(crate) through_link: bool,
+    /// What caches are told.
+    pub(crate) caching: Option<CacheRule>,
 }
 
 impl<F> Parts<F> {
@@ -267,6 +279,11 @@ impl<F> Parts<F> {
         if !self.siblings.is_empty() {
             head.extend_from_slice(b"Vary: Accept-Encoding\r\n");
         }
+        if let Some(rule) = self.caching.as_ref().filter(|rule| !rule.control.is_empty()) {
+            head.extend_from_slice(b"Cache-Control: ");
+            head.extend_from_slice(rule.control.as_bytes());
+            head.extend_from_slice(b"\r\n");
+        }
         FileEntry {
             content: self.content,
             len,
@@ -282,6 +299,7 @@ impl<F> Parts<F> {
             etag_at,
             etag_len,
             settles_ms,
+            expires_s: self.caching.as_ref().map_or(0, |rule| rule.expires_s),
             warm_until_ms: Cell::new(0),
         }
     }
@@ -337,6 +355,7 @@ mod tests {
             coding,
             siblings,
             through_link: false,
+            caching: None,
         };
         let now_ns = 855_000_000_001 + age_ms * 1_000_000;
         parts.finish(Timestamp {

@@ -7,6 +7,7 @@ pub mod answer;
 #[cfg(feature = "auth")]
 pub mod auth;
 pub mod body_source;
+pub mod cache_rules;
 pub mod civil;
 pub mod clock;
 mod clock_table;
@@ -47,4 +48,5 @@ pub mod template;
 #[cfg(test)]
 mod test_dir;
 pub mod tries;
+pub mod user_dirs;
 pub mod watch;

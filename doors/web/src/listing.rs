@@ -55,6 +55,28 @@ pub enum Order {
     Descending,
 }
 
+/// How pages look.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Theme {
+    /// A table on a card, light or dark as the reader's system is.
+    #[default]
+    Default,
+    /// The same with small type and little room around it: for many names.
+    Compact,
+    /// No style at all: as the browser has it.
+    Plain,
+}
+
+impl Theme {
+    const fn style(self) -> &'static [&'static str] {
+        match self {
+            Self::Default => &[STYLE],
+            Self::Compact => &[STYLE, COMPACT_STYLE],
+            Self::Plain => &[],
+        }
+    }
+}
+
 /// What the client asked for.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Wanted {
@@ -102,17 +124,31 @@ pub struct Listing {
     pub is_cut: bool,
 }
 
-/// Lists the directory at the normal path `path`, with at most `entries_max` entries. Waits for the disk.
+/// How a directory is shown.
+#[derive(Clone, Copy, Debug)]
+pub struct View<'a> {
+    /// The normal path that clients ask for the directory by.
+    pub path: &'a [u8],
+    /// What the client asked for.
+    pub wanted: Wanted,
+    /// How pages look.
+    pub theme: Theme,
+    /// Most entries.
+    pub entries_max: usize,
+}
+
+/// Lists the directory at the normal path `directory` below the root. Waits for the disk.
 ///
 /// # Errors
 /// [`OpenError`]; `NotFound` when it is no directory.
-pub fn list(root: &RootDir, path: &[u8], wanted: Wanted, entries_max: usize) -> Result<Listing, OpenError> {
-    let (mut entries, is_cut) = read(root, relative(path), entries_max)?;
+pub fn list(root: &RootDir, directory: &[u8], view: View<'_>) -> Result<Listing, OpenError> {
+    let wanted = view.wanted;
+    let (mut entries, is_cut) = read(root, relative(directory), view.entries_max)?;
     entries.sort_by(|a, b| compare(a, b, wanted));
     let mut body = Vec::with_capacity(4096 + entries.len() * 160);
     let content_type = match wanted.format {
         Format::Html => {
-            write_html(&mut body, path, &entries, is_cut, wanted);
+            write_html(&mut body, &entries, is_cut, view);
             "text/html; charset=utf-8"
         }
         Format::Json => {
@@ -251,15 +287,27 @@ tbody th{overflow-wrap:anywhere}tbody tr:last-child>*{border-bottom:0}tbody tr:h
 footer{color:var(--soft);font-size:.875rem;margin-top:.75rem}\
 @media(max-width:34rem){.t{display:none}th,td{padding:.6rem .6rem}}";
 
-fn write_html(out: &mut Vec<u8>, path: &[u8], entries: &[Entry], is_cut: bool, wanted: Wanted) {
+/// What makes a page compact.
+const COMPACT_STYLE: &str = "\
+body{max-width:none;padding:.5rem;font-size:.875rem;line-height:1.3}h1{font-size:1rem;margin:0 0 .4rem}\
+table{border-radius:0}th,td{padding:.1rem .5rem;border-bottom:0}thead th{font-size:.8rem}\
+footer{font-size:.8rem;margin-top:.3rem}\
+@media(max-width:34rem){th,td{padding:.35rem .4rem}}";
+
+fn write_html(out: &mut Vec<u8>, entries: &[Entry], is_cut: bool, view: View<'_>) {
+    let View { path, wanted, theme, .. } = view;
     out.extend_from_slice(
         b"<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
           <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n<title>",
     );
     escape::html(out, path);
-    out.extend_from_slice(b"</title>\n<style>");
-    out.extend_from_slice(STYLE.as_bytes());
-    out.extend_from_slice(b"</style>\n</head>\n<body>\n");
+    out.extend_from_slice(b"</title>\n");
+    if !theme.style().is_empty() {
+        out.extend_from_slice(b"<style>");
+        theme.style().iter().for_each(|style| out.extend_from_slice(style.as_bytes()));
+        out.extend_from_slice(b"</style>\n");
+    }
+    out.extend_from_slice(b"</head>\n<body>\n");
     write_breadcrumb(out, path);
     out.extend_from_slice(b"<main>\n<table>\n<thead><tr>");
     write_column(out, "Name", "name", "", wanted, Sort::Name);
@@ -403,8 +451,12 @@ mod tests {
 
     fn listed(dir: &TestDir, path: &str, wanted: Wanted) -> String {
         let root = Root::open(dir.path(), RootOptions::default(), 0).unwrap();
-        let listing = list(root.dir(), path.as_bytes(), wanted, ENTRIES_MAX).unwrap();
+        let listing = list(root.dir(), path.as_bytes(), view(path.as_bytes(), wanted, ENTRIES_MAX)).unwrap();
         String::from_utf8(listing.body).unwrap()
+    }
+
+    fn view(path: &[u8], wanted: Wanted, entries_max: usize) -> View<'_> {
+        View { path, wanted, theme: Theme::Default, entries_max }
     }
 
     fn names(json: &str) -> Vec<&str> {
@@ -454,6 +506,26 @@ mod tests {
     }
 
     #[test]
+    fn themes_are_styles_of_one_page() {
+        let dir = TestDir::new();
+        dir.write("sub/a", "");
+        let root = Root::open(dir.path(), RootOptions::default(), 0).unwrap();
+        let page = |theme| {
+            let shown = View { theme, ..view(b"/files/", Wanted::default(), 10) };
+            String::from_utf8(list(root.dir(), b"/sub/", shown).unwrap().body).unwrap()
+        };
+        let without_style = |page: &str| match (page.find("<style>"), page.find("</style>\n")) {
+            (Some(start), Some(end)) => format!("{}{}", &page[..start], &page[end + 9..]),
+            _ => page.to_owned(),
+        };
+        let plain = page(Theme::Plain);
+        assert!(!plain.contains("style") && plain.contains("<title>/files/</title>"), "{plain}");
+        assert_eq!(without_style(&page(Theme::Default)), plain);
+        assert_eq!(without_style(&page(Theme::Compact)), plain);
+        assert!(page(Theme::Compact).len() > page(Theme::Default).len());
+    }
+
+    #[test]
     fn links_that_lead_out_lead_nowhere() {
         let dir = TestDir::new();
         dir.write("secret", "123456");
@@ -464,7 +536,7 @@ mod tests {
         dir.link("real", "site/indir");
         let root = Root::open(&dir.path().join("site"), RootOptions::default(), 0).unwrap();
         let get = |query: &str| {
-            let body = list(root.dir(), b"/", wanted(query), ENTRIES_MAX).unwrap().body;
+            let body = list(root.dir(), b"/", view(b"/", wanted(query), ENTRIES_MAX)).unwrap().body;
             String::from_utf8(body).unwrap()
         };
         let json = get("format=json");
@@ -522,14 +594,17 @@ mod tests {
             dir.write(&format!(".{number}"), "");
         }
         let root = Root::open(dir.path(), RootOptions::default(), 0).unwrap();
-        let cut = list(root.dir(), b"/", Wanted::default(), 9).unwrap();
+        let cut = list(root.dir(), b"/", view(b"/", Wanted::default(), 9)).unwrap();
         assert!(cut.is_cut);
         assert!(String::from_utf8(cut.body).unwrap().contains("9 entries shown, and more that are not"));
-        let whole = list(root.dir(), b"/", Wanted::default(), 10).unwrap();
+        let whole = list(root.dir(), b"/", view(b"/", Wanted::default(), 10)).unwrap();
         assert!(!whole.is_cut);
         // Hidden names are bounded too.
-        assert!(list(root.dir(), b"/", Wanted::default(), 2).unwrap().is_cut);
-        assert_eq!(list(root.dir(), b"/1", Wanted::default(), 2).unwrap_err(), OpenError::NotFound);
+        assert!(list(root.dir(), b"/", view(b"/", Wanted::default(), 2)).unwrap().is_cut);
+        assert_eq!(
+            list(root.dir(), b"/1", view(b"/1", Wanted::default(), 2)).unwrap_err(),
+            OpenError::NotFound
+        );
     }
 
     #[test]

@@ -11,8 +11,10 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::io::{Errno, ReadWriteFlags, pread, preadv2};
 
+use crate::cache_rules::CacheRules;
 use crate::codings::{Coding, CodingSet, SIBLINGS};
 use crate::entry::{Content, Entry, FileEntry, Parts};
+use crate::listing::Theme;
 use crate::mime::MediaTypes;
 use crate::open_error::OpenError;
 use crate::path::relative;
@@ -29,6 +31,10 @@ pub struct LoadOptions {
     pub siblings: CodingSet,
     /// Media types by name.
     pub types: MediaTypes,
+    /// What caches are told of files. Default nothing.
+    pub caching: CacheRules,
+    /// How listings look.
+    pub theme: Theme,
     /// Largest file, in bytes, whose content is kept in memory. Default 16 KiB.
     pub body_len_max: u32,
 }
@@ -40,6 +46,8 @@ impl Default for LoadOptions {
             listing: false,
             siblings: CodingSet::ALL,
             types: MediaTypes::default(),
+            caching: CacheRules::default(),
+            theme: Theme::default(),
             body_len_max: 16 * 1024,
         }
     }
@@ -225,7 +233,8 @@ fn read_in(
         Snapshot::Unsteady(state) => (Content::File(opened.fd), state, false),
     };
     let media_type = options.types.of_name(&name);
-    let parts = Parts { content, state, name, media_type, coding, siblings, through_link };
+    let caching = options.caching.find(&name, media_type.essence()).cloned();
+    let parts = Parts { content, state, name, media_type, coding, siblings, through_link, caching };
     Ok(Loaded { entry: Entry::File(parts.finish(now)), keep })
 }
 

@@ -95,11 +95,18 @@ pub const ENDING_LEN_MAX: usize = 32;
 /// Longest type an operator may write, in bytes.
 pub const TYPE_LEN_MAX: usize = 255;
 
-/// A type as it goes on the wire: its name, and whether `; charset=utf-8` follows.
+/// Longest charset an operator may write, in bytes (RFC 2978 has 40).
+pub const CHARSET_LEN_MAX: usize = 40;
+
+/// What bytes of text are taken for unless [`MediaTypes::set_charset`] says something else.
+const UTF_8: Option<Cow<'static, str>> = Some(Cow::Borrowed("utf-8"));
+
+/// A type as it goes on the wire: its name, and which charset follows.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct MediaType {
     essence: Cow<'static, str>,
-    utf8: bool,
+    /// Of text.
+    charset: Option<Cow<'static, str>>,
 }
 
 impl MediaType {
@@ -112,22 +119,26 @@ impl MediaType {
     /// Appends the field value, `text/html; charset=utf-8`.
     pub fn write(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(self.essence.as_bytes());
-        if self.utf8 {
-            out.extend_from_slice(b"; charset=utf-8");
+        if let Some(charset) = &self.charset {
+            out.extend_from_slice(b"; charset=");
+            out.extend_from_slice(charset.as_bytes());
         }
     }
 
     /// A type as is, with the charset where its kind wants one.
     fn of(essence: Cow<'static, str>) -> Self {
-        let utf8 = is_text(&essence);
-        Self { essence, utf8 }
+        let charset = if is_text(&essence) { UTF_8 } else { None };
+        Self { essence, charset }
     }
 }
 
 impl fmt::Display for MediaType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.essence)?;
-        f.write_str(if self.utf8 { "; charset=utf-8" } else { "" })
+        match &self.charset {
+            Some(charset) => write!(f, "; charset={charset}"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -137,7 +148,7 @@ pub struct InvalidType(String);
 
 impl fmt::Display for InvalidType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?} is no media type; write it as in \"text/plain\"", self.0)
+        write!(f, "{:?} is no media type or charset; write it as in \"text/plain\" or \"utf-8\"", self.0)
     }
 }
 
@@ -148,11 +159,12 @@ impl std::error::Error for InvalidType {}
 pub struct MediaTypes {
     overrides: Vec<(Box<str>, MediaType)>,
     default: MediaType,
+    charset: Option<Cow<'static, str>>,
 }
 
 impl Default for MediaTypes {
     fn default() -> Self {
-        Self { overrides: Vec::new(), default: MediaType::of(Cow::Borrowed(DEFAULT_TYPE)) }
+        Self { overrides: Vec::new(), default: MediaType::of(Cow::Borrowed(DEFAULT_TYPE)), charset: UTF_8 }
     }
 }
 
@@ -180,9 +192,34 @@ impl MediaTypes {
         Ok(())
     }
 
-    /// The type of the file called `name` (a whole path will do). Allocates only for a type the operator wrote.
+    /// Has files of text said to be in `charset` (`utf-8` by default), or in none.
+    ///
+    /// # Errors
+    /// [`InvalidType`] when it is no name of a charset.
+    pub fn set_charset(&mut self, charset: Option<&str>) -> Result<(), InvalidType> {
+        let is_name = |charset: &str| {
+            let is_good =
+                |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b':' | b'+');
+            (1..=CHARSET_LEN_MAX).contains(&charset.len()) && charset.bytes().all(is_good)
+        };
+        if let Some(wrong) = charset.filter(|charset| !is_name(charset)) {
+            return Err(InvalidType(wrong.to_owned()));
+        }
+        self.charset = charset.map(|charset| Cow::Owned(charset.to_owned()));
+        Ok(())
+    }
+
+    /// The type of the file called `name` (a whole path will do). Allocates only for what the operator wrote.
     #[must_use]
     pub fn of_name(&self, name: &[u8]) -> MediaType {
+        let found = self.find(name);
+        match found.charset {
+            Some(_) => MediaType { charset: self.charset.clone(), ..found },
+            None => found,
+        }
+    }
+
+    fn find(&self, name: &[u8]) -> MediaType {
         let mut lower = [0_u8; ENDING_LEN_MAX];
         let Some(ending) = ending_of(name, &mut lower) else {
             return self.default.clone();
@@ -320,6 +357,19 @@ mod tests {
         let mut written = Vec::new();
         types.of_name(b"a.foo").write(&mut written);
         assert_eq!(written, b"text/x-bar; charset=utf-8");
+    }
+
+    #[test]
+    fn text_is_in_the_charset_that_is_set() {
+        let mut types = MediaTypes::default();
+        types.set_charset(Some("iso-8859-1")).unwrap();
+        assert_eq!(types.of_name(b"a.txt").to_string(), "text/plain; charset=iso-8859-1");
+        assert_eq!(types.of_name(b"a.png").to_string(), "image/png");
+        types.set_charset(None).unwrap();
+        assert_eq!(types.of_name(b"a.txt").to_string(), "text/plain");
+        for wrong in ["", "a b", "a;b", "a\r\nb", &"x".repeat(41)] {
+            types.set_charset(Some(wrong)).unwrap_err();
+        }
     }
 
     #[test]

@@ -68,11 +68,14 @@ pub struct RootOptions {
     pub openat2: bool,
     /// How long, in milliseconds, the directory found under the root's path is taken for current. Default 1000.
     pub age_ms_max: u64,
+    /// The number of the user the root must belong to, if any; its path must end in no link then. For roots that are not the
+    /// operator's. Default none.
+    pub owner: Option<u32>,
 }
 
 impl Default for RootOptions {
     fn default() -> Self {
-        Self { symlinks: true, openat2: true, age_ms_max: 1000 }
+        Self { symlinks: true, openat2: true, age_ms_max: 1000, owner: None }
     }
 }
 
@@ -404,15 +407,19 @@ impl RootDir {
 }
 
 fn open_root(path: &Path, options: RootOptions, way: Way) -> Result<RootDir, Errno> {
+    let flags = if options.owner.is_some() { FIND_DIRECTORY | OFlags::NOFOLLOW } else { FIND_DIRECTORY };
     let fd = match way {
-        Way::Blocking => openat(CWD, path, FIND_DIRECTORY, Mode::empty())?,
-        Way::Cached => match openat2(CWD, path, FIND_DIRECTORY, Mode::empty(), ResolveFlags::CACHED) {
+        Way::Blocking => openat(CWD, path, flags, Mode::empty())?,
+        Way::Cached => match openat2(CWD, path, flags, Mode::empty(), ResolveFlags::CACHED) {
             // INVAL: this kernel does not know CACHED. NOSYS, PERM: it has, or allows, no openat2.
             Err(Errno::INVAL | Errno::NOSYS | Errno::PERM) => return Err(Errno::AGAIN),
             other => other?,
         },
     };
     let stat = fstat(&fd)?;
+    if options.owner.is_some_and(|owner| owner != stat.st_uid) {
+        return Err(Errno::ACCESS);
+    }
     let resolver = match options.openat2 {
         true => probe_resolver(&fd),
         false => Resolver::Walk,
@@ -648,6 +655,28 @@ mod tests {
         assert!(!root.is_due(4001));
         assert_eq!(root.install(looked_up, 4002), Refresh::Swung);
         assert_eq!(text(open(&root, "v").unwrap()), "1");
+    }
+
+    #[test]
+    fn a_root_of_somebody_is_his_and_no_link() {
+        let dir = TestDir::new();
+        dir.write("home/public_html/a", "a");
+        let link = dir.link("public_html", "home/link");
+        let root = dir.path().join("home/public_html");
+        let uid = std::os::unix::fs::MetadataExt::uid(&fs::metadata(&root).unwrap());
+        let owned = |owner| RootOptions { owner: Some(owner), ..RootOptions::default() };
+        assert_eq!(text(open(&root_of(&root, owned(uid)), "a").unwrap()), "a");
+        let others = Root::open(&root, owned(uid + 1), 0).unwrap_err();
+        assert_eq!(others.kind(), io::ErrorKind::PermissionDenied);
+        Root::open(&link, owned(uid), 0).unwrap_err();
+        Root::open(&link, RootOptions::default(), 0).unwrap();
+        // It is looked at again with the same eyes.
+        let mut seen = root_of(&root, owned(uid));
+        fs::rename(&root, dir.path().join("home/real")).unwrap();
+        dir.link("real", "home/public_html");
+        seen.lookup(1).run().unwrap_err();
+        assert_ne!(seen.refresh_cached(2000), Ok(Refresh::Same));
+        assert_ne!(seen.refresh_cached(4000), Ok(Refresh::Swung));
     }
 
     #[test]

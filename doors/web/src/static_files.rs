@@ -5,7 +5,7 @@ use crate::entry::Entry;
 use crate::exchange::Exchange;
 use crate::file_cache::{Fetched, LoadJob, Source as CacheSource};
 use crate::file_store::{Boarding, FileStore};
-use crate::listing::{self, Wanted};
+use crate::listing::{self, View, Wanted};
 use crate::load::LoadOptions;
 use crate::open_error::OpenError;
 use crate::pipeline::{Finish, Handled, Handler, Reply, Source};
@@ -319,8 +319,14 @@ impl StaticFiles {
     fn list(&self, exchange: &Exchange<'_>, path: &[u8]) -> Handled {
         let root = Arc::clone(self.files.root.borrow().dir());
         let wanted = Wanted::of(exchange.query, exchange.request.accept());
+        let theme = self.files.load.theme;
+        let is_asked_for = self.local_path(exchange.path) == Some(path);
+        let shown: Box<[u8]> = if is_asked_for { exchange.path.into() } else { path.into() };
         let path: Box<[u8]> = path.into();
-        let pooled = exchange.pool.run(move || listing::list(&root, &path, wanted, LISTING_ENTRIES_MAX));
+        let pooled = exchange.pool.run(move || {
+            let view = View { path: &shown, wanted, theme, entries_max: LISTING_ENTRIES_MAX };
+            listing::list(&root, &path, view)
+        });
         Handled::Later(local_future(async move {
             let listed = match pooled {
                 Ok(pooled) => pooled.await,
