@@ -1,0 +1,26 @@
+//! TLS for the engine: handshakes by rustls, records sealed and opened where they lie, certificates that can be replaced.
+
+mod certificates;
+mod client;
+mod failure;
+mod filter;
+mod framing;
+mod handshake;
+mod options;
+#[cfg(test)]
+mod pair;
+mod problem;
+mod record;
+mod self_signed;
+mod server;
+mod tickets;
+mod traffic;
+mod x509;
+
+pub use certificates::Certificates;
+pub use client::{Authorities, TlsClient};
+pub use options::{CertificateOptions, ClientCertificates, Pem, TlsOptions, Version};
+pub use problem::Problem;
+pub use self_signed::self_signed;
+pub use server::TlsServer;
+pub use tickets::TicketKeys;
