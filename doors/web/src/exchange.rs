@@ -116,14 +116,14 @@ impl<'a> Exchange<'a> {
     /// `path` is plain bytes: an escape in it is no escape.
     ///
     /// # Errors
-    /// The status to refuse with: what is no absolute normal path would meet other rules than it should (500), and so would
-    /// one that is too long (414).
+    /// The status to refuse with: nothing is found under what is no normal path, as a wildcard may have made it (404); one
+    /// may be too long (414), or there is no memory for it (503).
     pub fn rewrite(&mut self, path: &[u8], query: Option<&[u8]>) -> Result<(), Status> {
         if path.len() > REWRITTEN_BYTES_MAX {
             return Err(Status::URI_TOO_LONG);
         }
         if !is_normal(path) {
-            return Err(Status::INTERNAL_SERVER_ERROR);
+            return Err(Status::NOT_FOUND);
         }
         let scratch = self.scratch;
         let keep = |bytes: &[u8]| match scratch.alloc_slice_copy(bytes) {

@@ -1,0 +1,8 @@
+//! Many sites on real sockets and both drivers: names, routes, files, stages, and the change to other sites.
+
+mod files;
+mod naming;
+mod reload;
+mod routing;
+mod stages;
+mod stand;
