@@ -35,6 +35,9 @@ pub(crate) enum Command {
     /// Print the JSON schema of configurations.
     #[cfg(feature = "config")]
     Schema,
+    /// A user's password.
+    #[cfg(feature = "config")]
+    Passwd(crate::passwd::Passwd),
 }
 
 /// The configuration that is taken when none is named.
@@ -48,6 +51,7 @@ Ringway serves files over HTTP/1.1 on a completion engine (io_uring, or epoll wh
 Usage: ringway serve [DIR] [options]     serve a directory (the current one)
        ringway check [-c FILE] [--json]  tell everything that is wrong with a configuration
        ringway schema                    print the JSON schema of configurations, for editors
+       ringway passwd [FILE] NAME        a user's password, into a file of users or printed
        ringway --version [--verbose]     version; with kernel features and choices
        ringway --help | ringway COMMAND --help
 
@@ -99,7 +103,7 @@ Exit codes: 0 stopped as asked, 1 a worker failed, 2 wrong use or cannot start.
 ";
 
 #[cfg(feature = "config")]
-const COMMANDS: &str = "there are serve, check and schema";
+const COMMANDS: &str = "there are serve, check, schema and passwd";
 #[cfg(not(feature = "config"))]
 const COMMANDS: &str = "there is serve";
 
@@ -125,6 +129,22 @@ Usage: ringway schema
 Prints the JSON schema of configurations. Editors with a TOML language server complete and check with it.
 ";
 
+#[cfg(feature = "config")]
+const PASSWD_HELP: &str = "\
+Usage: ringway passwd [FILE] NAME
+       ringway passwd --delete FILE NAME
+
+Asks for NAME's password, twice and without showing it, or takes it from the first line of standard input when that is no
+terminal. Its hash (argon2id) goes into FILE as a line NAME:HASH, in place of the user's line if there is one; FILE is made
+when there is none, for its owner alone to read. Without FILE the line is printed. A running server sees the change with
+the next password it verifies.
+
+  -d, --delete            take the user out of FILE
+  -h, --help              this text
+
+Exit codes: 0 done, 2 not done.
+";
+
 /// Reads the command line.
 ///
 /// # Errors
@@ -142,12 +162,36 @@ pub(crate) fn parse(mut parser: lexopt::Parser) -> Result<Command, String> {
             Value(command) if command == "check" && !wants_version => return parse_check(&mut parser),
             #[cfg(feature = "config")]
             Value(command) if command == "schema" && !wants_version => return parse_schema(&mut parser),
+            #[cfg(feature = "config")]
+            Value(command) if command == "passwd" && !wants_version => return parse_passwd(&mut parser),
             Value(command) if command == "help" => return Ok(Command::Help(HELP)),
             Value(other) => return Err(format!("{other:?} is no command; {COMMANDS}.")),
             other => return Err(sentence(other.unexpected())),
         }
     }
     if wants_version { Ok(Command::Version { verbose }) } else { Ok(Command::Help(HELP)) }
+}
+
+#[cfg(feature = "config")]
+fn parse_passwd(parser: &mut lexopt::Parser) -> Result<Command, String> {
+    let mut words: Vec<OsString> = Vec::new();
+    let mut deletes = false;
+    while let Some(argument) = parser.next().map_err(sentence)? {
+        match argument {
+            Short('h') | Long("help") => return Ok(Command::Help(PASSWD_HELP)),
+            Short('d') | Long("delete") => deletes = true,
+            Value(word) if words.len() < 2 => words.push(word),
+            Value(more) => return Err(format!("a file and a name are enough; {more:?} is a third.")),
+            other => return Err(sentence(other.unexpected())),
+        }
+    }
+    let name = words.pop().ok_or("passwd takes the name of a user.")?;
+    let name = name.into_string().map_err(|name| format!("{name:?} is not UTF-8."))?;
+    let file = words.pop().map(Into::into);
+    if deletes && file.is_none() {
+        return Err("--delete takes a file and a name.".to_owned());
+    }
+    Ok(Command::Passwd(crate::passwd::Passwd { file, name, deletes }))
 }
 
 fn parse_serve(parser: &mut lexopt::Parser) -> Result<Command, String> {

@@ -4,6 +4,8 @@
 mod arguments;
 #[cfg(feature = "config")]
 mod check;
+#[cfg(feature = "config")]
+mod passwd;
 mod run;
 mod version;
 
@@ -27,6 +29,14 @@ fn main() -> ExitCode {
         Ok(Command::Check { file, json }) => check::check(&file, json),
         #[cfg(feature = "config")]
         Ok(Command::Schema) => print(&check::schema()),
+        #[cfg(feature = "config")]
+        Ok(Command::Passwd(passwd)) => match passwd::run(&passwd) {
+            Ok(done) => print(&done),
+            Err(sentence) => {
+                eprintln!("ringway: {sentence}");
+                ExitCode::from(CANNOT_START)
+            }
+        },
         Err(sentence) => {
             eprintln!("ringway: {sentence}\nTry 'ringway --help'.");
             ExitCode::from(CANNOT_START)

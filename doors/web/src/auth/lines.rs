@@ -48,8 +48,9 @@ impl fmt::Display for LineError {
 
 impl Error for LineError {}
 
-/// Whether a text may be the name of a user.
-pub(crate) fn is_name(name: &str) -> bool {
+/// Whether a text may be the name of a user: 1 to [`NAME_LEN_MAX`] bytes, no colon, no control characters.
+#[must_use]
+pub fn is_name(name: &str) -> bool {
     (1..=NAME_LEN_MAX).contains(&name.len()) && !name.contains(':') && !name.chars().any(char::is_control)
 }
 

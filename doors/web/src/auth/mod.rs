@@ -14,5 +14,5 @@ mod stage;
 pub mod tokens;
 pub mod users;
 
-pub use lines::{LineError, LineReason, NAME_LEN_MAX};
+pub use lines::{LineError, LineReason, NAME_LEN_MAX, is_name};
 pub use stage::{Auth, AuthOptions};
