@@ -30,6 +30,8 @@ pub(crate) struct Shared {
     pub(crate) clock: RefCell<Clock>,
     /// What a request needs until its answer's head is written.
     scratch: RefCell<Arena>,
+    #[cfg(feature = "h2")]
+    pub(crate) h2: RefCell<crate::h2::Memory>,
     wants_times: bool,
 }
 
@@ -73,7 +75,16 @@ impl Shared {
     pub(crate) fn new(sites: Rc<Sites>, limits: WebLimits, pool: ThreadPool) -> Self {
         let wants_times = sites.iter().any(|site| site.wants_details() || site.counters.is_some());
         let (clock, scratch) = (RefCell::new(Clock::new()), RefCell::default());
-        Self { sites, limits, pool, clock, scratch, wants_times }
+        Self {
+            sites,
+            limits,
+            pool,
+            clock,
+            scratch,
+            #[cfg(feature = "h2")]
+            h2: RefCell::default(),
+            wants_times,
+        }
     }
 
     /// The time, if anybody wants to know how long requests take.
@@ -265,26 +276,39 @@ impl Shared {
         status: Status,
         asked: Option<&Asked<'_>>,
     ) -> Result<(), NoMemory> {
-        let request = asked.map(|asked| asked.request);
-        let number = self.sites.find(request.and_then(Request::host).map(|host| host.name()));
-        let course = Course { site: Some(number), ..Course::default() };
-        let site = self.sites.get(number);
-        let clock = self.clock.borrow();
-        let fields = clock.lines(site.server, Persistence::Close);
-        let common = Common { fields, closing: fields, now_s: clock.unix_s(), pages: Some(&site.pages) };
         let memory = output.room(sink)?;
-        let mut plan = answer::error(request, status, common, memory).map_err(|_full| NoMemory)?;
-        // An edit that does not fit here is left out: what is refused gets one short answer.
-        if let Ok(len) = edited(&site.edits, memory, plan.head_len) {
-            plan.head_len = len;
-        } else {
-            plan = answer::error(request, status, common, memory).map_err(|_full| NoMemory)?;
-        }
+        let refusal = self.refusal(status, asked, Persistence::Close, memory);
+        let (plan, course) = refusal.map_err(|_full| NoMemory)?;
         let body_bytes = plan.body_len;
         output.add(sink, plan.into())?;
         output.flush(sink);
         self.tell_served(asked, &course, sink, status.code(), body_bytes);
         Ok(())
+    }
+
+    /// The answer to what could not be read, its head in `memory`, and whose it is.
+    pub(crate) fn refusal(
+        &self,
+        status: Status,
+        asked: Option<&Asked<'_>>,
+        kept: Persistence,
+        memory: &mut [u8],
+    ) -> Result<(Plan, Course), EncodeError> {
+        let request = asked.map(|asked| asked.request);
+        let number = self.sites.find(request.and_then(Request::host).map(|host| host.name()));
+        let course = Course { site: Some(number), ..Course::default() };
+        let site = self.sites.get(number);
+        let clock = self.clock.borrow();
+        let fields = clock.lines(site.server, kept);
+        let common = Common { fields, closing: fields, now_s: clock.unix_s(), pages: Some(&site.pages) };
+        let mut plan = answer::error(request, status, common, memory)?;
+        // An edit that does not fit here is left out: what is refused gets one short answer.
+        if let Ok(len) = edited(&site.edits, memory, plan.head_len) {
+            plan.head_len = len;
+        } else {
+            plan = answer::error(request, status, common, memory)?;
+        }
+        Ok((plan, course))
     }
 
     /// Answers a head that could not be read. `false`: there was no memory, and the connection must be reset.

@@ -21,6 +21,8 @@ mod execution;
 pub mod field_edits;
 pub mod file_cache;
 pub mod file_store;
+#[cfg(feature = "h2")]
+mod h2;
 pub mod limit;
 pub mod limits;
 pub mod listing;

@@ -24,6 +24,13 @@ pub struct WebLimits {
     pub head: head::Limits,
     /// Sizes of bodies. Default 1 MiB: files are not sent here, a body is only read and dropped.
     pub body: body::Limits,
+    /// Of HTTP/2: streams, windows, floods.
+    #[cfg(feature = "h2")]
+    pub h2: ringway_h2::limits::Limits,
+    /// Whether a client may begin HTTP/2 on a connection without TLS, knowing that the server speaks it (RFC 9113 section
+    /// 3.3). Default on.
+    #[cfg(feature = "h2")]
+    pub h2_prior_knowledge: bool,
 }
 
 impl Default for WebLimits {
@@ -38,6 +45,10 @@ impl Default for WebLimits {
             lifetime_ms_max: 0,
             head: head::Limits::default(),
             body: body::Limits { body_bytes_max: 1024 * 1024, ..body::Limits::default() },
+            #[cfg(feature = "h2")]
+            h2: ringway_h2::limits::Limits::default(),
+            #[cfg(feature = "h2")]
+            h2_prior_knowledge: true,
         }
     }
 }

@@ -4,6 +4,8 @@ use crate::clock::Persistence;
 use crate::connection::{Ending, Phase, State};
 use crate::exchange::Course;
 use crate::execution::{Answered, Asked, Shared};
+#[cfg(feature = "h2")]
+use crate::h2;
 use crate::limits::{WebLimits, deadline};
 use crate::output::{Output, Sink};
 use crate::sites::Sites;
@@ -62,7 +64,9 @@ impl Protocol for Http {
         if events.has(Events::OPENED) {
             state.opened_s = u32::try_from(conn.now_ms().div_ceil(1000)).unwrap_or(0);
         }
-        let turn = if events.has(Events::TIMEOUT) {
+        let turn = if self.is_h2(conn, events) {
+            self.speak_h2(conn, state)
+        } else if events.has(Events::TIMEOUT) {
             self.timed_out(conn, &mut state)
         } else {
             self.serve(conn, &mut state)
@@ -102,6 +106,10 @@ impl Http {
                 state.phase = Phase::Idle;
             }
             let Some(mut input) = conn.take_joined() else { break };
+            if state.requests == 0 && self.is_h2_preface(conn, &input) {
+                conn.unread(input);
+                return self.speak_h2(conn, *state);
+            }
             let before = input.len();
             let outcome = self.serve_input(conn, &mut input, state);
             let consumed = before - input.len();
@@ -133,6 +141,39 @@ impl Http {
             return self.wait_for_room(conn, state);
         }
         self.wait_for_request(conn, state)
+    }
+
+    /// Whether the handshake of the connection's filter agreed on HTTP/2; asked once.
+    #[cfg(feature = "h2")]
+    #[expect(clippy::unused_self, reason = "where there is no HTTP/2 it is a constant")]
+    fn is_h2(&self, conn: &mut Conn<'_>, events: Events) -> bool {
+        events.has(Events::OPENED) && h2::is_agreed(conn)
+    }
+
+    #[cfg(not(feature = "h2"))]
+    fn is_h2(&self, _conn: &mut Conn<'_>, _events: Events) -> bool {
+        false
+    }
+
+    /// Whether the client speaks HTTP/2 without having asked.
+    #[cfg(feature = "h2")]
+    fn is_h2_preface(&self, conn: &mut Conn<'_>, input: &[u8]) -> bool {
+        h2::begins(input) && self.shared.limits.h2_prior_knowledge && conn.session().is_none()
+    }
+
+    #[cfg(not(feature = "h2"))]
+    fn is_h2_preface(&self, _conn: &mut Conn<'_>, _input: &[u8]) -> bool {
+        false
+    }
+
+    #[cfg(feature = "h2")]
+    fn speak_h2(&self, conn: &mut Conn<'_>, state: State) -> Turn {
+        Turn::task(h2::serve(Rc::clone(&self.shared), conn.detach(), state))
+    }
+
+    #[cfg(not(feature = "h2"))]
+    fn speak_h2(&self, _conn: &mut Conn<'_>, _state: State) -> Turn {
+        Turn::Close
     }
 
     /// The last answer was given. While it is on its way its reader is watched as any other.
