@@ -1,8 +1,12 @@
 //! Many sites on real sockets and both drivers: names, routes, files, stages, and the change to other sites.
 
+mod access;
+#[cfg(feature = "auth")]
+mod auth;
 mod files;
 mod naming;
 mod reload;
 mod routing;
 mod stages;
+
 mod stand;
