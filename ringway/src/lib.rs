@@ -10,8 +10,14 @@ pub use ringway_web as web;
 
 #[cfg(feature = "config")]
 pub mod config;
+#[cfg(feature = "console")]
+pub mod console;
 pub mod listen;
+#[cfg(feature = "console")]
+pub mod running;
 #[cfg(feature = "sandbox")]
 pub mod sandbox;
 #[cfg(feature = "static")]
 pub mod serve;
+#[cfg(feature = "console")]
+pub mod snapshot;

@@ -1,0 +1,242 @@
+//! What a server process knows of itself: where its faces (console, metrics, dashboard, health) get what they tell.
+
+use crate::engine::{ConnectionFacts, Drainer, Observer, Server};
+use crate::snapshot::{EndpointFigures, GovernorFigures, SiteFigures, Snapshot, State, WorkerFigures};
+use crate::web::log::errors::{ErrorLog, Level};
+use crate::web::log::files::LogFiles;
+use crate::web::site_counters::SiteBook;
+use serde_json::Value;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// How long the workers may take to tell of their connections.
+const SURVEY_WITHIN: Duration = Duration::from_secs(2);
+
+/// A running server. Any thread may ask.
+pub struct Running {
+    started: Instant,
+    started_unix_s: u64,
+    generation: u64,
+    driver: String,
+    observer: Observer,
+    drainer: Drainer,
+    is_draining: AtomicBool,
+    posts: Mutex<Arc<Posts>>,
+}
+
+/// What a configuration brings along; replaced as a whole by a reload.
+#[derive(Default)]
+pub struct Posts {
+    /// By the endpoints' places; `None` where one was removed.
+    pub endpoints: Vec<Option<EndpointPost>>,
+    /// In their configured order.
+    pub sites: Vec<SitePost>,
+    /// Everything whose bandwidth is governed.
+    pub governors: Vec<Arc<dyn Governor>>,
+    /// Limits by their settings' names, as text with units.
+    pub limits: Vec<(String, String)>,
+    /// What is part of the server, and where it comes in.
+    pub modules: Vec<ModulePost>,
+    /// The configuration as it was resolved. What looks like a secret is not told.
+    pub config: Value,
+    /// Every file that lines are written to.
+    pub log_files: LogFiles,
+    /// The error log, if there is one.
+    pub error_log: Option<ErrorLog>,
+}
+
+/// An endpoint, as operators call it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndpointPost {
+    /// Its name, or its address where it has none.
+    pub name: String,
+    /// Where it listens.
+    pub address: String,
+    /// What is spoken there, such as `http/1.1, h2 over TLS`.
+    pub speaks: String,
+}
+
+/// A site, as operators call it.
+#[derive(Clone, Debug)]
+pub struct SitePost {
+    /// Its name.
+    pub name: String,
+    /// The names it answers for.
+    pub hosts: Vec<String>,
+    /// Where its files are, if it has any.
+    pub root: Option<String>,
+    /// Its counters.
+    pub book: Arc<SiteBook>,
+}
+
+/// A part of the server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModulePost {
+    /// Its name.
+    pub name: String,
+    /// Where it comes in: `accepted`, `request`, `handler`, `answer`, `served`, `closed`, `transport`.
+    pub stage: &'static str,
+    /// How many sites and endpoints have it.
+    pub uses: usize,
+}
+
+/// Something whose bandwidth is kept below a figure.
+pub trait Governor: Send + Sync {
+    /// How it stands.
+    fn figures(&self) -> GovernorFigures;
+
+    /// Changes the figure, in bits per second; `None`: no limit from now on. Connections are not touched.
+    ///
+    /// # Errors
+    /// Why it cannot be that, as a sentence.
+    fn set(&self, limit_bits_per_s: Option<u64>) -> Result<(), String>;
+}
+
+impl Running {
+    /// A server that has just been started. `generation` counts the processes that have served for one supervisor.
+    #[must_use]
+    pub fn new(server: &Server, generation: u64, posts: Posts) -> Self {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self {
+            started: Instant::now(),
+            started_unix_s: since.as_secs(),
+            generation,
+            driver: server.report().to_string(),
+            observer: server.observer(),
+            drainer: server.drainer(),
+            is_draining: AtomicBool::new(false),
+            posts: Mutex::new(Arc::new(posts)),
+        }
+    }
+
+    /// What the configuration in force has brought along.
+    #[must_use]
+    pub fn posts(&self) -> Arc<Posts> {
+        Arc::clone(&self.posts.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Puts a new configuration's posts in force, after a reload. Counters go on where a site keeps its [`SiteBook`].
+    pub fn replace(&self, posts: Posts) {
+        *self.posts.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(posts);
+    }
+
+    /// Whether it has been asked to finish.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.is_draining.load(Ordering::Relaxed)
+    }
+
+    /// Takes note that the server was asked to finish, by whomever.
+    pub fn note_draining(&self) {
+        self.is_draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Asks the server to finish what is under way and stop.
+    pub fn drain(&self, within: Duration) {
+        self.note_draining();
+        self.drainer.drain(within);
+    }
+
+    /// At most `most` of the open connections. Not for workers' threads: it waits for them.
+    #[must_use]
+    pub fn connections(&self, most: usize) -> Vec<ConnectionFacts> {
+        self.observer.connections(most, SURVEY_WITHIN)
+    }
+
+    /// The name of an endpoint.
+    #[must_use]
+    pub fn endpoint_name(&self, place: usize) -> String {
+        let posts = self.posts();
+        let post = posts.endpoints.get(place).and_then(Option::as_ref);
+        post.map_or_else(|| format!("{place}"), |post| post.name.clone())
+    }
+
+    /// Opens the log files anew, after somebody has moved them.
+    ///
+    /// # Errors
+    /// What could not be opened; it is written to where it was.
+    pub fn reopen_logs(&self) -> Result<usize, String> {
+        let posts = self.posts();
+        let failures = posts.log_files.reopen();
+        if failures.is_empty() {
+            return Ok(posts.log_files.living().iter().filter(|file| file.path().is_some()).count());
+        }
+        let told = failures.iter().map(|(path, error)| format!("{}: {error}", path.display()));
+        Err(format!("not opened anew: {}", told.collect::<Vec<_>>().join("; ")))
+    }
+
+    /// Which messages the error log takes from now on.
+    ///
+    /// # Errors
+    /// When there is no error log.
+    pub fn set_log_level(&self, level: Level) -> Result<(), String> {
+        let posts = self.posts();
+        let log = posts.error_log.as_ref().ok_or("this server has no error log")?;
+        log.set_level(level);
+        Ok(())
+    }
+
+    /// Which messages the error log takes; `None` without one.
+    #[must_use]
+    pub fn log_level(&self) -> Option<Level> {
+        let posts = self.posts();
+        let log = posts.error_log.as_ref()?;
+        let levels = [Level::Debug, Level::Info, Level::Notice, Level::Warn, Level::Error];
+        levels.into_iter().find(|level| log.wants(*level))
+    }
+
+    /// All figures at this moment. Waits for nobody.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        let posts = self.posts();
+        let uptime_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let totals = self.observer.totals();
+        Snapshot {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            generation: self.generation,
+            started_unix_s: self.started_unix_s,
+            uptime_ms,
+            state: if self.is_draining() { State::Draining } else { State::Serving },
+            driver: self.driver.clone(),
+            totals: totals.iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+            workers: self.observer.workers().iter().map(WorkerFigures::from).collect(),
+            endpoints: self.endpoint_figures(&posts),
+            sites: posts.sites.iter().map(|site| SiteFigures::new(&site.name, &site.book.totals())).collect(),
+            governors: posts.governors.iter().map(|governor| governor.figures()).collect(),
+            log_lines_dropped: posts.log_files.dropped(),
+        }
+    }
+
+    fn endpoint_figures(&self, posts: &Posts) -> Vec<EndpointFigures> {
+        let counted = self.observer.endpoints();
+        let figures = |(place, post): (usize, &Option<EndpointPost>)| {
+            let counted = counted.get(place).copied().unwrap_or_default();
+            let post = post.as_ref()?;
+            Some(EndpointFigures {
+                name: post.name.clone(),
+                address: post.address.clone(),
+                open: counted.open,
+                accepted: counted.accepted,
+                refused: counted.refused,
+            })
+        };
+        posts.endpoints.iter().enumerate().filter_map(figures).collect()
+    }
+}
+
+impl fmt::Debug for Running {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Running").field("generation", &self.generation).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Posts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Posts")
+            .field("endpoints", &self.endpoints)
+            .field("sites", &self.sites.len())
+            .finish_non_exhaustive()
+    }
+}
