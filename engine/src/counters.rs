@@ -90,6 +90,8 @@ counters! {
     operations,
     /// I/O memory mapped now, in bytes.
     memory_bytes,
+    /// Whether the worker was asked to finish: 1 from then on.
+    draining,
     /// Longest turn of the loop, in microseconds.
     longest_turn_us,
     /// Time spent in turns of the loop, waits excluded, in nanoseconds.

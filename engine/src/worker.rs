@@ -298,6 +298,7 @@ impl Worker {
             return;
         }
         core.is_draining = true;
+        core.counters.draining.set(1);
         self.parts.acceptor.drain(core);
         core.drain_udp();
         for id in core.conns.ids() {

@@ -1,6 +1,10 @@
 //! The command line.
 
+#[cfg(feature = "console")]
+use crate::operate;
 use lexopt::prelude::{Long, Short, Value};
+#[cfg(feature = "console")]
+use ringway::console::shell::Shell;
 use ringway::engine::ring::DriverChoice;
 use ringway::engine::{Balance, WaitMode};
 use ringway::listen;
@@ -38,6 +42,9 @@ pub(crate) enum Command {
     /// A user's password.
     #[cfg(feature = "config")]
     Passwd(crate::passwd::Passwd),
+    /// Talk to a running server.
+    #[cfg(feature = "console")]
+    Console(Shell, PathBuf),
 }
 
 /// The configuration that is taken when none is named.
@@ -52,6 +59,7 @@ Usage: ringway serve [DIR] [options]     serve a directory (the current one)
        ringway check [-c FILE] [--json]  tell everything that is wrong with a configuration
        ringway schema                    print the JSON schema of configurations, for editors
        ringway passwd [FILE] NAME        a user's password, into a file of users or printed
+       ringway console [COMMAND...]      ask a running server, or tell it what to do
        ringway --version [--verbose]     version; with kernel features and choices
        ringway --help | ringway COMMAND --help
 
@@ -103,7 +111,7 @@ Exit codes: 0 stopped as asked, 1 a worker failed, 2 wrong use or cannot start.
 ";
 
 #[cfg(feature = "config")]
-const COMMANDS: &str = "there are serve, check, schema and passwd";
+const COMMANDS: &str = "there are serve, check, schema, passwd, console and top";
 #[cfg(not(feature = "config"))]
 const COMMANDS: &str = "there is serve";
 
@@ -164,6 +172,10 @@ pub(crate) fn parse(mut parser: lexopt::Parser) -> Result<Command, String> {
             Value(command) if command == "schema" && !wants_version => return parse_schema(&mut parser),
             #[cfg(feature = "config")]
             Value(command) if command == "passwd" && !wants_version => return parse_passwd(&mut parser),
+            #[cfg(feature = "console")]
+            Value(command) if command == "console" && !wants_version => {
+                return operate::parse_console(&mut parser);
+            }
             Value(command) if command == "help" => return Ok(Command::Help(HELP)),
             Value(other) => return Err(format!("{other:?} is no command; {COMMANDS}.")),
             other => return Err(sentence(other.unexpected())),
@@ -224,6 +236,11 @@ fn parse_serve(parser: &mut lexopt::Parser) -> Result<Command, String> {
             Long("body-timeout") => serve.limits.body_ms_max = seconds(parser, "--body-timeout")?,
             Long("send-timeout") => serve.limits.send_window_ms = seconds(parser, "--send-timeout")?,
             Long("drain") => serve.drain_ms = seconds(parser, "--drain")?,
+            #[cfg(feature = "console")]
+            Long("console") => {
+                serve.console = Some(parser.value().map_err(sentence)?.into());
+                serve.book = Some(std::sync::Arc::default());
+            }
             Long("fast-open") => serve.fast_open_queue = number(parser, "--fast-open", 0, 65_535)?,
             Value(root) if !has_root => {
                 serve.root = root.into();
@@ -325,6 +342,6 @@ fn log_format(text: &str, serve: &mut Serve) -> Result<(), String> {
     Ok(())
 }
 
-fn sentence(error: lexopt::Error) -> String {
+pub(crate) fn sentence(error: lexopt::Error) -> String {
     format!("{error}.")
 }

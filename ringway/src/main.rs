@@ -4,6 +4,8 @@
 mod arguments;
 #[cfg(feature = "config")]
 mod check;
+#[cfg(feature = "console")]
+mod operate;
 #[cfg(feature = "config")]
 mod passwd;
 mod run;
@@ -37,6 +39,8 @@ fn main() -> ExitCode {
                 ExitCode::from(CANNOT_START)
             }
         },
+        #[cfg(feature = "console")]
+        Ok(Command::Console(shell, socket)) => operate::console(&shell, &socket),
         Err(sentence) => {
             eprintln!("ringway: {sentence}\nTry 'ringway --help'.");
             ExitCode::from(CANNOT_START)

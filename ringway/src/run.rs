@@ -1,6 +1,8 @@
 //! Running a server: start, tell what is served where, stop on a signal.
 
 use crate::CANNOT_START;
+#[cfg(feature = "console")]
+use crate::operate;
 use ringway::engine::{Drainer, Server};
 use ringway::listen;
 use ringway::serve::Serve;
@@ -31,12 +33,22 @@ pub(crate) fn run(serve: &Serve) -> ExitCode {
             return ExitCode::from(CANNOT_START);
         }
     };
+    #[cfg(feature = "console")]
+    let console = match operate::open_console(serve, &server) {
+        Ok(console) => console,
+        Err(sentence) => {
+            eprintln!("ringway: {sentence}");
+            return ExitCode::from(CANNOT_START);
+        }
+    };
     announce(serve, &server);
     let drain = Duration::from_millis(serve.drain_ms);
     // Kept until the end, so that what was dropped is known then.
     let log_files = serve.logs.living();
     heed_signals(signals, server.drainer(), drain, serve.logs.clone());
     let ended = server.wait(drain);
+    #[cfg(feature = "console")]
+    drop(console);
     match log_files.iter().map(LogFile::dropped).sum() {
         0_u64 => {}
         count => eprintln!(

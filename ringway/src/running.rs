@@ -125,17 +125,13 @@ impl Running {
     /// Whether it has been asked to finish.
     #[must_use]
     pub fn is_draining(&self) -> bool {
-        self.is_draining.load(Ordering::Relaxed)
-    }
-
-    /// Takes note that the server was asked to finish, by whomever.
-    pub fn note_draining(&self) {
-        self.is_draining.store(true, Ordering::Relaxed);
+        self.is_draining.load(Ordering::Relaxed) || self.observer.totals().draining > 0
     }
 
     /// Asks the server to finish what is under way and stop.
     pub fn drain(&self, within: Duration) {
-        self.note_draining();
+        // The workers will have heard of it a moment later.
+        self.is_draining.store(true, Ordering::Relaxed);
         self.drainer.drain(within);
     }
 

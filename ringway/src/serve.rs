@@ -6,6 +6,8 @@ use crate::engine::{
     Balance, Endpoint, EndpointLimits, Protocol, ProtocolFactory, Server, ServerOptions, StartError,
     WaitMode, WorkerHandle,
 };
+#[cfg(feature = "console")]
+use crate::running::{EndpointPost, ModulePost, Posts, SitePost};
 use crate::web::access_log::Format;
 use crate::web::file_cache::CacheLimits;
 use crate::web::file_store::FileStore;
@@ -17,6 +19,7 @@ use crate::web::log::sink::LogSink;
 use crate::web::protocol::Http;
 use crate::web::root::{OpenRoot, Root, RootOptions};
 use crate::web::site::Site;
+use crate::web::site_counters::SiteBook;
 use crate::web::sites::Sites;
 use crate::web::static_files::{FilesOptions, StaticFiles};
 use rustix::process::{Resource, getrlimit};
@@ -32,6 +35,9 @@ const UNSENT_LOW_WATER_BYTES: u32 = 256 * 1024;
 
 /// A connection is given to a worker with its first bytes, or after this many seconds.
 const DEFER_ACCEPT_SECONDS: u32 = 5;
+
+/// What the one site is called.
+const SITE: &str = "default";
 
 /// What part of the process's descriptors open files may keep, as a divisor.
 const CACHED_DESCRIPTORS_SHARE: usize = 4;
@@ -87,6 +93,11 @@ pub struct Serve {
     pub drain_ms: u64,
     /// Limits of HTTP connections.
     pub limits: WebLimits,
+    /// Where its console listens, if it has one.
+    #[cfg(feature = "console")]
+    pub console: Option<PathBuf>,
+    /// What it has answered; counted where there is a console to tell it.
+    pub book: Option<Arc<SiteBook>>,
 }
 
 impl Serve {
@@ -112,6 +123,9 @@ impl Serve {
             fast_open_queue: 0,
             drain_ms: 10_000,
             limits: WebLimits::default(),
+            #[cfg(feature = "console")]
+            console: None,
+            book: None,
         }
     }
 
@@ -141,6 +155,55 @@ impl Serve {
     #[must_use]
     pub fn fast_open_note(&self) -> Option<String> {
         self.listen.iter().find_map(|address| self.endpoint(address, None).fast_open_note())
+    }
+
+    /// What its faces tell of it, once it is started.
+    #[cfg(feature = "console")]
+    #[must_use]
+    pub fn posts(&self, server: &Server) -> Posts {
+        let endpoint = |address: &Address| {
+            let address = address.to_string();
+            Some(EndpointPost { name: address.clone(), address, speaks: "HTTP/1.1".to_owned() })
+        };
+        let addresses = server.addresses();
+        let module = |name: &str, stage| ModulePost { name: name.to_owned(), stage, uses: addresses.len() };
+        let mut modules = vec![module("static files", "handler")];
+        if self.log != LogTarget::Off {
+            modules.push(module("access log", "served"));
+        }
+        let root = Some(self.root.display().to_string());
+        let site = |book: &Arc<SiteBook>| SitePost {
+            name: SITE.to_owned(),
+            hosts: vec!["*".to_owned()],
+            root: root.clone(),
+            book: Arc::clone(book),
+        };
+        Posts {
+            endpoints: addresses.iter().map(endpoint).collect(),
+            sites: self.book.iter().map(site).collect(),
+            limits: self.limits_told(),
+            modules,
+            log_files: self.logs.clone(),
+            ..Posts::default()
+        }
+    }
+
+    #[cfg(feature = "console")]
+    fn limits_told(&self) -> Vec<(String, String)> {
+        let seconds = |ms: u64| format!("{} s", ms / 1000);
+        let of_an_address = match self.connections_per_address_max {
+            0 => "no limit".to_owned(),
+            most => format!("{most} a worker"),
+        };
+        let limits = [
+            ("connections", format!("{} a worker", self.connections_max)),
+            ("connections of an address", of_an_address),
+            ("wait between requests", seconds(self.limits.idle_ms_max)),
+            ("a request's head", seconds(self.limits.head_ms_max)),
+            ("a request's body", seconds(self.limits.body_ms_max)),
+            ("16 KiB of an answer", seconds(self.limits.send_window_ms)),
+        ];
+        limits.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }
 
     fn may_miss(&self, listen: &[Address], error: &io::Error) -> bool {
@@ -206,12 +269,14 @@ impl Serve {
             ..LoadOptions::default()
         });
         let (root, limits, format) = (self.root.clone(), self.limits, self.log_format);
+        let book = self.book.clone();
         let cache = CacheLimits { descriptors_max: self.cached_descriptors_max(), ..CacheLimits::default() };
         Arc::new(move |worker: &WorkerHandle| {
             let root = OpenRoot::open(&root, RootOptions::default())?;
             let store = FileStore::of(worker, cache);
             let files = StaticFiles::new(&root, Arc::clone(&options), FilesOptions::default(), &store)?;
-            let mut site = Site::with_handler("default", files);
+            let mut site = Site::with_handler(SITE, files);
+            site.counters = book.as_ref().map(|book| book.open());
             if let Some(log) = &log {
                 let sink = LogSink::new(log.clone(), worker)?;
                 site.served.push(Box::new(AccessLog::new(format, sink)));

@@ -1,5 +1,6 @@
 //! The console's commands: their names, shortcuts and arguments, and how they are read.
 
+use crate::config::suggest;
 use crate::console::Request;
 use crate::web::log::errors::Level;
 use std::fmt::Write;
@@ -15,6 +16,9 @@ pub const DRAIN_S_MAX: u64 = 86_400;
 
 /// Seconds to drain for unless somebody says how many.
 pub const DRAIN_S: u64 = 10;
+
+/// Whoever writes a longer word meant no command; in bytes.
+const WORD_BYTES_MAX: usize = 32;
 
 /// A command, read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -279,31 +283,16 @@ fn find(word: &str) -> Result<&'static Entry, String> {
 
 /// The command that an unknown word was most likely meant for.
 fn nearest(word: &str) -> Option<&'static str> {
+    if word.len() > WORD_BYTES_MAX {
+        return None;
+    }
     let mut begun = COMMANDS.iter().filter(|entry| word.len() > 1 && entry.name.starts_with(word));
     if let (Some(only), None) = (begun.next(), begun.next()) {
         return Some(only.name);
     }
     let names =
         COMMANDS.iter().flat_map(|entry| std::iter::once(entry.name).chain(entry.also.iter().copied()));
-    let (distance, name) = names.map(|name| (distance(word, name), name)).min()?;
-    (distance <= 2 && distance * 2 < name.len()).then_some(name)
-}
-
-/// How many letters must be changed, added or removed to get from one word to the other.
-fn distance(one: &str, other: &str) -> usize {
-    let other: Vec<char> = other.chars().collect();
-    let mut row: Vec<usize> = (0..=other.len()).collect();
-    // Whoever types a very long word did not mean any of these.
-    for (line, letter) in one.chars().take(32).enumerate() {
-        let mut diagonal = row[0];
-        row[0] = line + 1;
-        for (column, wanted) in other.iter().enumerate() {
-            let changed = diagonal + usize::from(letter != *wanted);
-            diagonal = row[column + 1];
-            row[column + 1] = changed.min(row[column] + 1).min(diagonal + 1);
-        }
-    }
-    row[other.len()]
+    suggest::nearest(word, names)
 }
 
 #[cfg(test)]

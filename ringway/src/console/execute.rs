@@ -388,11 +388,11 @@ mod tests {
         assert_eq!(
             lines,
             [
+                "workers.count 4",
+                "site[0].names a b",
                 "site[0].auth.token (not told)",
                 "site[0].auth.tokens (not told)",
-                "site[0].auth.users_file /etc/u",
-                "site[0].names a b",
-                "workers.count 4"
+                "site[0].auth.users_file /etc/u"
             ]
         );
         assert!(config(&Value::Null).text.contains("without a configuration"));

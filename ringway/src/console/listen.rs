@@ -9,7 +9,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// Most clients at the same time.
@@ -20,6 +20,9 @@ const SILENCE_MAX: Duration = Duration::from_hours(1);
 
 /// How long a client may take to read an answer.
 const WRITE_MAX: Duration = Duration::from_secs(10);
+
+/// How long answers under way may take when the console ends.
+const FAREWELL_MAX: Duration = Duration::from_secs(1);
 
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 16;
@@ -36,7 +39,11 @@ pub struct Console {
     clients: Arc<Clients>,
 }
 
-type Clients = Mutex<Vec<Option<UnixStream>>>;
+struct Clients {
+    places: Mutex<Vec<Option<UnixStream>>>,
+    /// A client has left.
+    left: Condvar,
+}
 
 /// Listens at `path`, which only this process's user may open. A socket that nobody listens at is replaced.
 ///
@@ -61,7 +68,8 @@ pub fn listen(path: &Path, executor: Executor) -> io::Result<Console> {
 /// When no thread can be started.
 pub fn listen_on(listener: UnixListener, path: &Path, executor: Executor) -> io::Result<Console> {
     let listener = Arc::new(listener);
-    let clients: Arc<Clients> = Arc::new(Mutex::new((0..CLIENTS_MAX).map(|_| None).collect()));
+    let places = Mutex::new((0..CLIENTS_MAX).map(|_| None).collect());
+    let clients = Arc::new(Clients { places, left: Condvar::new() });
     let inode = std::fs::symlink_metadata(path).ok().map(|found| (found.dev(), found.ino()));
     let console = Console {
         listener: Arc::clone(&listener),
@@ -95,9 +103,19 @@ impl Drop for Console {
         }
         // Wakes the accepting thread, which ends.
         let _not_listening = rustix::net::shutdown(&*self.listener, Shutdown::Both);
-        for stream in lock(&self.clients).iter().flatten() {
-            let _gone_already = stream.shutdown(std::net::Shutdown::Both);
+        // An answer under way, such as the one that says that the server stops, is still given.
+        let places = self.clients.lock();
+        for stream in places.iter().flatten() {
+            let _gone_already = stream.shutdown(std::net::Shutdown::Read);
         }
+        let is_any_there = |places: &mut Vec<Option<UnixStream>>| places.iter().any(Option::is_some);
+        let _time_is_up = self.clients.left.wait_timeout_while(places, FAREWELL_MAX, is_any_there);
+    }
+}
+
+impl Clients {
+    fn lock(&self) -> MutexGuard<'_, Vec<Option<UnixStream>>> {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -123,7 +141,7 @@ fn take_in(stream: UnixStream, clients: &Arc<Clients>, executor: &Executor) {
         stream.set_read_timeout(Some(SILENCE_MAX)).and_then(|()| stream.set_write_timeout(Some(WRITE_MAX)));
     let Ok(handle) = limited.and_then(|()| stream.try_clone()) else { return };
     let place = {
-        let mut all = lock(clients);
+        let mut all = clients.lock();
         let place = all.iter().position(Option::is_none);
         if let Some(place) = place {
             all[place] = Some(handle);
@@ -153,7 +171,8 @@ struct Leave {
 
 impl Drop for Leave {
     fn drop(&mut self) {
-        lock(&self.clients)[self.place] = None;
+        self.clients.lock()[self.place] = None;
+        self.clients.left.notify_all();
     }
 }
 
@@ -186,10 +205,6 @@ fn answer(mut stream: &UnixStream, answer: &Answer) -> io::Result<()> {
     let mut line = serde_json::to_vec(answer)?;
     line.push(b'\n');
     stream.write_all(&line)
-}
-
-fn lock(clients: &Clients) -> std::sync::MutexGuard<'_, Vec<Option<UnixStream>>> {
-    clients.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -18,6 +18,8 @@ mod bodies;
 mod changing;
 mod command;
 mod connections;
+#[cfg(feature = "console")]
+mod console;
 mod directories;
 mod exhaustion;
 mod files;

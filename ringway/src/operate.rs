@@ -1,0 +1,100 @@
+//! `ringway console`, and the console of a server that is one process.
+
+use crate::CANNOT_START;
+use crate::arguments::{Command, sentence};
+use lexopt::prelude::{Long, Short, Value};
+use ringway::config::load;
+use ringway::console::listen::{Console, listen};
+use ringway::console::shell::{self, Failure, Shell};
+use ringway::console::{self, Request, execute};
+use ringway::engine::Server;
+use ringway::running::Running;
+use ringway::serve::Serve;
+use std::ffi::OsString;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+/// A command was refused.
+const REFUSED: u8 = 1;
+
+const CONSOLE_HELP: &str = "\
+Usage: ringway console [--socket PATH | -c FILE] [--json] [COMMAND...]
+
+Asks a running server, or tells it what to do. Without COMMAND it reads commands line by line: help lists them.
+
+  -s, --socket PATH       the server's socket (default: /run/ringway/console.sock)
+  -c, --config FILE       the server's configuration, which says where its socket is
+  -j, --json              answers as JSON, a line each
+  -h, --help              this text
+
+Exit codes: 0 done, 1 refused, 2 wrong use or no server.
+";
+
+/// Reads the rest of `ringway console`.
+///
+/// # Errors
+/// One sentence.
+pub(crate) fn parse_console(parser: &mut lexopt::Parser) -> Result<Command, String> {
+    let mut shell = Shell::default();
+    let mut socket = None;
+    while let Some(argument) = parser.next().map_err(sentence)? {
+        match argument {
+            Short('h') | Long("help") => return Ok(Command::Help(CONSOLE_HELP)),
+            Short('j') | Long("json") => shell.as_json = true,
+            Short('s') | Long("socket") => socket = Some(PathBuf::from(parser.value().map_err(sentence)?)),
+            Short('c') | Long("config") => {
+                socket = Some(socket_of(Path::new(&parser.value().map_err(sentence)?))?);
+            }
+            Value(word) => shell.words.push(text(word)?),
+            other => return Err(sentence(other.unexpected())),
+        }
+    }
+    Ok(Command::Console(shell, socket.unwrap_or_else(|| console::SOCKET.into())))
+}
+
+/// Runs `ringway console`.
+pub(crate) fn console(shell: &Shell, socket: &Path) -> ExitCode {
+    match shell::run(shell, socket) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Refused) => ExitCode::from(REFUSED),
+        Err(Failure::NoServer(reason) | Failure::Wrong(reason)) => {
+            eprintln!("ringway: {reason}");
+            ExitCode::from(CANNOT_START)
+        }
+    }
+}
+
+/// Opens the console of a server that was just started, if it shall have one.
+///
+/// # Errors
+/// One sentence.
+pub(crate) fn open_console(serve: &Serve, server: &Server) -> Result<Option<Console>, String> {
+    let Some(path) = &serve.console else { return Ok(None) };
+    let running = Arc::new(Running::new(server, 0, serve.posts(server)));
+    let executor = Arc::new(move |request: &Request| execute::execute(&running, request));
+    let opened = listen(path, executor).map_err(|error| match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            format!("cannot open the console at {}: another server's is there.", path.display())
+        }
+        _ => format!("cannot open the console at {}: {error}.", path.display()),
+    });
+    opened.map(Some)
+}
+
+/// Where the console of a server with this configuration listens.
+fn socket_of(file: &Path) -> Result<PathBuf, String> {
+    let shown = file.display();
+    let loaded = load::load(file, &|name| std::env::var(name).ok())?;
+    let console = &loaded.config.console;
+    match (loaded.report.has_errors(), console.enabled) {
+        (true, _) => Err(format!("{shown} has errors; ringway check -c {shown} tells them.")),
+        (false, false) => Err(format!("{shown} says that its server has no console.")),
+        (false, true) => Ok(console.socket.as_path().to_owned()),
+    }
+}
+
+fn text(word: OsString) -> Result<String, String> {
+    word.into_string().map_err(|word| format!("{word:?} is not UTF-8."))
+}
