@@ -187,6 +187,48 @@ impl Drop for Leader {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::file_cache::{Fetched, Moment, Source};
+    use crate::load::LoadOptions;
+    use crate::root::{Root, RootOptions, Timestamp};
+    use crate::test_dir::TestDir;
+    use std::future::Future;
+    use std::pin::pin;
+    use std::sync::Arc;
+    use std::task::Context;
+
+    #[test]
+    fn loads_of_one_thing_are_one() {
+        let dir = TestDir::new();
+        dir.write("a", "a");
+        // Without openat2 every look-up is the pool's.
+        let root =
+            Root::open(dir.path(), RootOptions { openat2: false, ..RootOptions::default() }, 0).unwrap();
+        let store = FileStore::new(CacheLimits::default());
+        let options = Arc::new(LoadOptions::default());
+        let now = Moment { ms: 5, wall: Timestamp { seconds: 2_000_000_000, nanoseconds: 0 } };
+        let fetch = |path: &[u8]| {
+            store.cache().fetch(Source { site: 0, root: root.dir(), options: &options }, path, now)
+        };
+        let job = |path: &[u8]| match fetch(path) {
+            Fetched::Pool(job) => job,
+            other => panic!("{other:?}"),
+        };
+        let Boarding::Leading(leader) = store.board(&job(b"/a")) else { panic!("nobody loads it yet") };
+        assert!(matches!(store.board(&job(b"/b")), Boarding::Leading(_)), "another path");
+        let Boarding::Joined(flight) = store.board(&job(b"/a")) else { panic!("it is being loaded") };
+        let mut waiting = pin!(flight.end());
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(waiting.as_mut().poll(&mut context).is_pending());
+        let done = job(b"/a").run();
+        assert!(store.cache().admit(done, now).is_ok());
+        assert!(waiting.as_mut().poll(&mut context).is_pending());
+        drop(leader);
+        assert!(waiting.as_mut().poll(&mut context).is_ready());
+        assert!(matches!(fetch(b"/a"), Fetched::Ready(_)));
+        // Whoever comes later, for what was not kept, loads anew.
+        assert!(matches!(store.board(&job(b"/c")), Boarding::Leading(_)));
+        assert!(store.inner.flights.borrow().is_empty());
+    }
 
     #[test]
     fn numbers_are_given_again() {

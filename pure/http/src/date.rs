@@ -10,11 +10,12 @@ pub const SECOND_MAX: u64 = 253_402_300_799;
 pub fn format(unix_s: u64) -> [u8; 29] {
     let unix_s = unix_s.min(SECOND_MAX);
     let (day, second) = (unix_s / 86_400, unix_s % 86_400);
-    let (year, month, day_of_month) = civil(day);
+    let (year, month, day_of_month) = civil(day.cast_signed());
+    let year = year.unsigned_abs();
     let mut text = *b"Thu, 01 Jan 1970 00:00:00 GMT";
     text[..3].copy_from_slice(pick(b"ThuFriSatSunMonTueWed", day % 7));
-    text[5..7].copy_from_slice(&two_digits(day_of_month));
-    text[8..11].copy_from_slice(pick(b"JanFebMarAprMayJunJulAugSepOctNovDec", month - 1));
+    text[5..7].copy_from_slice(&two_digits(day_of_month.into()));
+    text[8..11].copy_from_slice(pick(b"JanFebMarAprMayJunJulAugSepOctNovDec", u64::from(month) - 1));
     text[12..14].copy_from_slice(&two_digits(year / 100));
     text[14..16].copy_from_slice(&two_digits(year % 100));
     text[17..19].copy_from_slice(&two_digits(second / 3600));
@@ -52,18 +53,23 @@ impl DateCache {
     }
 }
 
-/// Year, month (1 to 12) and day (1 to 31) of a day since 1970, by counting from a first of March, so that the leap
-/// day is the last of its year.
-const fn civil(day: u64) -> (u64, u64, u64) {
+/// Year, month (1 to 12) and day (1 to 31) of a day since 1970-01-01 in the proleptic Gregorian calendar, by counting from a
+/// first of March, so that the leap day is the last of its year. Right for a million years around 1970.
+pub const fn civil(day: i64) -> (i64, u8, u8) {
     // 719468 days lie between 0000-03-01 and 1970-01-01; an era is 400 years.
     let day = day + 719_468;
-    let (era, of_era) = (day / 146_097, day % 146_097);
+    let (era, of_era) = (day.div_euclid(146_097), day.rem_euclid(146_097));
     let year = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
     let of_year = of_era - (365 * year + year / 4 - year / 100);
     let march_month = (5 * of_year + 2) / 153;
     let day_of_month = of_year - (153 * march_month + 2) / 5 + 1;
     let month = if march_month < 10 { march_month + 3 } else { march_month - 9 };
-    (era * 400 + year + (month <= 2) as u64, month, day_of_month)
+    (era * 400 + year + (month <= 2) as i64, small(month), small(day_of_month))
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a month or a day of one")]
+const fn small(value: i64) -> u8 {
+    value as u8
 }
 
 /// The three-letter name of that index.
@@ -135,6 +141,28 @@ mod tests {
         assert_eq!(cache.at(1), &format(1));
         assert_eq!(cache.at(2), &format(2));
         assert_eq!(cache.at(1), &format(1), "a clock may step back");
+    }
+
+    #[test]
+    fn days_follow_each_other_without_gap() {
+        let lengths = |year: i64| {
+            let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+            [31, if leap { 29 } else { 28 }, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31]
+        };
+        // 1 January of the year 0, of the year 1600.
+        for (mut year, first) in [(0, -719_528), (1600, -135_140)] {
+            let (mut month, mut day) = (1_u8, 1_u8);
+            for number in first..first + 300_000 {
+                assert_eq!(civil(number), (year, month, day), "{number}");
+                day += 1;
+                if day > lengths(year)[usize::from(month - 1)] {
+                    (day, month) = (1, month + 1);
+                }
+                if month > 12 {
+                    (month, year) = (1, year + 1);
+                }
+            }
+        }
     }
 
     proptest! {

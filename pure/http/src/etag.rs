@@ -1,13 +1,8 @@
-//! Entity tags (RFC 9110 section 8.8.3): made for files, read from requests, compared strongly and weakly.
-
-use crate::negotiate::Coding;
+//! Entity tags (RFC 9110 section 8.8.3): read from requests, compared strongly and weakly.
 
 /// Tags of one field that are looked at; what comes behind them matches nothing, which only ever costs the peer a
 /// full answer or a 412.
 pub const LIST_TAGS_MAX: usize = 64;
-
-/// Bytes of the longest tag that is made for a file.
-pub const FILE_TAG_BYTES_MAX: usize = 56;
 
 /// How old a file's last change has to be before a second change must show in its mtime, in nanoseconds; until
 /// then its tag is weak.
@@ -79,85 +74,6 @@ pub fn list_matches<'v>(
         }
     }
     false
-}
-
-/// The tag of a file as text, made from what changes with its content.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct FileTag {
-    /// `W/"` and the rest; the strong form begins at the quote.
-    text: [u8; FILE_TAG_BYTES_MAX],
-    len: u8,
-    weak: bool,
-}
-
-impl FileTag {
-    /// The tag of a file last changed at `mtime_ns` (nanoseconds since 1970), `size` bytes long, sent in `coding`,
-    /// as seen at `now_ns`. It is weak until the change is [`SETTLE_NS`] old, because a file written twice within
-    /// the clock's step keeps its mtime; an mtime in the future never settles.
-    pub fn new(mtime_ns: i128, size: u64, coding: Coding, now_ns: i128) -> Self {
-        let mut tag = Self { text: [0; FILE_TAG_BYTES_MAX], len: 0, weak: !is_settled(mtime_ns, now_ns) };
-        tag.push(b"W/\"");
-        // An mtime whose nanoseconds exceed 64 bits lies centuries off; wrapping it keeps it distinct enough.
-        tag.push_hex(u64::from_le_bytes(low_half(mtime_ns)));
-        tag.push(b"-");
-        tag.push_hex(size);
-        if coding != Coding::Identity {
-            tag.push(b"-");
-            tag.push(coding.as_str().as_bytes());
-        }
-        tag.push(b"\"");
-        tag
-    }
-
-    /// The value of the `ETag` field.
-    pub fn as_bytes(&self) -> &[u8] {
-        let start = if self.weak { 0 } else { 2 };
-        &self.text[start..usize::from(self.len)]
-    }
-
-    /// For comparisons.
-    pub fn as_tag(&self) -> EntityTag<'_> {
-        EntityTag { weak: self.weak, opaque: &self.text[3..usize::from(self.len) - 1] }
-    }
-
-    /// Whether it is still weak; make it anew later.
-    pub const fn is_weak(&self) -> bool {
-        self.weak
-    }
-
-    fn push(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.text[usize::from(self.len)] = *byte;
-            self.len += 1;
-        }
-    }
-
-    fn push_hex(&mut self, value: u64) {
-        let digits = (64 - value.leading_zeros()).div_ceil(4).max(1);
-        let mut shift = digits * 4;
-        while shift > 0 {
-            shift -= 4;
-            let nibble = value >> shift & 15;
-            let digit = b"0123456789abcdef"[usize::try_from(nibble).unwrap_or(0)];
-            self.push(&[digit]);
-        }
-    }
-}
-
-impl std::fmt::Debug for FileTag {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "FileTag({})", self.as_bytes().escape_ascii())
-    }
-}
-
-/// Whether a change at `mtime_ns` is [`SETTLE_NS`] old at `now_ns`.
-pub const fn is_settled(mtime_ns: i128, now_ns: i128) -> bool {
-    now_ns.saturating_sub(mtime_ns) >= SETTLE_NS
-}
-
-fn low_half(value: i128) -> [u8; 8] {
-    let [a, b, c, d, e, f, g, h, ..] = value.to_le_bytes();
-    [a, b, c, d, e, f, g, h]
 }
 
 const fn is_opaque(byte: u8) -> bool {
@@ -233,43 +149,7 @@ mod tests {
         assert!(!lists(&[&format!("{many}\"a\""), "\"b\""], "b"));
     }
 
-    const SECOND: i128 = 1_000_000_000;
-
-    #[test]
-    fn file_tags_tell_states_apart() {
-        let new = |mtime, size, coding| FileTag::new(mtime, size, coding, mtime + 10 * SECOND);
-        let base = new(0x1234, 0xabc, Coding::Identity);
-        assert_eq!(base.as_bytes(), b"\"1234-abc\"");
-        assert_eq!(new(0, 0, Coding::Identity).as_bytes(), b"\"0-0\"");
-        assert_eq!(new(0x1234, 0xabc, Coding::Zstd).as_bytes(), b"\"1234-abc-zstd\"");
-        assert_eq!(new(-1, u64::MAX, Coding::Gzip).as_bytes(), b"\"ffffffffffffffff-ffffffffffffffff-gzip\"");
-        assert_ne!(base, new(0x1235, 0xabc, Coding::Identity));
-        assert_ne!(base, new(0x1234, 0xabd, Coding::Identity));
-    }
-
-    #[test]
-    fn file_tags_are_weak_until_the_change_has_settled() {
-        let at = |age| FileTag::new(50 * SECOND, 1, Coding::Identity, 50 * SECOND + age);
-        assert!(at(0).is_weak() && at(2 * SECOND - 1).is_weak() && at(-3 * SECOND).is_weak());
-        assert!(!at(2 * SECOND).is_weak());
-        assert_eq!(at(0).as_bytes(), b"W/\"ba43b7400-1\"");
-        assert!(at(0).as_tag().weak_eq(&at(9 * SECOND).as_tag()));
-        assert!(!at(0).as_tag().strong_eq(&at(9 * SECOND).as_tag()));
-    }
-
     proptest! {
-        #[test]
-        fn file_tags_fit_and_read_back(mtime in any::<i64>(), size in any::<u64>(), age in 0..4_i64, coding in 0..4_usize) {
-            let coding = [Coding::Identity, Coding::Brotli, Coding::Zstd, Coding::Gzip][coding];
-            let tag = FileTag::new(i128::from(mtime), size, coding, i128::from(mtime) + i128::from(age) * SECOND);
-            prop_assert_eq!(EntityTag::parse(tag.as_bytes()), Some(tag.as_tag()));
-            let mut expected = format!("{mtime:x}-{size:x}");
-            if coding != Coding::Identity {
-                expected = format!("{expected}-{}", coding.as_str());
-            }
-            prop_assert_eq!(tag.as_tag().opaque, expected.as_bytes());
-        }
-
         #[test]
         fn any_list_is_survived(value in proptest::collection::vec(any::<u8>(), 0..60)) {
             let _ = list_matches([value.as_slice()].into_iter(), |_| false);

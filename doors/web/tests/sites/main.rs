@@ -3,6 +3,7 @@
 mod access;
 #[cfg(feature = "auth")]
 mod auth;
+mod encrypted;
 mod files;
 mod naming;
 mod reload;

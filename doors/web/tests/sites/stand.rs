@@ -3,7 +3,7 @@
 use ringway_engine::ring::socket::Address;
 use ringway_engine::ring::{DriverChoice, RingOptions, probe};
 use ringway_engine::{
-    Endpoint, EndpointLimits, Protocol, ProtocolFactory, Server, ServerOptions, WorkerHandle,
+    Endpoint, EndpointLimits, FilterFactory, Protocol, ProtocolFactory, Server, ServerOptions, WorkerHandle,
 };
 use ringway_testkit::{Answer, Client};
 use ringway_web::file_cache::CacheLimits;
@@ -34,8 +34,9 @@ pub(crate) struct Stand {
 }
 
 impl Stand {
-    fn start(driver: DriverChoice, build: &Build) -> Self {
-        let endpoint = Endpoint::new(Address::Tcp(([127, 0, 0, 1], 0).into()), factory(build));
+    fn start(driver: DriverChoice, filter: Option<FilterFactory>, build: &Build) -> Self {
+        let address = Address::Tcp(([127, 0, 0, 1], 0).into());
+        let endpoint = Endpoint { filter, ..Endpoint::new(address, factory(build)) };
         let ring = RingOptions { driver, ..RingOptions::default() };
         let options = ServerOptions { workers: 1, ring, ..ServerOptions::default() };
         Self { server: Some(Server::start(&[endpoint], &options).expect("it starts")) }
@@ -86,13 +87,22 @@ pub(crate) fn on_each_driver(
     build: impl Fn(&WorkerHandle) -> Sites + Send + Sync + 'static,
     test: impl Fn(&Stand),
 ) {
+    on_each_driver_through(None, build, test);
+}
+
+/// The same with connections that go through a filter.
+pub(crate) fn on_each_driver_through(
+    filter: Option<FilterFactory>,
+    build: impl Fn(&WorkerHandle) -> Sites + Send + Sync + 'static,
+    test: impl Fn(&Stand),
+) {
     let build: Build = Arc::new(build);
     for driver in [DriverChoice::Uring, DriverChoice::Epoll] {
         if let (DriverChoice::Uring, Err(error)) = (driver, probe()) {
             eprintln!("SKIPPED on io_uring: {error}");
             continue;
         }
-        let stand = Stand::start(driver, &build);
+        let stand = Stand::start(driver, filter.clone(), &build);
         test(&stand);
         stand.stop();
     }
