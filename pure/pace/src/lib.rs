@@ -5,11 +5,13 @@
 //!
 //! - [`Wheel`] keeps one deadline per connection and says when the earliest falls due.
 //! - [`Meter`] judges whether a peer moves bytes as fast as a [`MinRate`] asks.
+//! - [`governor`] keeps traffic to a bandwidth.
 //! - [`Bucket`] says whether something may happen once more at a [`TokenRate`]; [`BucketTable`] has one for each of many keys.
 
 #![forbid(unsafe_code)]
 
 mod bucket;
+pub mod governor;
 mod rate;
 mod wheel;
 
