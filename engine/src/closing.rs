@@ -1,6 +1,7 @@
 //! How connections end: closed, lingering, reset.
 
 use crate::core::{Core, Ended};
+use crate::governor::WAITING;
 use crate::record::{ConnId, Flags, Mode};
 use ringway_ring::socket;
 use std::net::Shutdown;
@@ -63,7 +64,11 @@ impl Core {
     fn closing_progress(&mut self, id: ConnId) -> (u64, u64, usize) {
         let Some(record) = self.conns.get(id) else { return (0, 0, 0) };
         let queued = record.queued();
-        record.sending.map_or((0, 0, queued), |op| (op.bits(), self.ring.progress(op), queued))
+        match record.sending {
+            // What the governor keeps back is not the peer's fault.
+            Some(WAITING) => (WAITING.bits(), self.now_ms, queued),
+            sending => sending.map_or((0, 0, queued), |op| (op.bits(), self.ring.progress(op), queued)),
+        }
     }
 
     pub(crate) fn begin_linger(&mut self, id: ConnId) {
@@ -123,6 +128,9 @@ impl Core {
         }
         self.discount(&record);
         self.deadlines.disarm(id.index);
+        if self.has_rates {
+            self.paced.disarm(id.index);
+        }
         self.doors[usize::from(record.endpoint)].leave();
         self.counters.closed.add(1);
         self.counters.open.set(self.conns.len() as u64);

@@ -2,6 +2,7 @@
 
 use crate::core::Core;
 use crate::filter::Filter;
+use crate::governor::{GovernedRead, WAITING};
 use crate::protocol::Events;
 use crate::record::{ConnId, Flags, Mode, Outgoing};
 use crate::sending::QUEUE_PIECES_MAX;
@@ -90,6 +91,26 @@ impl Conn<'_> {
     #[must_use]
     pub fn is_resident(&mut self, file: &Handle, offset: u64, bytes: u64) -> bool {
         self.core.ring.is_resident(file, offset, bytes)
+    }
+
+    /// Asks the governor whether new work may begin: the next request, the next message. What continues work that was begun
+    /// (its body) is not asked for. Asked again after [`GovernedRead::Block`], in the turn that then comes, it answers for the
+    /// same read.
+    #[must_use]
+    pub fn governed_read(&mut self) -> GovernedRead {
+        if self.core.is_governed { self.core.govern_read(self.id) } else { GovernedRead::Allow }
+    }
+
+    /// Says what the connection works for from now on: a site, an export; see [`crate::Scope::Site`]. 0: nothing.
+    pub fn set_scope(&mut self, site: u16) {
+        if let Some(record) = self.core.conns.get(self.id) {
+            record.site = site;
+        }
+    }
+
+    /// Gives the connection a rate of its own: it sends `bytes_per_s`, and `burst_bytes` at once. 0: no rate.
+    pub fn set_send_rate(&mut self, bytes_per_s: u64, burst_bytes: u64) {
+        self.core.set_send_rate(self.id, bytes_per_s, burst_bytes);
     }
 
     /// Whether everything sent so far is with the kernel. If not, [`Events::SENT`] will tell.
@@ -225,6 +246,10 @@ impl Core {
     /// How far a connection's sending has come.
     pub(crate) fn send_progress(&mut self, id: ConnId) -> SendProgress {
         let Some(record) = self.conns.get(id) else { return SendProgress(0) };
+        if record.sending == Some(WAITING) {
+            // What the governor keeps back is not the peer's fault: each look finds another state.
+            return SendProgress::new(self.now_ms | 1 << 40, 0);
+        }
         // What the peer has acknowledged says most; where there is no such thing, what the kernel took.
         if let Some(Ok(bytes)) = record.socket.kernel().map(socket::acknowledged_bytes) {
             return SendProgress::new(0, bytes);

@@ -3,6 +3,7 @@
 use crate::counters::{Counters, DoorCounters};
 use crate::endpoint::EndpointLimits;
 use crate::filter::{Filter, FilterSource};
+use crate::governor::Side;
 use crate::protocol::Events;
 use crate::record::{ConnId, Flags, Record, Records};
 use crate::task::TaskId;
@@ -102,6 +103,12 @@ pub(crate) struct Core {
     pub(crate) prefers_direct_send: bool,
     /// Tasks whose connection is gone.
     pub(crate) orphaned_tasks: Vec<TaskId>,
+    /// Whether there is a governor, or any connection with a rate of its own: all that ungoverned sending looks at.
+    pub(crate) is_governed: bool,
+    pub(crate) governor: Option<Box<Side>>,
+    pub(crate) has_rates: bool,
+    /// Connections whose next piece waits for their own rate.
+    pub(crate) paced: Wheel,
 }
 
 impl Core {
@@ -134,11 +141,18 @@ impl Core {
             epoch: Instant::now(),
             prefers_direct_send,
             orphaned_tasks: Vec::new(),
+            is_governed: false,
+            governor: None,
+            has_rates: false,
+            paced: Wheel::new(0),
         }
     }
 
     pub(crate) fn update_clock(&mut self) {
         self.now_ms = self.clock_ms();
+        if let Some(side) = &mut self.governor {
+            side.update_clock();
+        }
     }
 
     pub(crate) fn clock_ms(&self) -> u64 {
@@ -176,6 +190,9 @@ impl Core {
             }
         };
         let id = self.insert(record);
+        if limits.send_bytes_per_s > 0 {
+            self.set_send_rate(id, limits.send_bytes_per_s, limits.send_burst_bytes);
+        }
         if is_filtered {
             self.deadlines.arm(id.index, self.now_ms.saturating_add(limits.handshake_ms_max));
         }

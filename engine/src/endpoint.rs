@@ -36,6 +36,10 @@ pub struct EndpointLimits {
     /// Unread memory a connection may pin before it is paused, in bytes; [`crate::INBOX_BYTES_MAX`] unless its protocol
     /// takes large messages at once.
     pub inbox_bytes_max: usize,
+    /// What one connection is sent, in bytes a second; 0: no limit.
+    pub send_bytes_per_s: u64,
+    /// What one connection may be sent at once beyond its rate, in bytes.
+    pub send_burst_bytes: u64,
     /// How long the handshake of the endpoint's filter may take, in milliseconds; the connection is closed then.
     pub handshake_ms_max: u64,
 }
@@ -47,6 +51,8 @@ impl Default for EndpointLimits {
             connections_per_address_max: 0,
             close_stall_ms_max: 60_000,
             inbox_bytes_max: crate::INBOX_BYTES_MAX,
+            send_bytes_per_s: 0,
+            send_burst_bytes: 0,
             handshake_ms_max: 15_000,
         }
     }

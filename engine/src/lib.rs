@@ -8,6 +8,7 @@ mod core;
 mod counters;
 mod endpoint;
 mod filter;
+mod governor;
 mod inbox;
 mod mailbox;
 mod observe;
@@ -35,6 +36,10 @@ pub use connection::{Conn, SendProgress};
 pub use counters::{Counter, Counters, DoorCounters, DoorTotals, Totals};
 pub use endpoint::{Balance, Endpoint, EndpointLimits, ProtocolFactory};
 pub use filter::{Filter, FilterFactory, FilterSource, Room};
+pub use governor::{
+    BANDWIDTH_MIN, Bandwidth, Direction, EstimateBy, GovernedRead, GovernorHandle, SAMPLE_MS, SCOPES_MAX,
+    Scope, ScopeStatus,
+};
 pub use inbox::Inbox;
 pub use observe::{ConnectionFacts, Description, Observer};
 pub use operation::Operation;
@@ -47,6 +52,7 @@ pub use port::{
 pub use protocol::{ConnTask, Events, Protocol, Turn};
 pub use receiving::INBOX_BYTES_MAX;
 pub use ringway_heap as heap;
+pub use ringway_pace::governor::{Policy, Verdict, Verdicts};
 pub use ringway_ring as ring;
 pub use sending::QUEUE_PIECES_MAX;
 pub use server::{Drainer, Server, ServerEvent, ServerOptions, StartError, WorkerStart};

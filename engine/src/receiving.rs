@@ -72,7 +72,11 @@ impl Core {
 
     /// Takes in what was received. Its first `known` bytes were there before and are counted already.
     fn arrived(&mut self, id: ConnId, slice: Slice, known: usize) {
-        self.counters.bytes_received.add(slice.len().saturating_sub(known) as u64);
+        let fresh = slice.len().saturating_sub(known) as u64;
+        self.counters.bytes_received.add(fresh);
+        if self.is_governed {
+            self.govern_received(id, fresh);
+        }
         let Some(record) = self.conns.get(id) else { return };
         if record.flags.has(Flags::LINGERING) {
             let discarded = &mut record.extra().discarded;

@@ -1,6 +1,7 @@
 //! Connection records: all that an idle connection costs, found by every completion without a search.
 
 use crate::filter::Filter;
+use crate::governor::{ConnRate, Reading};
 use crate::inbox::Inbox;
 use crate::protocol::Events;
 use crate::session::Session;
@@ -58,6 +59,15 @@ pub(crate) struct Extra {
     pub(crate) closing: Option<(u64, u64, usize)>,
     /// Bytes discarded while lingering.
     pub(crate) discarded: u64,
+    /// How the governor stands to what would begin new work.
+    pub(crate) reading_began: Reading,
+    /// Bytes of the governed scopes' lines that are taken for this connection already.
+    pub(crate) reserved: u64,
+    /// Bytes that may be sent now because it is this connection's turn.
+    pub(crate) granted: u64,
+    /// The connection's own rate, and whether the piece that is kept back waits for it.
+    pub(crate) rate: Option<ConnRate>,
+    pub(crate) is_paced: bool,
 }
 
 /// Facts about a connection, as bits.
@@ -125,6 +135,8 @@ pub(crate) struct Record {
     pub(crate) address_key: u32,
     pub(crate) flags: Flags,
     pub(crate) endpoint: u16,
+    /// What its protocol says that it works for: see [`crate::Scope::Site`]. 0: nothing.
+    pub(crate) site: u16,
     pub(crate) events: Events,
 }
 
@@ -142,6 +154,7 @@ impl Record {
             address_key: 0,
             flags: Flags::default(),
             endpoint,
+            site: 0,
             events: Events::default(),
         }
     }

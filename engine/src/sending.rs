@@ -50,7 +50,7 @@ impl Core {
     pub(crate) fn send_last(&mut self, id: ConnId, bytes: Slice) {
         let Some(record) = self.conns.get(id) else { return };
         let is_open = !record.flags.has(Flags::BROKEN) && !record.flags.has(Flags::SHUT);
-        if is_open && record.is_flushed() && !record.has_filter() {
+        if is_open && record.is_flushed() && !record.has_filter() && !self.is_governed {
             self.start_bytes(id, bytes, Direct::Last);
         } else {
             self.send(id, Outgoing::Bytes(bytes));
@@ -208,13 +208,15 @@ impl Core {
         let is_behind = record.extra.as_ref().is_some_and(|extra| !extra.queue.is_empty());
         if record.sending.is_some() || is_behind {
             record.extra().queue.push_back(Outgoing::Bytes(wire));
+        } else if self.is_governed {
+            self.send_governed(id, Outgoing::Bytes(wire));
         } else {
             self.start_bytes(id, wire, if is_direct { Direct::Yes } else { Direct::AsPreferred });
         }
     }
 
     /// Wakes a task that waits for room in the queue when half of it is empty again.
-    fn tell_room(&mut self, id: ConnId) {
+    pub(crate) fn tell_room(&mut self, id: ConnId) {
         if let Some(record) = self.conns.get(id)
             && record.task.is_some()
             && record.queued() == QUEUE_PIECES_MAX / 2
@@ -256,6 +258,14 @@ impl Core {
     }
 
     fn start_send(&mut self, id: ConnId, piece: Outgoing) {
+        if self.is_governed {
+            self.send_governed(id, piece);
+        } else {
+            self.start_piece(id, piece);
+        }
+    }
+
+    pub(crate) fn start_piece(&mut self, id: ConnId, piece: Outgoing) {
         match piece {
             Outgoing::Bytes(bytes) => self.start_bytes(id, bytes, Direct::AsPreferred),
             Outgoing::File { head, file, offset, bytes, is_warm } => {

@@ -6,6 +6,7 @@ use crate::core::Door;
 use crate::counters::{Counters, Totals};
 use crate::endpoint::{Endpoint, EndpointLimits, ProtocolFactory};
 use crate::filter::FilterFactory;
+use crate::governor::GovernorHandle;
 use crate::mailbox::{Mailbox, Message};
 use crate::observe::Watched;
 use crate::outbound::Outbound;
@@ -128,6 +129,7 @@ pub struct Server {
     report: Report,
     drained: Vec<usize>,
     control: Control,
+    governor: GovernorHandle,
 }
 
 struct Running {
@@ -176,13 +178,21 @@ impl Server {
         let (workers, events, report) = Self::start_workers(endpoints, options, sockets)?;
         let seats = workers.iter().map(|worker| (worker.mailbox.clone(), Arc::clone(&worker.counters)));
         let control = Control::new(seats, options.outbound.len(), &addresses);
-        Ok(Self { addresses, udp_addresses, workers, events, report, drained: Vec::new(), control })
+        let mailboxes = workers.iter().map(|worker| worker.mailbox.clone()).collect();
+        let governor = GovernorHandle::new(mailboxes, options.outbound.len());
+        Ok(Self { addresses, udp_addresses, workers, events, report, drained: Vec::new(), control, governor })
     }
 
     /// A thread-safe handle that changes this server while it runs: endpoints swapped, added, removed.
     #[must_use]
     pub fn control(&self) -> Control {
         self.control.clone()
+    }
+
+    /// A thread-safe handle that sets and shows the bandwidths of this server's scopes.
+    #[must_use]
+    pub fn governor(&self) -> GovernorHandle {
+        self.governor.clone()
     }
 
     /// As [`Control::swap`].

@@ -2,6 +2,7 @@
 
 use crate::connection::SendProgress;
 use crate::core::Core;
+use crate::governor::GovernedRead;
 use crate::protocol::Events;
 use crate::receiving::INBOX_BYTES_MAX;
 use crate::record::{ConnId, Flags, Mode, Outgoing, Record};
@@ -114,6 +115,38 @@ impl Stream {
     pub fn send_file(&mut self, head: Option<Slice>, file: Handle, offset: u64, bytes: u64) {
         let piece = Outgoing::File { head, file, offset, bytes, is_warm: false };
         self.with(|core, id| core.send(id, piece));
+    }
+
+    /// As [`crate::Conn::governed_read`], waiting as long as the answer is [`GovernedRead::Block`].
+    ///
+    /// # Errors
+    /// `ConnectionReset` when the connection broke.
+    pub async fn governed_read(&mut self) -> io::Result<GovernedRead> {
+        poll_fn(|context| {
+            self.wait(context, |core, id| match core.conns.get(id) {
+                None => Poll::Ready(Err(gone())),
+                Some(record) if record.flags.has(Flags::BROKEN) => Poll::Ready(Err(gone())),
+                Some(_) => match core.govern_read(id) {
+                    GovernedRead::Block => Poll::Pending,
+                    answer => Poll::Ready(Ok(answer)),
+                },
+            })
+        })
+        .await
+    }
+
+    /// As [`crate::Conn::set_scope`].
+    pub fn set_scope(&mut self, site: u16) {
+        self.with(|core, id| {
+            if let Some(record) = core.conns.get(id) {
+                record.site = site;
+            }
+        });
+    }
+
+    /// As [`crate::Conn::set_send_rate`].
+    pub fn set_send_rate(&mut self, bytes_per_s: u64, burst_bytes: u64) {
+        self.with(|core, id| core.set_send_rate(id, bytes_per_s, burst_bytes));
     }
 
     /// Waits until everything sent is with the kernel.

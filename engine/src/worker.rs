@@ -176,6 +176,9 @@ impl Worker {
             self.parts.acceptor.arm(core);
             core.arm_udp();
             core.feed_starved();
+            if core.is_governed {
+                core.let_go_on();
+            }
             core.publish();
         }
         let wait = self.parts.wait.choose(self.parts.idle_polls, self.until_next_ms());
@@ -206,7 +209,8 @@ impl Worker {
             return Some(0);
         }
         let retries = [self.parts.acceptor.next_retry_ms(), core.udp.next_retry_ms()];
-        let deadlines = [core.deadlines.next_wakeup(), self.local.timers.next_wakeup()];
+        let governed = if core.is_governed { core.next_to_go_on_ms() } else { None };
+        let deadlines = [core.deadlines.next_wakeup(), self.local.timers.next_wakeup(), governed];
         let all = deadlines.into_iter().chain(retries).chain([self.parts.drain_until_ms]);
         let next = all.flatten().min().map(|at_ms| at_ms.saturating_sub(core.clock_ms()));
         [next, core.until_feeding_ms()].into_iter().flatten().min()

@@ -4,6 +4,7 @@ use super::Worker;
 use crate::accepting::Listening;
 use crate::change::{Builder, Prepared};
 use crate::core::Door;
+use crate::governor::Side;
 use crate::protocol::Events;
 use crate::server::panic_text;
 use std::io;
@@ -73,6 +74,11 @@ impl Worker {
             }
         }
         self.forget_if_over(place);
+    }
+
+    /// Puts another governor in place, or none.
+    pub(crate) fn govern(&self, side: Option<Side>) {
+        self.local.core.borrow_mut().govern(side);
     }
 
     /// Duplicates of this worker's listening sockets, with their endpoints.

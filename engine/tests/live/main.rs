@@ -9,6 +9,7 @@ mod drain;
 mod dropped_reads;
 mod echo;
 mod endpoints;
+mod governor;
 mod limits;
 mod observe;
 mod outbound;

@@ -9,6 +9,9 @@ use std::num::NonZeroU64;
 pub struct OpId(NonZeroU64);
 
 impl OpId {
+    /// Names no operation, ever: for those who keep something else in the place of one.
+    pub const NONE: Self = Self(NonZeroU64::MAX);
+
     /// The id as the kernel carries it: generation in the upper half, index in the lower.
     #[must_use]
     pub fn bits(self) -> u64 {

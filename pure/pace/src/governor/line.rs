@@ -49,18 +49,29 @@ impl Line {
     /// longer.
     #[must_use]
     pub fn charged(self, taken_until_ns: u64, now_ns: u64, bytes: u64) -> u64 {
-        let earliest = now_ns.saturating_sub(DEPTH_MS * NS_PER_MS);
         let latest = now_ns.saturating_add(DEBT_MS_MAX * NS_PER_MS);
+        let until = self.charged_within(taken_until_ns, now_ns, bytes, DEPTH_MS * NS_PER_MS);
+        until.min(latest.max(taken_until_ns))
+    }
+
+    /// As [`Line::charged`], on a line that saves up for longer or shorter than [`DEPTH_MS`], and whose debts have no end.
+    #[must_use]
+    pub fn charged_within(self, taken_until_ns: u64, now_ns: u64, bytes: u64, depth_ns: u64) -> u64 {
         let cost = u128::from(bytes) * NS_PER_S / u128::from(self.bytes_per_s);
-        let until = u128::from(taken_until_ns.max(earliest)) + cost;
-        u64::try_from(until).unwrap_or(u64::MAX).min(latest.max(taken_until_ns))
+        let until = u128::from(taken_until_ns.max(now_ns.saturating_sub(depth_ns))) + cost;
+        u64::try_from(until).unwrap_or(u64::MAX)
+    }
+
+    /// What the line carries in so many nanoseconds.
+    #[must_use]
+    pub fn bytes_in(self, ns: u64) -> u64 {
+        u64::try_from(u128::from(ns) * u128::from(self.bytes_per_s) / NS_PER_S).unwrap_or(u64::MAX)
     }
 
     /// Bytes that were to be sent and are not paid for yet.
     #[must_use]
     pub fn debt_bytes(self, taken_until_ns: u64, now_ns: u64) -> u64 {
-        let ahead = u128::from(taken_until_ns.saturating_sub(now_ns));
-        u64::try_from(ahead * u128::from(self.bytes_per_s) / NS_PER_S).unwrap_or(u64::MAX)
+        self.bytes_in(taken_until_ns.saturating_sub(now_ns))
     }
 }
 
