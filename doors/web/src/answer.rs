@@ -9,7 +9,7 @@
 use std::fmt;
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::ops::Range;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use ringway_engine::heap::{Local, LocalBox, LocalVec};
 use ringway_http::conditional::{Outcome, Validators, evaluate, range_applies};
@@ -67,7 +67,7 @@ pub enum PlanBody {
     /// Text of the program.
     Static(&'static [u8]),
     /// All of what several answers share.
-    Shared(Rc<[u8]>),
+    Shared(Arc<[u8]>),
     /// What a [`crate::body_source::BodySource`] makes; its length is not known.
     Stream,
     /// Several ranges of the file entry's content, each after a head of its own.
@@ -257,7 +257,7 @@ pub(crate) fn error_with(
         own.is_none() && request.is_some_and(|request| accept::names(request.accept(), "text/html"));
     let page = error_page(status.code(), as_html);
     let (content_type, body, len) = match own {
-        Some(page) => (&*page.content_type, PlanBody::Shared(Rc::clone(&page.body)), page.body.len()),
+        Some(page) => (&*page.content_type, PlanBody::Shared(Arc::clone(&page.body)), page.body.len()),
         None => (page.content_type, PlanBody::Static(page.body), page.body.len()),
     };
     let mut head = start(status, common, memory)?;
@@ -441,7 +441,6 @@ fn random() -> u128 {
 #[cfg(test)]
 mod tests {
     use std::os::fd::OwnedFd;
-    use std::sync::Arc;
 
     use ringway_http::head::Limits;
 

@@ -3,10 +3,12 @@
 //! Every page is a constant of the program: it needs no allocation when things go wrong, names nothing of the inside, and
 //! loads nothing else.
 
-use crate::mime;
+use crate::mime::{self, MediaTypes};
 use std::collections::BTreeMap;
 use std::fmt;
-use std::rc::Rc;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::sync::Arc;
 
 /// An answer's body and its type.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -36,7 +38,7 @@ pub struct SitePage {
     /// Value of `Content-Type`.
     pub content_type: Box<str>,
     /// The whole body.
-    pub body: Rc<[u8]>,
+    pub body: Arc<[u8]>,
 }
 
 /// Why a page cannot be a site's.
@@ -48,6 +50,8 @@ pub enum PageError {
     Length,
     /// Its type cannot be sent.
     Type(String),
+    /// Its file cannot be read: name, and why.
+    File(String, io::ErrorKind),
 }
 
 impl fmt::Display for PageError {
@@ -56,6 +60,7 @@ impl fmt::Display for PageError {
             Self::Status(status) => write!(f, "{status} is no status of an error; there are 400 to 599"),
             Self::Length => write!(f, "an error page has at most {PAGE_BYTES_MAX} bytes"),
             Self::Type(text) => write!(f, "{text:?} is no media type; write it as in \"text/html\""),
+            Self::File(name, kind) => write!(f, "the error page {name} cannot be read: {kind}"),
         }
     }
 }
@@ -67,7 +72,7 @@ impl ErrorPages {
     ///
     /// # Errors
     /// [`PageError`].
-    pub fn set(&mut self, status: u16, content_type: &str, body: Rc<[u8]>) -> Result<(), PageError> {
+    pub fn set(&mut self, status: u16, content_type: &str, body: Arc<[u8]>) -> Result<(), PageError> {
         if !(400..600).contains(&status) {
             return Err(PageError::Status(status));
         }
@@ -78,6 +83,33 @@ impl ErrorPages {
             return Err(PageError::Type(content_type.to_owned()));
         }
         self.pages.insert(status, SitePage { content_type: content_type.into(), body });
+        Ok(())
+    }
+
+    /// Reads pages from files: `{status}` in the name `file` stands for each of `statuses`, and those without a file have no
+    /// page. A name without it is that of one file, which must be there, for all of them. Waits for the disk.
+    ///
+    /// # Errors
+    /// [`PageError`]; pages before the wrong one are set.
+    pub fn load(
+        &mut self,
+        file: &str,
+        statuses: impl IntoIterator<Item = u16>,
+        types: &MediaTypes,
+    ) -> Result<(), PageError> {
+        let mut shared = None;
+        for status in statuses {
+            let name = file.replace("{status}", &status.to_string());
+            let body = match (name == file, &shared) {
+                (true, Some(body)) => Arc::clone(body),
+                _ => match read(&name) {
+                    Err(PageError::File(_, io::ErrorKind::NotFound)) if name != file => continue,
+                    read => read?,
+                },
+            };
+            shared = Some(Arc::clone(&body));
+            self.set(status, &types.of_name(name.as_bytes()).to_string(), body)?;
+        }
         Ok(())
     }
 
@@ -92,6 +124,15 @@ impl ErrorPages {
     pub fn is_empty(&self) -> bool {
         self.pages.is_empty()
     }
+}
+
+/// Reads a page of at most [`PAGE_BYTES_MAX`] bytes.
+fn read(name: &str) -> Result<Arc<[u8]>, PageError> {
+    let unreadable = |error: io::Error| PageError::File(name.to_owned(), error.kind());
+    let mut body = Vec::new();
+    let file = File::open(name).map_err(unreadable)?;
+    file.take(PAGE_BYTES_MAX as u64 + 1).read_to_end(&mut body).map_err(unreadable)?;
+    if body.len() > PAGE_BYTES_MAX { Err(PageError::Length) } else { Ok(body.into()) }
 }
 
 /// The statuses that the program has words for: those that a page named `{status}` is looked for.
@@ -179,6 +220,7 @@ static PAGES: [Page; 27] = pages! {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::test_dir::TestDir;
 
     #[test]
     fn every_page_is_found_and_says_its_status() {
@@ -213,10 +255,34 @@ mod tests {
         for status in [0, 200, 304, 399, 600] {
             assert_eq!(pages.set(status, "text/plain", b""[..].into()), Err(PageError::Status(status)));
         }
-        let long: Rc<[u8]> = vec![0; PAGE_BYTES_MAX + 1].into();
+        let long: Arc<[u8]> = vec![0; PAGE_BYTES_MAX + 1].into();
         assert_eq!(pages.set(500, "text/plain", long), Err(PageError::Length));
         let split = "text/plain\r\nX: y";
         assert_eq!(pages.set(500, split, b""[..].into()), Err(PageError::Type(split.to_owned())));
+    }
+
+    #[test]
+    fn pages_are_read_from_files() {
+        let dir = TestDir::new();
+        let types = MediaTypes::default();
+        dir.write("404.html", "nothing here");
+        dir.write("500.html", "broken");
+        dir.write("all.txt", "wrong");
+        dir.write("long.txt", vec![b'x'; PAGE_BYTES_MAX + 1]);
+        let name = |name: &str| dir.path().join(name).display().to_string();
+        let mut pages = ErrorPages::default();
+        pages.load(&name("all.txt"), [403, 404], &types).unwrap();
+        assert!(Arc::ptr_eq(&pages.get(403).unwrap().body, &pages.get(404).unwrap().body));
+        assert_eq!(&*pages.get(403).unwrap().content_type, "text/plain; charset=utf-8");
+        pages.load(&name("{status}.html"), statuses(), &types).unwrap();
+        assert_eq!(&*pages.get(404).unwrap().body, b"nothing here");
+        assert_eq!(&*pages.get(500).unwrap().content_type, "text/html; charset=utf-8");
+        assert_eq!(&*pages.get(403).unwrap().body, b"wrong");
+        assert!(pages.get(502).is_none());
+        let missing = pages.load(&name("none.html"), [404], &types).unwrap_err();
+        assert_eq!(missing, PageError::File(name("none.html"), io::ErrorKind::NotFound));
+        assert_eq!(pages.load(&name("long.txt"), [404], &types), Err(PageError::Length));
+        assert_eq!(pages.load(&name("all.txt"), [200], &types), Err(PageError::Status(200)));
     }
 
     #[test]

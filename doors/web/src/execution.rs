@@ -13,7 +13,7 @@ use crate::site_counters::{Active, SiteCounters};
 use crate::sites::Sites;
 use ringway_engine::ThreadPool;
 use ringway_engine::heap::Arena;
-use ringway_http::head::{Request, Version};
+use ringway_http::head::{Authority, Request, Version};
 use ringway_http::refusal::Refusal;
 use ringway_http::response::EncodeError;
 use ringway_http::status::Status;
@@ -144,7 +144,7 @@ impl Shared {
         course.site = Some(number);
         let site = self.sites.get(number);
         let clock = self.clock.borrow();
-        let pages = if site.pages.is_empty() { None } else { Some(&site.pages) };
+        let pages = if site.pages.is_empty() { None } else { Some(&*site.pages) };
         let common = Common {
             fields: clock.lines(site.server, asked.kept),
             closing: clock.lines(site.server, Persistence::Close),
@@ -212,8 +212,12 @@ impl Shared {
             return false;
         }
         let session = exchange.session();
-        let server_name = session.as_deref().and_then(|session| session.server_name.as_deref());
-        server_name.is_some_and(|name| self.sites.is_misdirected(name, number))
+        let Some(server_name) = session.as_deref().and_then(|session| session.server_name.as_deref()) else {
+            return false;
+        };
+        // Nearly always it is the name that is asked for, and the site is found already.
+        let is_asked_for = |host: Authority<'_>| host.name().eq_ignore_ascii_case(server_name.as_bytes());
+        !exchange.request.host().is_some_and(is_asked_for) && self.sites.is_misdirected(server_name, number)
     }
 
     /// Runs a request through its site and puts the answer into the output.

@@ -7,7 +7,7 @@ use crate::pipeline::{Handled, Handler};
 use ringway_http::response::EncodeError;
 use ringway_http::status::Status;
 use std::fmt;
-use std::rc::Rc;
+use std::sync::Arc;
 
 /// Longest body, in bytes.
 pub const RESPOND_BYTES_MAX: usize = 256 * 1024;
@@ -43,7 +43,7 @@ impl std::error::Error for RespondError {}
 pub struct Respond {
     status: Status,
     content_type: Box<str>,
-    body: Rc<[u8]>,
+    body: Arc<[u8]>,
 }
 
 impl Respond {
@@ -51,7 +51,7 @@ impl Respond {
     ///
     /// # Errors
     /// [`RespondError`].
-    pub fn new(status: u16, content_type: &str, body: Rc<[u8]>) -> Result<Self, RespondError> {
+    pub fn new(status: u16, content_type: &str, body: Arc<[u8]>) -> Result<Self, RespondError> {
         let known = (200..600).contains(&status).then(|| Status::new(status)).flatten();
         let known = known.ok_or(RespondError::Status(status))?;
         if known.is_bodiless() && !body.is_empty() {
@@ -78,7 +78,7 @@ impl Handler for Respond {
         head.content_length(len)?;
         head.field(b"Content-Type", self.content_type.as_bytes())?;
         let head_len = head.finish()?;
-        let body = if len == 0 { PlanBody::Empty } else { PlanBody::Shared(Rc::clone(&self.body)) };
+        let body = if len == 0 { PlanBody::Empty } else { PlanBody::Shared(Arc::clone(&self.body)) };
         let plan = answer::with_body(self.status, head_len, exchange.request.method(), body, len);
         Ok(Handled::Answer(plan.into()))
     }

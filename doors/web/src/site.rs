@@ -29,7 +29,7 @@ pub struct Site {
     /// All are told what was served.
     pub served: Vec<Box<dyn ServedStage>>,
     /// Pages in place of the program's own.
-    pub pages: ErrorPages,
+    pub pages: Arc<ErrorPages>,
     /// Done to the heads of all answers.
     pub edits: FieldEdits,
     /// What answers say about the server.
@@ -52,7 +52,7 @@ impl Site {
             handlers: Vec::new(),
             answers: Vec::new(),
             served: Vec::new(),
-            pages: ErrorPages::default(),
+            pages: Arc::default(),
             edits: FieldEdits::default(),
             server: ServerField::default(),
             counters: None,

@@ -8,6 +8,7 @@ use ringway_engine::heap::LocalBox;
 use ringway_engine::ring::{Handle, Slice};
 use std::ops::Range;
 use std::rc::Rc;
+use std::sync::Arc;
 
 /// A body, and how much of it was sent.
 pub(super) struct Body {
@@ -34,7 +35,7 @@ pub(super) enum Cold {
 /// Where bytes are.
 enum Holder {
     Static(&'static [u8]),
-    Shared(Rc<[u8]>),
+    Shared(Arc<[u8]>),
     Bytes(Vec<u8>),
     Entry(Rc<Entry<Handle>>),
 }

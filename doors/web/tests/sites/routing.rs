@@ -3,6 +3,7 @@
 use crate::stand::{files, on_each_driver, route, says};
 use ringway_testkit::Scratch;
 use ringway_web::clock::ServerField;
+use ringway_web::error_page::ErrorPages;
 use ringway_web::load::LoadOptions;
 use ringway_web::pattern::Pattern;
 use ringway_web::redirect::Redirect;
@@ -11,6 +12,7 @@ use ringway_web::rewrite::Rewrite;
 use ringway_web::routes::Route;
 use ringway_web::site::Site;
 use ringway_web::sites::Sites;
+use std::sync::Arc;
 
 #[test]
 fn routes_answer_before_the_site_and_redirects_keep_what_was_asked() {
@@ -104,7 +106,9 @@ fn heads_are_edited_and_what_frames_them_stays() {
         site.server = ServerField::Version;
         site.edits.set("Strict-Transport-Security", "max-age=63072000").unwrap();
         site.edits.remove("Accept-Ranges").unwrap();
-        site.pages.set(404, "text/html; charset=utf-8", b"<h1>own page"[..].into()).unwrap();
+        let mut pages = ErrorPages::default();
+        pages.set(404, "text/html; charset=utf-8", b"<h1>own page"[..].into()).unwrap();
+        site.pages = Arc::new(pages);
         let mut inner = Route::new(Pattern::parse("/in/**").unwrap());
         inner.edits.remove("strict-transport-security").unwrap();
         inner.edits.remove("Server").unwrap();
