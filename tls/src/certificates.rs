@@ -209,6 +209,15 @@ fn load(
     Ok((certified, names))
 }
 
+/// The first and the last second of the validity of the first certificate in `chain` (PEM), since 1970; `None` when it cannot be
+/// read.
+#[must_use]
+pub fn validity(chain: &[u8]) -> Option<(i64, i64)> {
+    let leaf = CertificateDer::pem_slice_iter(chain).next()?.ok()?;
+    let facts = Facts::read(&leaf).ok()?;
+    Some((facts.valid_from, facts.valid_to))
+}
+
 /// The certificates of a file in PEM, at least one.
 pub(crate) fn chain(pem: &Pem) -> Result<Vec<CertificateDer<'static>>, String> {
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem.bytes).collect();

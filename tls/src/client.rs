@@ -38,7 +38,7 @@ pub enum Authorities {
 /// TLS towards servers, for [`ringway_engine::Conn::set_filter`].
 #[derive(Clone)]
 pub struct TlsClient {
-    config: Arc<ClientConfig>,
+    pub(crate) config: Arc<ClientConfig>,
 }
 
 impl TlsClient {

@@ -1,5 +1,6 @@
 //! TLS for the engine: handshakes by rustls, records sealed and opened where they lie, certificates that can be replaced.
 
+mod blocking;
 mod certificates;
 mod client;
 mod failure;
@@ -17,10 +18,11 @@ mod tickets;
 mod traffic;
 mod x509;
 
-pub use certificates::Certificates;
+pub use blocking::BlockingTls;
+pub use certificates::{Certificates, validity};
 pub use client::{Authorities, TlsClient};
 pub use options::{CertificateOptions, ClientCertificates, Pem, TlsOptions, Version};
 pub use problem::Problem;
-pub use self_signed::self_signed;
+pub use self_signed::{encoded, self_signed};
 pub use server::TlsServer;
 pub use tickets::TicketKeys;

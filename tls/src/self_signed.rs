@@ -67,8 +67,9 @@ fn refused(error: rcgen::Error) -> Problem {
     Problem::BadCertificate(PathBuf::from(MADE_HERE), format!("no certificate can be made: {error}"))
 }
 
-/// PEM (RFC 7468).
-pub(crate) fn encoded(label: &str, der: &[u8]) -> String {
+/// Bytes of DER in PEM (RFC 7468).
+#[must_use]
+pub fn encoded(label: &str, der: &[u8]) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::new();
     for (place, group) in der.chunks(3).enumerate() {

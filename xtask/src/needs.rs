@@ -66,6 +66,12 @@ const NEEDS: &[Need] = &[
     },
     Need {
         purpose: Purpose::Test,
+        source: Source::Debian("pebble"),
+        probe: &["sh", "-c", "command -v pebble pebble-challtestsrv"],
+        why: "the certificate authority that certificates are had from",
+    },
+    Need {
+        purpose: Purpose::Test,
         source: Source::Target(crate::tools::EMBEDDED_TARGET),
         probe: &["rustc", "--print", "target-libdir", "--target", crate::tools::EMBEDDED_TARGET],
         why: "the static C library the embedded build links",
