@@ -9,6 +9,8 @@ pub use ringway_engine as engine;
 pub use ringway_web as web;
 
 #[cfg(feature = "config")]
+pub mod assembly;
+#[cfg(feature = "config")]
 pub mod config;
 #[cfg(feature = "console")]
 pub mod console;

@@ -31,10 +31,10 @@ use std::sync::Arc;
 /// Unsent bytes in a connection below which it takes more: what waits longer falls out of the processor's cache before
 /// it is sent, and a window of this size still fills a gigabit path of 2 ms. The send buffer itself stays the kernel's to
 /// tune, so a long fat pipe is not capped: what is in flight does not count.
-const UNSENT_LOW_WATER_BYTES: u32 = 256 * 1024;
+pub(crate) const UNSENT_LOW_WATER_BYTES: u32 = 256 * 1024;
 
 /// A connection is given to a worker with its first bytes, or after this many seconds.
-const DEFER_ACCEPT_SECONDS: u32 = 5;
+pub(crate) const DEFER_ACCEPT_SECONDS: u32 = 5;
 
 /// What the one site is called.
 const SITE: &str = "default";
@@ -270,7 +270,8 @@ impl Serve {
         });
         let (root, limits, format) = (self.root.clone(), self.limits, self.log_format);
         let book = self.book.clone();
-        let cache = CacheLimits { descriptors_max: self.cached_descriptors_max(), ..CacheLimits::default() };
+        let cache =
+            CacheLimits { descriptors_max: cached_descriptors_max(self.workers), ..CacheLimits::default() };
         Arc::new(move |worker: &WorkerHandle| {
             let root = OpenRoot::open(&root, RootOptions::default())?;
             let store = FileStore::of(worker, cache);
@@ -286,15 +287,16 @@ impl Serve {
             Ok(http)
         })
     }
+}
 
-    /// Each worker has a cache; all of them together leave most descriptors to connections.
-    fn cached_descriptors_max(&self) -> usize {
-        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
-        let workers = if self.workers == 0 { cores() } else { self.workers };
-        let limit = getrlimit(Resource::Nofile).current.and_then(|limit| usize::try_from(limit).ok());
-        let share = limit.map_or(usize::MAX, |limit| limit / CACHED_DESCRIPTORS_SHARE / workers);
-        share.min(CacheLimits::default().descriptors_max)
-    }
+/// Descriptors that the file cache of each of so many workers (0: one per core) may hold; all of them together leave most to
+/// connections.
+pub(crate) fn cached_descriptors_max(workers: usize) -> usize {
+    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+    let workers = if workers == 0 { cores() } else { workers };
+    let limit = getrlimit(Resource::Nofile).current.and_then(|limit| usize::try_from(limit).ok());
+    let share = limit.map_or(usize::MAX, |limit| limit / CACHED_DESCRIPTORS_SHARE / workers);
+    share.min(CacheLimits::default().descriptors_max)
 }
 
 fn bind_sentence(address: &Address, error: &io::Error) -> String {

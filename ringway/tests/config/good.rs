@@ -32,10 +32,10 @@ fn files_are_joined_and_their_paths_are_their_own() {
 
 #[test]
 fn the_environment_stands_for_numbers_and_booleans_too() {
-    let text = "[server]\nworkers = \"${RINGWAY_TEST_NUMBER}\"\nhide_version = \"${RINGWAY_TEST_YES}\"\ndriver = \"${X:-epoll}\"\n";
+    let text = "[server]\nworkers = \"${RINGWAY_TEST_NUMBER}\"\ndriver = \"${X:-epoll}\"\n[health]\nenabled = \"${RINGWAY_TEST_YES}\"\n";
     let loaded = load::load_text(Path::new("x.toml"), Path::new("/"), text, &crate::environment);
     let server = &loaded.config.server;
-    assert_eq!((server.workers, server.hide_version, server.driver), (3, true, Driver::Epoll));
+    assert_eq!((server.workers, loaded.config.health.enabled, server.driver), (3, true, Driver::Epoll));
 }
 
 #[test]

@@ -6,9 +6,7 @@ use crate::config::settings::{Auth, AuthKind, ClientCertificateMode, Rule, User}
 use crate::config::source::Place;
 use crate::config::suggest;
 use crate::config::tree::Node;
-
-/// Beginnings of hashes that can be checked.
-const HASHES: [&str; 4] = ["$argon2id$", "$2a$", "$2b$", "$2y$"];
+use crate::web::auth::password::PasswordHash;
 
 /// Hexadecimal digits of a SHA-256.
 const SHA256_DIGITS: usize = 64;
@@ -42,9 +40,10 @@ impl Judge<'_> {
             let message = format!("the user `{}` has no way to show who they are", user.name);
             self.error_with_hint(node.place, message, "write `password`, `tokens` or `certificates`");
         }
-        if user.password.as_ref().is_some_and(|hash| !HASHES.iter().any(|start| hash.starts_with(start))) {
+        if let Some(Err(reason)) = user.password.as_ref().map(|hash| PasswordHash::parse(hash)) {
+            let (message, _) = reason.split_once("; ").unwrap_or((reason, ""));
             let hint = "`ringway passwd` makes one; passwords themselves are not written here";
-            self.error_with_hint(node.place_of("password"), "this is no hash of argon2id or bcrypt", hint);
+            self.error_with_hint(node.place_of("password"), message, hint);
         }
         for (key, digests) in [("tokens", &user.tokens), ("certificates", &user.certificates)] {
             for (at, digest) in digests.iter().enumerate() {
@@ -66,7 +65,9 @@ impl Judge<'_> {
     pub(super) fn auth(&mut self, auth: Option<&Auth>, node: &Node) {
         let Some(auth) = auth else { return };
         let node = node.under("auth");
-        for (at, name) in auth.users.iter().enumerate() {
+        // Who is in a file is not known here.
+        let known = if auth.users_file.is_some() { &[][..] } else { &auth.users };
+        for (at, name) in known.iter().enumerate() {
             self.auth_user(auth.kind, name.as_str(), node.place_in("users", at));
         }
         if auth.users_file.is_some() && auth.kind != AuthKind::Basic {

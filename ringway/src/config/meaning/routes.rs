@@ -70,7 +70,7 @@ impl Judge<'_> {
             && changes_nothing(route)
             && !node.is_damaged
         {
-            let hint = "write `root`, `alias`, `redirect`, `rewrite`, `respond`, `try`, or `headers`, `auth`, [[site.route.rule]], `cache`";
+            let hint = "write `root`, `alias`, `redirect`, `rewrite`, `respond`, `try`, or `headers`, `auth`, [[site.route.rule]], `cache_control`";
             self.error_with_hint(node.place, "this route does nothing", hint);
         }
         if route.alias.is_some() && !route.path.as_str().ends_with("/**") {
@@ -114,9 +114,6 @@ impl Judge<'_> {
 }
 
 fn changes_nothing(route: &Route) -> bool {
-    let is_open = route.cache.is_none()
-        && route.auth.is_none()
-        && route.rate_limit.is_none()
-        && route.body_size.is_none();
+    let is_open = route.auth.is_none() && route.rate_limit.is_none();
     is_open && route.rule.is_empty() && route.headers == Headers::default()
 }

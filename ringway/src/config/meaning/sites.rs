@@ -84,13 +84,24 @@ impl Judge<'_> {
         self.governor(site.governor.as_ref(), node);
     }
 
-    /// Later rules that can never be the first to match.
     fn cache(&mut self, rules: &[CacheRule], node: &Node) {
-        let patterns = rules.iter().enumerate();
-        self.duplicates(
-            "the pattern",
-            patterns.map(|(at, rule)| (rule.pattern.as_str(), node.item("cache", at).place_of("pattern"))),
-        );
+        for (at, rule) in rules.iter().enumerate() {
+            let node = node.item("cache", at);
+            if rule.control.is_none() && rule.expires.is_none() && !node.is_damaged {
+                self.error_with_hint(
+                    node.place,
+                    "this rule tells caches nothing",
+                    "write `control` or `expires`",
+                );
+            }
+            if rule.path.is_none() && rule.types.is_empty() && at + 1 != rules.len() && !node.is_damaged {
+                self.warning(
+                    node.place,
+                    "this rule is for every file, and more rules follow it",
+                    "they are never asked",
+                );
+            }
+        }
     }
 
     pub(super) fn index(&mut self, index: &[String], node: &Node) {

@@ -34,10 +34,12 @@ pub struct Auth {
     /// What browsers show when they ask.
     #[serde(default = "restricted")]
     pub realm: HeaderText,
-    /// Users who may come in. Empty: every user who has what `kind` asks for.
+    /// Users who may come in. Empty: every user who has what `kind` asks for; with `client-certificate` everybody whose
+    /// certificate the authorities of `[tls.client_certificates]` have signed.
     #[serde(default)]
     pub users: Vec<Label>,
-    /// A file with more users, a line each: the name, a colon, the hash of the password, as `ringway passwd` writes it.
+    /// A file with the users of `basic`, instead of `[[user]]`: a line each, the name, a colon, the hash of the password, as
+    /// `ringway passwd` writes it. It is read anew when it changes.
     #[serde(default)]
     pub users_file: Option<FilePath>,
 }

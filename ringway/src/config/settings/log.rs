@@ -54,8 +54,22 @@ impl Default for AccessLog {
 pub struct ErrorLog {
     /// Where lines go.
     pub path: LogTarget,
-    /// The least that is worth a line.
+    /// The form of a line.
+    pub format: ErrorFormat,
+    /// The least that is worth a line: `error` (something cannot be done), `warn`, `notice` (starts, reloads, stops), `info`
+    /// (refusals, failed passwords), `debug`.
     pub level: LogLevel,
+}
+
+/// The form of a line of the error log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(inline)]
+#[allow(missing_docs, reason = "the setting says what its words mean")]
+pub enum ErrorFormat {
+    #[default]
+    Text,
+    Json,
 }
 
 /// How much something matters.
@@ -65,14 +79,15 @@ pub struct ErrorLog {
 #[allow(missing_docs, reason = "the setting says what its words mean")]
 pub enum LogLevel {
     Error,
-    Warning,
+    Warn,
     #[default]
+    Notice,
     Info,
     Debug,
 }
 
 impl Default for ErrorLog {
     fn default() -> Self {
-        Self { path: LogTarget::Stderr, level: LogLevel::Info }
+        Self { path: LogTarget::Stderr, format: ErrorFormat::Text, level: LogLevel::Notice }
     }
 }

@@ -17,9 +17,9 @@ pub use endpoint::{Balance, Endpoint, EndpointProtocol};
 pub use faces::{Console, Dashboard, Health, Metrics};
 pub use governor::{Governor, GovernorMethod, GovernorPolicy};
 pub use limits::{LimitOverrides, Limits, OverCapacity};
-pub use log::{AccessLog, ErrorLog, LogFormat, LogLevel, Logs};
+pub use log::{AccessLog, ErrorFormat, ErrorLog, LogFormat, LogLevel, Logs};
 pub use route::{Respond, Route};
-pub use server::{Driver, Mime, Sandbox, Server, Wait};
+pub use server::{Driver, Mime, Sandbox, Server, ServerField, Wait};
 pub use site::{CacheRule, Coding, Compression, Headers, Listing, Site, Symlinks, Theme, UserDirectories};
 pub use tls::{Acme, AcmeChallenge, Certificate, ClientCertificateMode, ClientCertificates, Tls, TlsVersion};
 

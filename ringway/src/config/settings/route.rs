@@ -1,9 +1,7 @@
 //! Settings of routes.
 
 use crate::config::settings::{Auth, Headers, Listing, RateLimit, Rule};
-use crate::config::values::{
-    FilePath, HeaderText, LocalTarget, MediaTypeText, PathPattern, Size, Target, TryStep,
-};
+use crate::config::values::{FilePath, HeaderText, LocalTarget, MediaTypeText, PathPattern, Target, TryStep};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -45,21 +43,18 @@ pub struct Route {
     /// Fields of answers, after the site's.
     #[serde(default)]
     pub headers: Headers,
-    /// What `Cache-Control` says, instead of what the site's rules say.
+    /// What `Cache-Control` says of files, instead of what the site's rules say.
     #[serde(default)]
-    pub cache: Option<HeaderText>,
+    pub cache_control: Option<HeaderText>,
     /// Who may come in, instead of the site's.
     #[serde(default)]
     pub auth: Option<Auth>,
-    /// Rules, before the site's.
+    /// Rules, asked after the site's.
     #[serde(default)]
     pub rule: Vec<Rule>,
     /// How many requests a client address may send here, besides the site's.
     #[serde(default)]
     pub rate_limit: Option<RateLimit>,
-    /// Largest body of a request, instead of the endpoint's; not larger than that.
-    #[serde(default)]
-    pub body_size: Option<Size>,
 }
 
 /// An answer that is written in the configuration.

@@ -38,8 +38,8 @@ pub struct Server {
     /// Most threads for what may wait for a disk, shared by all workers.
     #[schemars(range(min = 1, max = 256))]
     pub pool_threads: u16,
-    /// Whether answers do without the `Server` field.
-    pub hide_version: bool,
+    /// What the `Server` field of answers says: `name`, `version` (the name with the version), or `off` (there is none).
+    pub server_field: ServerField,
 }
 
 /// What carries operations out.
@@ -77,6 +77,18 @@ pub enum Sandbox {
     Off,
 }
 
+/// What answers say about the server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(inline)]
+#[allow(missing_docs, reason = "the setting says what its words mean")]
+pub enum ServerField {
+    #[default]
+    Name,
+    Version,
+    Off,
+}
+
 impl Default for Server {
     fn default() -> Self {
         Self {
@@ -91,7 +103,7 @@ impl Default for Server {
             sandbox: Sandbox::On,
             open_files: 0,
             pool_threads: 8,
-            hide_version: false,
+            server_field: ServerField::Name,
         }
     }
 }

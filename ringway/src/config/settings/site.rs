@@ -2,7 +2,7 @@
 
 use crate::config::settings::{AccessLog, Auth, Governor, RateLimit, Route, Rule};
 use crate::config::values::{
-    FilePath, HeaderName, HeaderText, Label, MediaRange, PathPattern, SiteName, Size, TryStep,
+    FilePath, HeaderName, HeaderText, Label, MediaRange, PathPattern, SiteName, Size, Span, TryStep,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -30,7 +30,7 @@ pub struct Site {
     /// What is looked for, in order; the first that exists is served. Empty: the request's path only.
     #[serde(default)]
     pub r#try: Vec<TryStep>,
-    /// The `charset` of text files. Unset: `utf-8`.
+    /// The `charset` that text files are said to have; `off`: none is said. Unset: `utf-8`.
     #[serde(default)]
     pub charset: Option<Label>,
     /// Which symbolic links are followed: `inside` those that stay in the root, `never` none.
@@ -42,7 +42,7 @@ pub struct Site {
     /// Fields of answers.
     #[serde(default)]
     pub headers: Headers,
-    /// How long answers may be kept: the first that matches sets `Cache-Control`.
+    /// What caches are told of files: the first rule that fits counts.
     #[serde(default)]
     pub cache: Vec<CacheRule>,
     /// Files that are sent with errors, by status: `404 = "errors/404.html"`.
@@ -82,7 +82,7 @@ fn index_html() -> Vec<String> {
 pub struct Listing {
     /// Whether directories without index file are listed.
     pub enabled: bool,
-    /// How lists look.
+    /// How lists look: `default`, `compact` (small, for many names), or `plain` (as the browser has it).
     pub theme: Theme,
 }
 
@@ -93,7 +93,9 @@ pub struct Listing {
 #[allow(missing_docs, reason = "the setting says what its words mean")]
 pub enum Theme {
     #[default]
-    Auto,
+    Default,
+    Compact,
+    Plain,
 }
 
 /// Which symbolic links are followed.
@@ -140,14 +142,19 @@ pub struct Headers {
     pub remove: Vec<HeaderName>,
 }
 
-/// How long answers may be kept.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+/// What caches are told of some files.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
 pub struct CacheRule {
-    /// Which paths.
-    pub pattern: PathPattern,
-    /// What `Cache-Control` says.
-    pub control: HeaderText,
+    /// Paths of the files, index files by their own name. Unset: all.
+    pub path: Option<PathPattern>,
+    /// Types of the files. Empty: all.
+    pub types: Vec<MediaRange>,
+    /// What `Cache-Control` says. Unset: there is none.
+    pub control: Option<HeaderText>,
+    /// How long after the answer `Expires` is. Unset: there is none.
+    #[schemars(extend("x-least" = "1s", "x-most" = "365d"))]
+    pub expires: Option<Span>,
 }
 
 /// A content coding.

@@ -1,0 +1,97 @@
+//! Endpoints: addresses, limits, and what speaks there.
+
+use super::plan::Plans;
+use super::workshop::{Blueprint, Workshop};
+use super::{AssemblyError, Door, Kept};
+use crate::config::settings::{self, Config, Limits};
+use crate::config::values::Listen;
+use crate::engine::ring::socket::{Address, ListenOptions};
+use crate::engine::{Balance, Endpoint, EndpointLimits, ProtocolFactory, WorkerHandle};
+use crate::serve::{DEFER_ACCEPT_SECONDS, UNSENT_LOW_WATER_BYTES, cached_descriptors_max};
+use crate::web::file_cache::CacheLimits;
+use crate::web::limits::WebLimits;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+/// The doors of all endpoints, in their order.
+pub(super) fn doors(config: &Config, kept: &Kept, plans: Plans) -> Result<Vec<Door>, AssemblyError> {
+    let descriptors_max = cached_descriptors_max(config.server.workers.into());
+    let cache = CacheLimits { descriptors_max, ..CacheLimits::default() };
+    let blueprint = Arc::new(Blueprint::new(plans, kept.gate.clone(), cache));
+    let mut doors = Vec::new();
+    for endpoint in &config.endpoint {
+        let limits = endpoint.limits.over(&config.limits);
+        let protocol = protocol(&blueprint, endpoint, web_limits(&limits));
+        for listen in &endpoint.listen {
+            let addresses = listen.resolve().map_err(|why| AssemblyError::new("cannot listen", why))?;
+            let passed = if let Listen::Passed(name) = listen { Some(name.clone()) } else { None };
+            let places = if passed.is_some() { vec![nowhere()] } else { addresses };
+            doors.extend(places.into_iter().map(|address| Door {
+                name: endpoint.name.to_string(),
+                is_tls: endpoint.tls,
+                endpoint: Endpoint {
+                    balance: balance(endpoint.balance),
+                    listen: listen_options(endpoint),
+                    limits: endpoint_limits(&limits),
+                    ..Endpoint::new(address, Arc::clone(&protocol))
+                },
+                passed: passed.clone(),
+            }));
+        }
+    }
+    Ok(doors)
+}
+
+/// The address of what is not bound here.
+fn nowhere() -> Address {
+    Address::Tcp(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0))
+}
+
+fn protocol(blueprint: &Arc<Blueprint>, endpoint: &settings::Endpoint, limits: WebLimits) -> ProtocolFactory {
+    let (blueprint, name) = (Arc::clone(blueprint), endpoint.name.clone());
+    Arc::new(move |worker: &WorkerHandle| Workshop::of(&blueprint, worker).protocol(&name, limits))
+}
+
+fn balance(balance: settings::Balance) -> Balance {
+    match balance {
+        settings::Balance::Reuseport => Balance::ReusePort,
+        settings::Balance::LeastLoaded => Balance::LeastLoaded,
+    }
+}
+
+fn listen_options(endpoint: &settings::Endpoint) -> ListenOptions {
+    ListenOptions {
+        defer_accept_seconds: DEFER_ACCEPT_SECONDS,
+        unsent_low_water_bytes: UNSENT_LOW_WATER_BYTES,
+        fast_open_queue: endpoint.fast_open.into(),
+        ..ListenOptions::default()
+    }
+}
+
+fn endpoint_limits(limits: &Limits) -> EndpointLimits {
+    EndpointLimits {
+        connections_max: usize::try_from(limits.connections).unwrap_or(usize::MAX),
+        connections_per_address_max: limits.connections_per_address,
+        handshake_ms_max: limits.handshake_timeout.ms(),
+        ..EndpointLimits::default()
+    }
+}
+
+fn web_limits(limits: &Limits) -> WebLimits {
+    let small = |size: crate::config::values::Size| u32::try_from(size.bytes()).unwrap_or(u32::MAX);
+    let mut web = WebLimits {
+        head_ms_max: limits.head_timeout.ms(),
+        idle_ms_max: limits.idle_timeout.ms(),
+        body_ms_max: limits.body_timeout.ms(),
+        send_window_ms: limits.send_timeout.ms(),
+        send_window_bytes_min: limits.send_min.bytes(),
+        requests_max: limits.requests,
+        lifetime_ms_max: limits.lifetime.ms(),
+        ..WebLimits::default()
+    };
+    web.head.line_bytes_max = small(limits.line_size);
+    web.head.head_bytes_max = small(limits.head_size);
+    web.head.fields_max = limits.fields;
+    web.body.body_bytes_max = limits.body_size.bytes();
+    web
+}

@@ -1,0 +1,110 @@
+//! Assembly: from a configuration to what serves: endpoints with their sites, stages, handlers, limits and logs.
+//!
+//! What may fail, wait for a disk or be shared is made once, in [`plan`]; from that each worker makes its own values, in
+//! [`workshop`], without opening anything.
+
+mod access;
+mod endpoint;
+mod files;
+mod kept;
+mod logs;
+mod plan;
+mod routes;
+mod site;
+mod workshop;
+
+pub use kept::Kept;
+
+use crate::config::settings::{Config, Driver, Wait};
+use crate::engine::ring::socket::Address;
+use crate::engine::ring::{DriverChoice, RingOptions};
+use crate::engine::{Endpoint, ServerOptions, WaitMode};
+use crate::web::log::errors::ErrorLog;
+use std::fmt;
+
+/// A sentence for the operator about what cannot be had.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AssemblyError(String);
+
+impl AssemblyError {
+    fn new(what: impl fmt::Display, why: impl fmt::Display) -> Self {
+        Self(format!("{what}: {why}."))
+    }
+}
+
+impl fmt::Display for AssemblyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for AssemblyError {}
+
+/// One address of a configured endpoint.
+#[derive(Debug)]
+pub struct Door {
+    /// The name of the `[[endpoint]]`.
+    pub name: String,
+    /// Whether its connections are encrypted.
+    pub is_tls: bool,
+    /// What is served there. Its address is a placeholder where `passed` says otherwise.
+    pub endpoint: Endpoint,
+    /// The name of the socket that systemd passes, for an endpoint that has no address of its own.
+    pub passed: Option<String>,
+}
+
+/// What serves a configuration.
+#[derive(Debug)]
+pub struct Assembly {
+    /// Settings of the workers.
+    pub options: ServerOptions,
+    /// Where is served what, in the order of the configuration.
+    pub doors: Vec<Door>,
+    /// The error log.
+    pub errors: ErrorLog,
+}
+
+/// Makes what serves `config`: opens roots, logs, lists of users, pages. Nothing is bound, no thread is started.
+///
+/// # Errors
+/// The first thing that cannot be had.
+pub fn assemble(config: &Config, kept: &Kept) -> Result<Assembly, AssemblyError> {
+    let errors = logs::error_log(&config.log.error, kept)?;
+    let plans = plan::Plans::new(config, kept, &errors)?;
+    let doors = endpoint::doors(config, kept, plans)?;
+    Ok(Assembly { options: options(config), doors, errors })
+}
+
+/// The addresses of a configuration, in the order of its doors. Names are looked up.
+///
+/// # Errors
+/// A name that cannot be resolved.
+pub fn addresses(config: &Config) -> Result<Vec<Address>, AssemblyError> {
+    let listens = config.endpoint.iter().flat_map(|endpoint| &endpoint.listen);
+    let mut all = Vec::new();
+    for listen in listens {
+        all.extend(listen.resolve().map_err(|why| AssemblyError::new("cannot listen", why))?);
+    }
+    Ok(all)
+}
+
+fn options(config: &Config) -> ServerOptions {
+    let server = &config.server;
+    let driver = match server.driver {
+        Driver::Auto => DriverChoice::Auto,
+        Driver::Uring => DriverChoice::Uring,
+        Driver::Epoll => DriverChoice::Epoll,
+    };
+    let wait = match server.wait {
+        Wait::Event => WaitMode::Event,
+        Wait::Adaptive => WaitMode::Adaptive,
+        Wait::Polled => WaitMode::Polled,
+    };
+    ServerOptions {
+        workers: server.workers.into(),
+        wait,
+        ring: RingOptions { driver, ..RingOptions::default() },
+        pool_threads_max: server.pool_threads.into(),
+        ..ServerOptions::default()
+    }
+}

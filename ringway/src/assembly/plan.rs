@@ -1,0 +1,126 @@
+//! Plans: everything of a configuration's sites that can be made once, for all workers.
+
+use super::logs::{Access, access_log};
+use super::{AssemblyError, Kept, site};
+use crate::config::settings::Config;
+use crate::config::values::{Label, SiteName};
+use crate::web::auth::AuthOptions;
+use crate::web::clock::ServerField;
+use crate::web::field_edits::FieldEdits;
+use crate::web::limit::RequestLimit;
+use crate::web::load::LoadOptions;
+use crate::web::log::errors::ErrorLog;
+use crate::web::pattern::Pattern;
+use crate::web::redirect::Redirect;
+use crate::web::rewrite::Rewrite;
+use crate::web::root::OpenRoot;
+use crate::web::rules::Rules;
+use crate::web::static_files::FilesOptions;
+use crate::web::user_dirs::UserDirsOptions;
+use std::sync::Arc;
+
+/// A stage that decides on requests.
+#[derive(Clone, Debug)]
+pub(super) enum StagePlan {
+    /// Requests by address are counted.
+    Limit(Arc<RequestLimit>),
+    /// Rules decide.
+    Rules(Arc<Rules>),
+    /// Who it is must be shown.
+    Auth(Arc<AuthOptions>),
+}
+
+/// Who makes answers.
+#[derive(Debug)]
+pub(super) enum HandlerPlan {
+    /// Files below a root.
+    Files(FilesPlan),
+    /// Directories of users.
+    UserDirs(Arc<UserDirsOptions>),
+    /// Clients are sent elsewhere.
+    Redirect(Redirect),
+    /// Another path answers.
+    Rewrite(Rewrite),
+    /// Always the same answer.
+    Respond {
+        /// Its status.
+        status: u16,
+        /// Type of the body.
+        media_type: String,
+        /// The body.
+        body: Arc<[u8]>,
+    },
+}
+
+/// Files below a root.
+#[derive(Debug)]
+pub(super) struct FilesPlan {
+    pub(super) root: OpenRoot,
+    pub(super) load: Arc<LoadOptions>,
+    pub(super) options: FilesOptions,
+}
+
+/// A part of a site.
+#[derive(Debug)]
+pub(super) struct RoutePlan {
+    pub(super) pattern: Pattern,
+    pub(super) stages: Vec<StagePlan>,
+    pub(super) handlers: Vec<Arc<HandlerPlan>>,
+    pub(super) edits: FieldEdits,
+}
+
+/// A page that is sent with an error.
+#[derive(Debug)]
+pub(super) struct PagePlan {
+    pub(super) status: u16,
+    pub(super) media_type: String,
+    pub(super) body: Arc<[u8]>,
+}
+
+/// A site.
+#[derive(Debug)]
+pub(super) struct SitePlan {
+    pub(super) name: String,
+    pub(super) names: Vec<SiteName>,
+    pub(super) endpoints: Vec<Label>,
+    pub(super) stages: Vec<StagePlan>,
+    pub(super) routes: Vec<RoutePlan>,
+    pub(super) handlers: Vec<Arc<HandlerPlan>>,
+    pub(super) pages: Vec<PagePlan>,
+    pub(super) edits: FieldEdits,
+    pub(super) access: Option<Access>,
+    pub(super) server: ServerField,
+}
+
+/// All sites of a configuration, and what they have in common.
+#[derive(Debug)]
+pub(super) struct Plans {
+    pub(super) sites: Vec<Arc<SitePlan>>,
+    /// For requests that no site wants.
+    pub(super) access: Option<Access>,
+    pub(super) server: ServerField,
+    pub(super) errors: ErrorLog,
+}
+
+impl Plans {
+    /// Plans the sites of `config`.
+    pub(super) fn new(config: &Config, kept: &Kept, errors: &ErrorLog) -> Result<Self, AssemblyError> {
+        let common = site::Common::new(config, kept)?;
+        let sites = config.site.iter().map(|site| common.plan(site).map(Arc::new));
+        let sites = sites.collect::<Result<Vec<_>, _>>()?;
+        let access = access_log(&config.log.access, kept)?;
+        Ok(Self { sites, access, server: common.server, errors: errors.clone() })
+    }
+}
+
+impl SitePlan {
+    /// Whether the site is on the endpoint of that name.
+    pub(super) fn is_on(&self, endpoint: &Label) -> bool {
+        self.endpoints.is_empty() || self.endpoints.contains(endpoint)
+    }
+
+    /// Whether it takes the requests that no other site wants.
+    pub(super) fn is_default(&self) -> bool {
+        self.names.iter().any(|name| name.as_str() == "*")
+    }
+}

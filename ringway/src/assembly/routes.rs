@@ -1,0 +1,58 @@
+//! The routes of a site.
+
+use super::AssemblyError;
+use super::access;
+use super::files::FilesOf;
+use super::plan::{HandlerPlan, RoutePlan, StagePlan};
+use super::site::edits;
+use crate::config::settings::{Config, Route, Site};
+use crate::web::pattern::Pattern;
+use crate::web::redirect::Redirect;
+use crate::web::respond::Respond;
+use crate::web::rewrite::Rewrite;
+use std::sync::Arc;
+
+/// The status of a redirect that says none.
+const REDIRECT_STATUS: u16 = 302;
+
+/// Plans the routes of a site, in their order.
+pub(super) fn plan(site: &Site, files: &FilesOf, config: &Config) -> Result<Vec<RoutePlan>, AssemblyError> {
+    site.route.iter().map(|route| plan_one(route, site, files, config)).collect()
+}
+
+fn plan_one(
+    route: &Route,
+    site: &Site,
+    files: &FilesOf,
+    config: &Config,
+) -> Result<RoutePlan, AssemblyError> {
+    let cannot = |why: &dyn std::fmt::Display| {
+        AssemblyError::new(format_args!("the route {} cannot be served", route.path), why)
+    };
+    let mut stages: Vec<StagePlan> = Vec::new();
+    stages.extend(route.rate_limit.as_ref().map(access::request_limit).map(StagePlan::Limit));
+    stages.extend(access::rules(&route.rule, route.path.as_str())?);
+    stages.extend(access::auth(route.auth.as_ref(), config)?.map(StagePlan::Auth));
+    let handler = match (&route.redirect, &route.rewrite, &route.respond) {
+        (Some(target), _, _) => {
+            let redirect = Redirect::new(route.status.unwrap_or(REDIRECT_STATUS), target.as_str());
+            Some(HandlerPlan::Redirect(redirect.map_err(|why| cannot(&why))?))
+        }
+        (_, Some(target), _) => {
+            Some(HandlerPlan::Rewrite(Rewrite::new(target.as_str()).map_err(|why| cannot(&why))?))
+        }
+        (_, _, Some(respond)) => {
+            let (media_type, body) = (respond.media_type.to_string(), respond.body.as_bytes());
+            // Tried once here, so that no worker can fail at it.
+            Respond::new(respond.status, &media_type, body.into()).map_err(|why| cannot(&why))?;
+            Some(HandlerPlan::Respond { status: respond.status, media_type, body: body.into() })
+        }
+        (None, None, None) => files.route(route, site)?.map(HandlerPlan::Files),
+    };
+    Ok(RoutePlan {
+        pattern: Pattern::parse(route.path.as_str()).map_err(|why| cannot(&why))?,
+        stages,
+        handlers: handler.map(Arc::new).into_iter().collect(),
+        edits: edits(&route.headers).map_err(|why| cannot(&why))?,
+    })
+}

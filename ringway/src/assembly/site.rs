@@ -1,0 +1,82 @@
+//! A site's plan.
+
+use super::access;
+use super::files::{FilesOf, page};
+use super::logs::access_log;
+use super::plan::{HandlerPlan, PagePlan, SitePlan, StagePlan};
+use super::routes;
+use super::{AssemblyError, Kept};
+use crate::config::settings::{self, Config, Site};
+use crate::web::clock::ServerField;
+use crate::web::field_edits::{EditError, FieldEdits};
+use crate::web::limit::RequestLimit;
+use std::sync::Arc;
+
+/// What the sites of a configuration have in common.
+pub(super) struct Common<'a> {
+    pub(super) config: &'a Config,
+    pub(super) kept: &'a Kept,
+    pub(super) server: ServerField,
+    /// The limit of requests over all sites.
+    limit: Option<Arc<RequestLimit>>,
+}
+
+impl<'a> Common<'a> {
+    pub(super) fn new(config: &'a Config, kept: &'a Kept) -> Result<Self, AssemblyError> {
+        let server = match config.server.server_field {
+            settings::ServerField::Name => ServerField::Name,
+            settings::ServerField::Version => ServerField::Version,
+            settings::ServerField::Off => ServerField::Absent,
+        };
+        let limit = config.rate_limit.as_ref().map(access::request_limit);
+        Ok(Self { config, kept, server, limit })
+    }
+
+    /// Plans one site.
+    pub(super) fn plan(&self, site: &Site) -> Result<SitePlan, AssemblyError> {
+        let name = site.names.first().map_or("site", |name| name.as_str()).to_owned();
+        let files = FilesOf::site(site, &self.config.mime)?;
+        let mut stages: Vec<StagePlan> = self.limit.iter().cloned().map(StagePlan::Limit).collect();
+        stages.extend(site.rate_limit.as_ref().map(access::request_limit).map(StagePlan::Limit));
+        stages.extend(access::rules(&site.rule, &name)?);
+        let auth = access::auth(site.auth.as_ref(), self.config)?;
+        let mut routes = routes::plan(site, &files, self.config)?;
+        access::share_out(auth, site, &mut stages, &mut routes)?;
+        let mut handlers: Vec<Arc<HandlerPlan>> = Vec::new();
+        handlers.extend(files.user_dirs(site)?.map(HandlerPlan::UserDirs).map(Arc::new));
+        handlers.extend(files.handler(site)?.map(HandlerPlan::Files).map(Arc::new));
+        let access = match &site.access_log {
+            Some(log) => access_log(log, self.kept)?,
+            None => access_log(&self.config.log.access, self.kept)?,
+        };
+        Ok(SitePlan {
+            edits: edits(&site.headers).map_err(|why| AssemblyError::new(site_named(&name), why))?,
+            pages: pages(site)?,
+            name,
+            names: site.names.clone(),
+            endpoints: site.endpoints.clone(),
+            stages,
+            routes,
+            handlers,
+            access,
+            server: self.server,
+        })
+    }
+}
+
+pub(super) fn site_named(name: &str) -> String {
+    format!("the site {name} cannot be served")
+}
+
+/// Edits of fields: first what is removed, then what is set, then what is added.
+pub(super) fn edits(headers: &settings::Headers) -> Result<FieldEdits, EditError> {
+    let mut edits = FieldEdits::default();
+    headers.remove.iter().try_for_each(|name| edits.remove(name.as_str()))?;
+    headers.set.iter().try_for_each(|(name, value)| edits.set(name.as_str(), value.as_str()))?;
+    headers.add.iter().try_for_each(|(name, value)| edits.add(name.as_str(), value.as_str()))?;
+    Ok(edits)
+}
+
+fn pages(site: &Site) -> Result<Vec<PagePlan>, AssemblyError> {
+    site.error_pages.iter().map(|(status, path)| page(status, path)).collect()
+}
