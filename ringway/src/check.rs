@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 /// Tells all that is wrong with the configuration in `file`.
 pub(crate) fn check(file: &Path, json: bool) -> ExitCode {
-    let questions = Questions { hosts: true, ports: true, certificates: None };
+    let questions = Questions { hosts: true, ports: true, expiry: true };
     let loaded = match load(file, questions) {
         Ok(loaded) => loaded,
         Err(sentence) => {
@@ -33,7 +33,7 @@ pub(crate) fn schema() -> String {
 }
 
 /// Reads a configuration and asks the machine about it.
-fn load(file: &Path, questions: Questions<'_>) -> Result<Loaded, String> {
+fn load(file: &Path, questions: Questions) -> Result<Loaded, String> {
     let mut loaded = load::load(file, &|name| std::env::var(name).ok())?;
     surroundings::check(&mut loaded, questions);
     Ok(loaded)

@@ -5,6 +5,8 @@
 #![forbid(unsafe_code)]
 
 pub use ringway_engine as engine;
+#[cfg(feature = "tls")]
+pub use ringway_tls as tls;
 #[cfg(feature = "static")]
 pub use ringway_web as web;
 

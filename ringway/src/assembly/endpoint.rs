@@ -2,49 +2,67 @@
 
 use super::plan::Plans;
 use super::workshop::{Blueprint, Workshop};
-use super::{AssemblyError, Door, Kept};
+use super::{AssemblyError, Door, Kept, Provisions, tls};
 use crate::config::settings::{self, Config, Limits};
 use crate::config::values::Listen;
 use crate::engine::ring::socket::{Address, ListenOptions};
 use crate::engine::{Balance, Endpoint, EndpointLimits, ProtocolFactory, WorkerHandle};
 use crate::serve::{DEFER_ACCEPT_SECONDS, UNSENT_LOW_WATER_BYTES, cached_descriptors_max};
+use crate::tls::TlsServer;
 use crate::web::file_cache::CacheLimits;
 use crate::web::limits::WebLimits;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 /// The doors of all endpoints, in their order.
-pub(super) fn doors(config: &Config, kept: &Kept, plans: Plans) -> Result<Vec<Door>, AssemblyError> {
-    let descriptors_max = cached_descriptors_max(config.server.workers.into());
-    let cache = CacheLimits { descriptors_max, ..CacheLimits::default() };
+pub(super) fn doors(
+    config: &Config,
+    kept: &Kept,
+    plans: Plans,
+    provisions: &Provisions<'_>,
+    notes: &mut Vec<String>,
+) -> Result<Vec<Door>, AssemblyError> {
+    let workers = provisions.workers.unwrap_or_else(|| config.server.workers.into());
+    let cache = CacheLimits { descriptors_max: cached_descriptors_max(workers), ..CacheLimits::default() };
     let blueprint = Arc::new(Blueprint::new(plans, kept.gate.clone(), cache));
+    let tls = tls::server(config, provisions)?.map(|(server, problems)| {
+        notes.extend(problems.iter().map(|problem| format!("{problem}.")));
+        server
+    });
     let mut doors = Vec::new();
     for endpoint in &config.endpoint {
         let limits = endpoint.limits.over(&config.limits);
         let protocol = protocol(&blueprint, endpoint, web_limits(&limits));
-        for listen in &endpoint.listen {
-            let addresses = listen.resolve().map_err(|why| AssemblyError::new("cannot listen", why))?;
-            let passed = if let Listen::Passed(name) = listen { Some(name.clone()) } else { None };
-            let places = if passed.is_some() { vec![nowhere()] } else { addresses };
-            doors.extend(places.into_iter().map(|address| Door {
-                name: endpoint.name.to_string(),
-                is_tls: endpoint.tls,
-                endpoint: Endpoint {
-                    balance: balance(endpoint.balance),
-                    listen: listen_options(endpoint),
-                    limits: endpoint_limits(&limits),
-                    ..Endpoint::new(address, Arc::clone(&protocol))
-                },
-                passed: passed.clone(),
-            }));
+        let filter = tls.as_ref().filter(|_| endpoint.tls).map(TlsServer::filters);
+        for (key, address) in places(endpoint)? {
+            let listeners = provisions.listeners.get(&key).cloned().unwrap_or_default();
+            let endpoint_of_engine = Endpoint {
+                balance: balance(endpoint.balance),
+                listen: listen_options(endpoint),
+                limits: endpoint_limits(&limits),
+                filter: filter.clone(),
+                listeners,
+                ..Endpoint::new(address, Arc::clone(&protocol))
+            };
+            let name = endpoint.name.to_string();
+            doors.push(Door { key, name, is_tls: endpoint.tls, endpoint: endpoint_of_engine });
         }
     }
     Ok(doors)
 }
 
-/// The address of what is not bound here.
-fn nowhere() -> Address {
-    Address::Tcp(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0))
+/// The addresses of an endpoint with their keys. What systemd passes has none of its own.
+fn places(endpoint: &settings::Endpoint) -> Result<Vec<(String, Address)>, AssemblyError> {
+    let mut places = Vec::new();
+    for listen in &endpoint.listen {
+        if let Listen::Passed(_) = listen {
+            let nowhere = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+            places.push((listen.to_string(), Address::Tcp(nowhere)));
+        }
+        let addresses = listen.resolve().map_err(|why| AssemblyError::new("cannot listen", why))?;
+        places.extend(addresses.into_iter().map(|address| (address.to_string(), address)));
+    }
+    Ok(places)
 }
 
 fn protocol(blueprint: &Arc<Blueprint>, endpoint: &settings::Endpoint, limits: WebLimits) -> ProtocolFactory {

@@ -1,12 +1,12 @@
 //! Files: roots, how they are loaded, pages of errors, directories of users.
 
 use super::AssemblyError;
-use super::plan::{FilesPlan, PagePlan};
+use super::plan::FilesPlan;
 use crate::config::settings::{self, Listing, Mime, Route, Site, Symlinks};
 use crate::config::values::{FilePath, TryStep};
 use crate::web::cache_rules::{CacheRule, CacheRules};
 use crate::web::codings::{Coding, CodingSet};
-use crate::web::error_page::PAGE_BYTES_MAX;
+use crate::web::error_page::ErrorPages;
 use crate::web::listing::Theme;
 use crate::web::load::LoadOptions;
 use crate::web::mime::MediaTypes;
@@ -119,19 +119,16 @@ impl FilesOf {
     }
 }
 
-/// A page that is sent with errors; it is read once and kept.
-pub(super) fn page(status: &str, path: &FilePath) -> Result<PagePlan, AssemblyError> {
-    let shown = path.as_path().display();
-    let cannot = |why: &dyn std::fmt::Display| {
-        AssemblyError::new(format_args!("cannot send {shown} with errors"), why)
-    };
-    let body = std::fs::read(path.as_path()).map_err(|error| cannot(&error))?;
-    if body.len() > PAGE_BYTES_MAX {
-        return Err(cannot(&format_args!("it has more than {PAGE_BYTES_MAX} bytes")));
+/// The pages of a site that are sent with errors; they are read once and kept.
+pub(super) fn pages(site: &Site) -> Result<Arc<ErrorPages>, AssemblyError> {
+    let cannot = |why: &dyn std::fmt::Display| AssemblyError::new("errors cannot be told", why);
+    let mut pages = ErrorPages::default();
+    for (status, path) in &site.error_pages {
+        let status: u16 = status.parse().map_err(|error| cannot(&error))?;
+        let file = path.to_string();
+        pages.load(&file, [status], &MediaTypes::default()).map_err(|error| cannot(&error))?;
     }
-    let status = status.parse().map_err(|error| cannot(&error))?;
-    let media_type = MediaTypes::default().of_name(path.as_path().as_os_str().as_encoded_bytes()).to_string();
-    Ok(PagePlan { status, media_type, body: body.into() })
+    Ok(Arc::new(pages))
 }
 
 fn theme(listing: &Listing) -> Theme {

@@ -9,14 +9,18 @@ mod files;
 mod kept;
 mod logs;
 mod plan;
+mod provisions;
 mod routes;
+mod running;
 mod site;
+pub(crate) mod tls;
 mod workshop;
 
 pub use kept::Kept;
+pub use provisions::{Listeners, Provisions, ReadSecret};
+pub use running::{Running, Started};
 
 use crate::config::settings::{Config, Driver, Wait};
-use crate::engine::ring::socket::Address;
 use crate::engine::ring::{DriverChoice, RingOptions};
 use crate::engine::{Endpoint, ServerOptions, WaitMode};
 use crate::web::log::errors::ErrorLog;
@@ -43,14 +47,14 @@ impl std::error::Error for AssemblyError {}
 /// One address of a configured endpoint.
 #[derive(Debug)]
 pub struct Door {
+    /// The address as it is written in full, or `systemd:` and the name of the socket that is passed.
+    pub key: String,
     /// The name of the `[[endpoint]]`.
     pub name: String,
     /// Whether its connections are encrypted.
     pub is_tls: bool,
-    /// What is served there. Its address is a placeholder where `passed` says otherwise.
+    /// What is served there.
     pub endpoint: Endpoint,
-    /// The name of the socket that systemd passes, for an endpoint that has no address of its own.
-    pub passed: Option<String>,
 }
 
 /// What serves a configuration.
@@ -62,33 +66,27 @@ pub struct Assembly {
     pub doors: Vec<Door>,
     /// The error log.
     pub errors: ErrorLog,
+    /// What an operator should know: sentences.
+    pub notes: Vec<String>,
 }
 
 /// Makes what serves `config`: opens roots, logs, lists of users, pages. Nothing is bound, no thread is started.
 ///
 /// # Errors
 /// The first thing that cannot be had.
-pub fn assemble(config: &Config, kept: &Kept) -> Result<Assembly, AssemblyError> {
+pub fn assemble(
+    config: &Config,
+    kept: &Kept,
+    provisions: &Provisions<'_>,
+) -> Result<Assembly, AssemblyError> {
     let errors = logs::error_log(&config.log.error, kept)?;
+    let mut notes = Vec::new();
     let plans = plan::Plans::new(config, kept, &errors)?;
-    let doors = endpoint::doors(config, kept, plans)?;
-    Ok(Assembly { options: options(config), doors, errors })
+    let doors = endpoint::doors(config, kept, plans, provisions, &mut notes)?;
+    Ok(Assembly { options: options(config, provisions), doors, errors, notes })
 }
 
-/// The addresses of a configuration, in the order of its doors. Names are looked up.
-///
-/// # Errors
-/// A name that cannot be resolved.
-pub fn addresses(config: &Config) -> Result<Vec<Address>, AssemblyError> {
-    let listens = config.endpoint.iter().flat_map(|endpoint| &endpoint.listen);
-    let mut all = Vec::new();
-    for listen in listens {
-        all.extend(listen.resolve().map_err(|why| AssemblyError::new("cannot listen", why))?);
-    }
-    Ok(all)
-}
-
-fn options(config: &Config) -> ServerOptions {
+fn options(config: &Config, provisions: &Provisions<'_>) -> ServerOptions {
     let server = &config.server;
     let driver = match server.driver {
         Driver::Auto => DriverChoice::Auto,
@@ -101,9 +99,9 @@ fn options(config: &Config) -> ServerOptions {
         Wait::Polled => WaitMode::Polled,
     };
     ServerOptions {
-        workers: server.workers.into(),
+        workers: provisions.workers.unwrap_or_else(|| server.workers.into()),
         wait,
-        ring: RingOptions { driver, ..RingOptions::default() },
+        ring: RingOptions { driver, restrict: provisions.restrict, ..RingOptions::default() },
         pool_threads_max: server.pool_threads.into(),
         ..ServerOptions::default()
     }

@@ -6,6 +6,7 @@ use crate::config::settings::Config;
 use crate::config::values::{Label, SiteName};
 use crate::web::auth::AuthOptions;
 use crate::web::clock::ServerField;
+use crate::web::error_page::ErrorPages;
 use crate::web::field_edits::FieldEdits;
 use crate::web::limit::RequestLimit;
 use crate::web::load::LoadOptions;
@@ -69,14 +70,6 @@ pub(super) struct RoutePlan {
     pub(super) edits: FieldEdits,
 }
 
-/// A page that is sent with an error.
-#[derive(Debug)]
-pub(super) struct PagePlan {
-    pub(super) status: u16,
-    pub(super) media_type: String,
-    pub(super) body: Arc<[u8]>,
-}
-
 /// A site.
 #[derive(Debug)]
 pub(super) struct SitePlan {
@@ -86,7 +79,7 @@ pub(super) struct SitePlan {
     pub(super) stages: Vec<StagePlan>,
     pub(super) routes: Vec<RoutePlan>,
     pub(super) handlers: Vec<Arc<HandlerPlan>>,
-    pub(super) pages: Vec<PagePlan>,
+    pub(super) pages: Arc<ErrorPages>,
     pub(super) edits: FieldEdits,
     pub(super) access: Option<Access>,
     pub(super) server: ServerField,

@@ -1,9 +1,9 @@
 //! A site's plan.
 
 use super::access;
-use super::files::{FilesOf, page};
+use super::files::{FilesOf, pages};
 use super::logs::access_log;
-use super::plan::{HandlerPlan, PagePlan, SitePlan, StagePlan};
+use super::plan::{HandlerPlan, SitePlan, StagePlan};
 use super::routes;
 use super::{AssemblyError, Kept};
 use crate::config::settings::{self, Config, Site};
@@ -75,8 +75,4 @@ pub(super) fn edits(headers: &settings::Headers) -> Result<FieldEdits, EditError
     headers.set.iter().try_for_each(|(name, value)| edits.set(name.as_str(), value.as_str()))?;
     headers.add.iter().try_for_each(|(name, value)| edits.add(name.as_str(), value.as_str()))?;
     Ok(edits)
-}
-
-fn pages(site: &Site) -> Result<Vec<PagePlan>, AssemblyError> {
-    site.error_pages.iter().map(|(status, path)| page(status, path)).collect()
 }

@@ -166,9 +166,7 @@ impl Workshop {
                 Route { pattern: route.pattern.clone(), stages, handlers, edits: route.edits.clone() };
             site.routes.add(route).map_err(io::Error::other)?;
         }
-        for page in &plan.pages {
-            site.pages.set(page.status, &page.media_type, Rc::from(&*page.body)).map_err(io::Error::other)?;
-        }
+        site.pages = Arc::clone(&plan.pages);
         if let Some((format, file)) = &plan.access {
             site.served.push(Box::new(AccessLog::new(*format, self.sinks.of(file)?)));
         }
@@ -195,7 +193,7 @@ impl Workshop {
             HandlerPlan::Redirect(redirect) => Box::new(redirect.clone()),
             HandlerPlan::Rewrite(rewrite) => Box::new(rewrite.clone()),
             HandlerPlan::Respond { status, media_type, body } => {
-                Box::new(Respond::new(*status, media_type, Rc::from(&**body)).map_err(io::Error::other)?)
+                Box::new(Respond::new(*status, media_type, Arc::clone(body)).map_err(io::Error::other)?)
             }
             HandlerPlan::Files(_) | HandlerPlan::UserDirs(_) => match self.made(plan)? {
                 Made::Files(files) => Box::new(files),

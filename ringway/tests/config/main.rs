@@ -30,7 +30,7 @@ fn configurations(folder: &Path) -> Vec<PathBuf> {
 /// Loads a configuration and asks the machine about its files.
 fn loaded(path: &Path) -> Loaded {
     let mut loaded = load::load(path, &environment).expect("the file can be read");
-    surroundings::check(&mut loaded, Questions::default());
+    surroundings::check(&mut loaded, Questions { expiry: true, ..Questions::default() });
     loaded
 }
 

@@ -38,10 +38,6 @@ impl Judge<'_> {
                 self.error_with_hint(node.place, "this certificate comes from nowhere", hint);
             }
         }
-        if !certificate.names.is_empty() {
-            let hint = "a certificate from a file has the names that are in it";
-            self.error_with_hint(node.key_place_of("names"), "`names` belongs to `acme = true`", hint);
-        }
     }
 
     fn acme_certificate(&mut self, certificate: &Certificate, node: &Node) {

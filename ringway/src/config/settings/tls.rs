@@ -72,7 +72,7 @@ pub struct Certificate {
     pub ocsp: Option<FilePath>,
     /// Whether it is had from the authority of `[acme]`, and renewed; instead of `cert` and `key`.
     pub acme: bool,
-    /// The names it is asked for, with `acme`.
+    /// The names it is shown for. Empty: those that are in it. With `acme` the names it is asked for.
     pub names: Vec<SiteName>,
 }
 

@@ -1,7 +1,6 @@
 //! Files: roots, certificates, keys, lists of users, directories of logs.
 
-use super::{CertificateCheck, Inspector};
-use crate::config::report::Finding;
+use super::Inspector;
 use crate::config::settings::{AccessLog, Auth};
 use crate::config::source::Place;
 use crate::config::tree::Node;
@@ -11,7 +10,7 @@ use std::io;
 use std::path::Path;
 
 impl Inspector<'_> {
-    pub(super) fn files(&mut self, certificates: Option<CertificateCheck<'_>>) {
+    pub(super) fn files(&mut self) {
         let (config, tree) = (self.config, self.tree);
         self.access_log(&config.log.access, tree.under("log").under("access"));
         self.log_target(&config.log.error.path, tree.under("log").under("error").place_of("path"));
@@ -40,26 +39,6 @@ impl Inspector<'_> {
         self.readable(config.tls.client_certificates.ca.as_ref(), clients.place_of("ca"));
         let ca = config.acme.as_ref().and_then(|acme| acme.ca.as_ref());
         self.readable(ca, tree.under("acme").place_of("ca"));
-        self.certificates(certificates);
-    }
-
-    fn certificates(&mut self, look: Option<CertificateCheck<'_>>) {
-        for (index, certificate) in self.config.certificate.iter().enumerate() {
-            let node = self.tree.item("certificate", index);
-            let before = self.findings.len();
-            for (key, path) in
-                [("cert", &certificate.cert), ("key", &certificate.key), ("ocsp", &certificate.ocsp)]
-            {
-                self.readable(path.as_ref(), node.place_of(key));
-            }
-            let is_whole = certificate.cert.is_some() && certificate.key.is_some();
-            let (true, true, Some(look)) = (is_whole, self.findings.len() == before, look) else { continue };
-            for fault in look(certificate, &self.config.tls) {
-                let place = node.place_of(fault.key);
-                let make = if fault.is_warning { Finding::warning } else { Finding::error };
-                self.findings.push(make(place, fault.message));
-            }
-        }
     }
 
     fn auth(&mut self, auth: Option<&Auth>, node: &Node) {
@@ -110,7 +89,7 @@ impl Inspector<'_> {
         }
     }
 
-    fn readable(&mut self, path: Option<&FilePath>, place: Place) {
+    pub(super) fn readable(&mut self, path: Option<&FilePath>, place: Place) {
         let Some(path) = path.map(FilePath::as_path) else { return };
         let shown = path.display();
         match File::open(path).and_then(|file| file.metadata()) {

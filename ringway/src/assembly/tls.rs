@@ -1,0 +1,75 @@
+//! TLS: certificates of the configuration, and what endpoints ask of clients.
+
+use super::provisions::ReadSecret;
+use super::{AssemblyError, Provisions};
+use crate::config::settings::{Certificate, ClientCertificateMode, Config, TlsVersion};
+use crate::config::values::FilePath;
+use crate::tls::{CertificateOptions, ClientCertificates, Pem, Problem, TlsOptions, TlsServer, Version};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+/// The application protocol of HTTP/1.1 (RFC 7301, section 6).
+const HTTP1: &[u8] = b"http/1.1";
+
+/// The TLS of all endpoints that have it, and what is not as it should be; `None` when no endpoint has it.
+pub(super) fn server(
+    config: &Config,
+    provisions: &Provisions<'_>,
+) -> Result<Option<(TlsServer, Vec<Problem>)>, AssemblyError> {
+    if !config.endpoint.iter().any(|endpoint| endpoint.tls) {
+        return Ok(None);
+    }
+    let cannot = |problem: &Problem| AssemblyError::new("TLS cannot be offered", problem);
+    let from_files = config.certificate.iter().filter(|certificate| !certificate.acme);
+    let certificates = from_files.map(|certificate| options(certificate, provisions.read_secret));
+    let certificates = certificates.collect::<Result<Vec<_>, _>>().map_err(|problem| cannot(&problem))?;
+    let options = TlsOptions {
+        alpn: vec![HTTP1.to_vec()],
+        version_min: match config.tls.min_version {
+            TlsVersion::V1_2 => Version::Tls12,
+            TlsVersion::V1_3 => Version::Tls13,
+        },
+        clients: clients(config, provisions.read_secret).map_err(|problem| cannot(&problem))?,
+        ..TlsOptions::new(certificates)
+    };
+    let made = TlsServer::new(&options, Arc::clone(&provisions.tickets), SystemTime::now());
+    made.map(Some).map_err(|problems| match problems.iter().find(|problem| problem.is_fatal()) {
+        Some(problem) => cannot(problem),
+        None => AssemblyError::new("TLS cannot be offered", "its settings are refused"),
+    })
+}
+
+/// A certificate from files, read.
+pub(crate) fn options(
+    certificate: &Certificate,
+    read: ReadSecret<'_>,
+) -> Result<CertificateOptions, Problem> {
+    let (Some(cert), Some(key)) = (&certificate.cert, &certificate.key) else {
+        return Err(Problem::NoCertificates);
+    };
+    let staple = certificate.ocsp.as_ref().map(|path| pem(path, read)).transpose()?;
+    Ok(CertificateOptions {
+        chain: pem(cert, read)?,
+        key: pem(key, read)?,
+        staple: staple.map(|file| file.bytes),
+        names: certificate.names.iter().map(ToString::to_string).collect(),
+    })
+}
+
+fn pem(path: &FilePath, read: ReadSecret<'_>) -> Result<Pem, Problem> {
+    let path = path.as_path();
+    let bytes = read(path).map_err(|error| Problem::Unreadable(path.to_owned(), error.to_string()))?;
+    Ok(Pem { path: path.to_owned(), bytes })
+}
+
+fn clients(config: &Config, read: ReadSecret<'_>) -> Result<ClientCertificates, Problem> {
+    let settings = &config.tls.client_certificates;
+    let Some(ca) = settings.ca.as_ref().filter(|_| settings.mode != ClientCertificateMode::None) else {
+        return Ok(ClientCertificates::None);
+    };
+    let ca = pem(ca, read)?;
+    Ok(match settings.mode {
+        ClientCertificateMode::Required => ClientCertificates::Required(ca),
+        _ => ClientCertificates::Optional(ca),
+    })
+}
