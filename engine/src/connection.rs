@@ -125,6 +125,14 @@ impl Conn<'_> {
         self.core.send_progress(self.id)
     }
 
+    /// Whether everything sent has reached the peer: its kernel at least. Where that cannot be known, whether it is with ours.
+    #[must_use]
+    pub fn is_delivered(&mut self) -> bool {
+        let Some(record) = self.core.conns.get(self.id) else { return true };
+        record.is_flushed()
+            && record.socket.kernel().is_none_or(|fd| socket::is_delivered(fd).unwrap_or(true))
+    }
+
     /// Whether the connection takes more to send without exceeding its queue.
     #[must_use]
     pub fn can_send(&mut self) -> bool {

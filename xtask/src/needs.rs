@@ -66,6 +66,12 @@ const NEEDS: &[Need] = &[
     },
     Need {
         purpose: Purpose::Test,
+        source: Source::Debian("slowhttptest"),
+        probe: &["sh", "-c", "command -v slowhttptest"],
+        why: "attacks by being slow",
+    },
+    Need {
+        purpose: Purpose::Test,
         source: Source::Debian("pebble"),
         probe: &["sh", "-c", "command -v pebble pebble-challtestsrv"],
         why: "the certificate authority that certificates are had from",

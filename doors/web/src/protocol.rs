@@ -228,7 +228,15 @@ impl Http {
 
     fn timed_out(&self, conn: &mut Conn<'_>, state: &mut State) -> Turn {
         match state.phase {
+            // What the kernel has taken may still wait for a reader that hardly reads: it is watched as any other.
+            Phase::Idle if !conn.is_delivered() => {
+                state.phase = Phase::Sending;
+                state.progress = conn.send_progress();
+                conn.set_deadline(deadline(conn.now_ms(), self.shared.limits.send_window_ms));
+                Turn::Idle
+            }
             Phase::Idle => Turn::Close,
+            Phase::Sending if conn.is_delivered() => Turn::Close,
             Phase::Head => {
                 let mut output = Output::new(Sink::pool(conn), 0);
                 if self.shared.refuse(conn, &mut output, Status::REQUEST_TIMEOUT, None).is_err() {

@@ -28,4 +28,5 @@ mod log;
 mod mixture;
 mod names;
 mod server;
+mod slow_attacks;
 mod timing;

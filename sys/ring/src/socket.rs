@@ -213,6 +213,16 @@ pub fn acknowledged_bytes(fd: BorrowedFd<'_>) -> io::Result<u64> {
     Ok(TcpInfo::of(fd)?.u64_at(120))
 }
 
+/// Whether the peer of a TCP connection has acknowledged everything that was sent.
+///
+/// # Errors
+/// What `getsockopt(2)` says; Unix sockets cannot tell.
+pub fn is_delivered(fd: BorrowedFd<'_>) -> io::Result<bool> {
+    let info = TcpInfo::of(fd)?;
+    // Segments under way, and bytes that were not sent yet.
+    Ok(info.u32_at(24) == 0 && info.u32_at(144) == 0)
+}
+
 /// What a TCP connection has carried since it began.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Carried {
@@ -570,6 +580,10 @@ mod tests {
                 std::thread::yield_now();
             }
             assert_eq!(acknowledged(), 5);
+            assert!(is_delivered(server.as_fd()).expect("TCP_INFO"));
+            // A peer that does not read leaves it in our buffer.
+            while send(server.as_raw_fd(), &[0; 65_536], false).is_ok() {}
+            assert!(!is_delivered(server.as_fd()).expect("TCP_INFO"));
         }
     }
 
