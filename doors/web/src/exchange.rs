@@ -259,6 +259,8 @@ pub(crate) struct Course {
     pub(crate) refused: Option<Box<Refused>>,
     /// Field lines for the answer.
     pub(crate) fields: Option<LocalVec<u8>>,
+    /// How long they were before who is asked now was asked.
+    pub(crate) fields_mark: u16,
 }
 
 /// What has refused a request.
@@ -276,6 +278,21 @@ pub(crate) struct Rewritten {
 }
 
 impl Course {
+    /// Somebody is asked who may have to be asked again.
+    pub(crate) fn mark(&mut self) {
+        let len = self.fields.as_ref().map_or(0, |fields| fields.len());
+        // At most ADDED_FIELDS_BYTES_MAX, which fits.
+        self.fields_mark = u16::try_from(len).unwrap_or(u16::MAX);
+    }
+
+    /// Takes back what was done since the mark: who is asked now will be asked again.
+    pub(crate) fn back_to_mark(&mut self) {
+        self.answer_at = 0;
+        if let Some(fields) = &mut self.fields {
+            fields.truncate(self.fields_mark.into());
+        }
+    }
+
     /// Goes on to `leg`.
     pub(crate) fn enter(&mut self, leg: Leg) {
         self.leg = leg;

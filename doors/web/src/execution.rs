@@ -192,7 +192,7 @@ impl Shared {
             }
             Ok(Handled::Close | Handled::NotMine | Handled::Rewritten) => Decided::Close,
             Err(EncodeError::Full) => {
-                exchange.course.answer_at = 0;
+                exchange.course.back_to_mark();
                 keep_path(exchange);
                 Decided::Full
             }

@@ -80,39 +80,56 @@ impl Site {
         finish: Option<Finish>,
     ) -> Result<Handled, EncodeError> {
         let mut handled = match finish {
-            Some(finish) => match finish(exchange)? {
-                Handled::NotMine => {
+            Some(finish) => match finish(exchange) {
+                Ok(Handled::NotMine) => {
                     exchange.course.at += 1;
-                    self.go_on(exchange)?
+                    self.go_on(exchange)
                 }
                 handled => handled,
             },
-            None => self.go_on(exchange)?,
+            None => self.go_on(exchange),
         };
-        loop {
-            match handled {
+        // Answers are large to move: one that nobody changes is given back as it is.
+        while !self.is_final(exchange, &handled) {
+            handled = match handled? {
+                Handled::Rewritten if exchange.course.rewrites >= REWRITES_MAX => {
+                    return self.refuse(exchange, Status::INTERNAL_SERVER_ERROR);
+                }
                 Handled::Rewritten => {
-                    if exchange.course.rewrites >= REWRITES_MAX {
-                        return exchange.error(Status::INTERNAL_SERVER_ERROR).map(Handled::Answer);
-                    }
                     exchange.course.rewrites += 1;
                     self.find_route(exchange);
-                    handled = self.go_on(exchange)?;
+                    self.go_on(exchange)
                 }
-                Handled::NotMine => handled = Handled::Answer(exchange.error(Status::NOT_FOUND)?),
+                Handled::NotMine => exchange.error(Status::NOT_FOUND).map(Handled::Answer),
                 Handled::Answer(reply) => match self.give_to_answer_stages(exchange, reply)? {
-                    Handled::Answer(reply) => return self.edit(exchange, reply).map(Handled::Answer),
-                    other => handled = other,
+                    Handled::Answer(reply) => return self.edit(exchange, reply),
+                    other => Ok(other),
                 },
-                Handled::Close | Handled::Later(_) => return Ok(handled),
+                decided @ (Handled::Close | Handled::Later(_)) => return Ok(decided),
+            };
+        }
+        handled
+    }
+
+    /// Whether a decision is one that nobody here has a word in.
+    fn is_final(&self, exchange: &Exchange<'_>, handled: &Result<Handled, EncodeError>) -> bool {
+        match handled {
+            Ok(Handled::Answer(_)) => {
+                let has_stages = self.answers.get(exchange.course.answer_at as usize).is_some();
+                !has_stages
+                    && self.edits.is_empty()
+                    && exchange.course.fields.is_none()
+                    && exchange.course.route.is_none()
             }
+            Ok(Handled::Rewritten | Handled::NotMine) => false,
+            Ok(Handled::Close | Handled::Later(_)) | Err(_) => true,
         }
     }
 
     /// Answers with an error page before or instead of asking anybody.
     pub(crate) fn refuse(&self, exchange: &mut Exchange<'_>, status: Status) -> Result<Handled, EncodeError> {
         let reply = exchange.error(status)?;
-        self.edit(exchange, reply).map(Handled::Answer)
+        self.edit(exchange, reply)
     }
 
     /// Asks whoever is next, and so on, until one does not pass.
@@ -136,10 +153,11 @@ impl Site {
                 exchange.course.enter(Leg::RouteHandlers);
             }
             if exchange.course.leg == Leg::RouteHandlers {
-                match ask_handlers(&route.handlers, exchange)? {
-                    Handled::NotMine => exchange.course.enter(Leg::Handlers),
-                    decided => return Ok(decided),
+                let decided = ask_handlers(&route.handlers, exchange);
+                if !matches!(decided, Ok(Handled::NotMine)) {
+                    return decided;
                 }
+                exchange.course.enter(Leg::Handlers);
             }
         }
         ask_handlers(&self.handlers, exchange)
@@ -166,10 +184,10 @@ impl Site {
         Ok(Handled::Answer(reply))
     }
 
-    fn edit(&self, exchange: &mut Exchange<'_>, mut reply: Reply) -> Result<Reply, EncodeError> {
+    fn edit(&self, exchange: &mut Exchange<'_>, mut reply: Reply) -> Result<Handled, EncodeError> {
         let len = &mut reply.plan.head_len;
         *len = self.edit_head(exchange.memory, *len, exchange.course)?;
-        Ok(reply)
+        Ok(Handled::Answer(reply))
     }
 
     /// Does to a head what the site, the route and stages have asked for; gives its new length.
@@ -209,6 +227,7 @@ fn ask_stages(
     exchange: &mut Exchange<'_>,
 ) -> Result<Option<Handled>, EncodeError> {
     while let Some(stage) = stages.get(exchange.course.at as usize) {
+        exchange.course.mark();
         match stage.request(exchange)? {
             Verdict::Pass => exchange.course.at += 1,
             decided => return Ok(Some(decided.into())),
@@ -219,10 +238,12 @@ fn ask_stages(
 
 fn ask_handlers(handlers: &[Box<dyn Handler>], exchange: &mut Exchange<'_>) -> Result<Handled, EncodeError> {
     while let Some(handler) = handlers.get(exchange.course.at as usize) {
-        match handler.handle(exchange)? {
-            Handled::NotMine => exchange.course.at += 1,
-            decided => return Ok(decided),
+        exchange.course.mark();
+        let decided = handler.handle(exchange);
+        if !matches!(decided, Ok(Handled::NotMine)) {
+            return decided;
         }
+        exchange.course.at += 1;
     }
     Ok(Handled::NotMine)
 }

@@ -99,8 +99,24 @@ impl Handler for StaticFiles {
         if let Some(later) = self.refresh(exchange) {
             return Ok(later);
         }
+        // Most requests are for a file that is open, and need not go through what may be tried.
+        if self.files.options.tries.is_empty() && !target::has_dot_name(path) {
+            let fetched = self.fetch(exchange, path);
+            return match fetched {
+                Fetched::Ready(entry) if is_plain(exchange, &entry) => file_reply(exchange, entry),
+                fetched => match self.found(exchange, 0, path, fetched)? {
+                    Some(handled) => Ok(handled),
+                    None => self.try_from(exchange, 1),
+                },
+            };
+        }
         self.try_from(exchange, 0)
     }
+}
+
+/// Whether an entry is a file to be answered with as it is.
+fn is_plain(exchange: &Exchange<'_>, entry: &Entry<Handle>) -> bool {
+    entry.file().is_some_and(|file| answer::choose_coding(exchange.request, file) == Coding::Identity)
 }
 
 /// A load that was begun while a request was tried for.

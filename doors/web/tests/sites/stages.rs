@@ -121,6 +121,8 @@ fn a_stage_may_wait_and_the_request_goes_on_behind_it() {
         let long = stand.get("guarded", "/long");
         assert_eq!((long.status, long.field("x-long").map(str::len)), (200, Some(4000)));
         assert_eq!(long.body, b"ann /long? false");
+        let count = |name: &str| long.head.matches(name).count();
+        assert_eq!((count("X-Long: "), count("X-Door: ")), (1, 1), "what is done again is not said twice");
         assert_eq!(asked.load(Ordering::Relaxed), 3);
         // With a body, and with one that waits to be asked for.
         let post = "POST /p HTTP/1.1\r\nHost: guarded\r\nContent-Length: 2\r\n\r\nhi";
