@@ -6,6 +6,7 @@ use crate::mailbox::{Mailbox, Message};
 use crate::token::Token;
 use ringway_ring::socket;
 use ringway_ring::{Completion, Handle, Op, OpId, Payload};
+use std::collections::VecDeque;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -15,8 +16,17 @@ use std::sync::mpsc::Sender;
 /// How long accepting rests after it failed for want of descriptors or memory, in milliseconds.
 const ACCEPT_PAUSE_MS: u64 = 50;
 
+/// Connections of one listener that are opened in one turn of the loop: the others' come next.
+pub(crate) const ACCEPTS_PER_TURN: u32 = 64;
+
+/// Connections of one listener that are accepted and wait to be opened, from which on accepting stops.
+const ACCEPTS_PENDING_MAX: usize = 1_024;
+
 /// Connections taken from one listener's queue when accepting ends; what is left then is refused.
 const SWEEP_MAX: usize = 65_536;
+
+/// Our own cancel, on Linux.
+const ECANCELED: i32 = 125;
 
 /// The peer gave up while it waited, on Linux.
 const ECONNABORTED: i32 = 103;
@@ -64,6 +74,14 @@ struct Listener {
     accepting: Option<OpId>,
     /// When a failed accept is tried again.
     retry_at_ms: Option<u64>,
+    /// Accepted, and not opened yet.
+    pending: VecDeque<Handle>,
+    /// Connections opened in this turn of the loop.
+    opened: u32,
+    /// Its accept was asked to end: too many wait, or there is no room.
+    is_stopping: bool,
+    /// There is no room: see [`crate::OverCapacity::Resist`].
+    is_full: bool,
     /// It accepts no more; dropped with the last completion, for whoever waits for that.
     ending: Option<Option<Sender<()>>>,
 }
@@ -89,7 +107,24 @@ impl Listener {
             is_inherited: listening.is_inherited,
             accepting: None,
             retry_at_ms: None,
+            pending: VecDeque::new(),
+            opened: 0,
+            is_stopping: false,
+            is_full: false,
             ending: None,
+        }
+    }
+
+    /// Whether connections wait that may be opened.
+    fn can_open(&self) -> bool {
+        !self.pending.is_empty() && !self.is_full
+    }
+
+    /// Ends the accept under way, for now.
+    fn stop(&mut self, core: &mut Core) {
+        if let Some(id) = self.accepting.filter(|_| !self.is_stopping) {
+            self.is_stopping = true;
+            core.ring.cancel(id);
         }
     }
 
@@ -150,7 +185,20 @@ impl Acceptor {
             return;
         }
         for (index, listener) in self.listeners.iter_mut().enumerate() {
-            if listener.ending.is_some() {
+            if listener.is_full {
+                let (endpoint, is_shared_out) = (listener.endpoint, listener.is_shared_out);
+                let limit = core.resists_from(endpoint, true);
+                listener.is_full = limit.is_some_and(|limit| {
+                    !has_room(core, &self.peers, self.index, endpoint, is_shared_out, limit)
+                });
+                // Other workers do not tell when they have room.
+                listener.retry_at_ms =
+                    (listener.is_full && is_shared_out).then_some(core.now_ms + ACCEPT_PAUSE_MS);
+            }
+            if listener.ending.is_some()
+                || listener.is_full
+                || listener.pending.len() >= ACCEPTS_PENDING_MAX / 2
+            {
                 continue;
             }
             let rests = listener.retry_at_ms.is_some_and(|at_ms| at_ms > core.now_ms);
@@ -184,21 +232,74 @@ impl Acceptor {
         let Some(listener) = self.listeners.get_mut(index) else { return };
         if !more {
             listener.accepting = None;
+            listener.is_stopping = false;
         }
         let is_ending = listener.ending.is_some();
-        let (endpoint, is_shared_out) = (listener.endpoint, listener.is_shared_out && !is_ending);
         if let Payload::Connection(socket) = payload {
-            let is_elsewhere = is_shared_out && self.hand_out(core, endpoint, &socket);
-            if !is_elsewhere {
-                core.open(endpoint, socket);
+            if is_ending {
+                core.open(listener.endpoint, socket);
+            } else {
+                self.take(core, index, socket);
             }
         } else if let Err(error) = result
             && !is_ending
+            && error.raw_os_error() != Some(ECANCELED)
         {
             self.failed(index, &error, core.now_ms);
         }
         if !more && is_ending {
             self.retire(core, index);
+        }
+    }
+
+    /// Opens what waits, as many of each listener as one turn allows; a new turn begins.
+    pub(crate) fn open_pending(&mut self, core: &mut Core) {
+        for index in 0..self.listeners.len() {
+            self.listeners[index].opened = 0;
+            while let Some(listener) = self.listeners.get_mut(index)
+                && listener.can_open()
+                && listener.opened < ACCEPTS_PER_TURN
+                && let Some(socket) = listener.pending.pop_front()
+            {
+                self.open(core, index, socket);
+            }
+        }
+    }
+
+    /// Whether connections wait that the next turn may open.
+    pub(crate) fn has_pending(&self) -> bool {
+        self.listeners.iter().any(Listener::can_open)
+    }
+
+    /// Opens an accepted connection, or has it wait for its turn.
+    fn take(&mut self, core: &mut Core, index: usize, socket: Handle) {
+        let listener = &mut self.listeners[index];
+        if listener.pending.is_empty() && !listener.is_full && listener.opened < ACCEPTS_PER_TURN {
+            self.open(core, index, socket);
+            return;
+        }
+        listener.pending.push_back(socket);
+        if listener.pending.len() >= ACCEPTS_PENDING_MAX {
+            listener.stop(core);
+        }
+    }
+
+    fn open(&mut self, core: &mut Core, index: usize, socket: Handle) {
+        let (endpoint, is_shared_out) = (self.listeners[index].endpoint, self.listeners[index].is_shared_out);
+        let limit = core.resists_from(endpoint, false);
+        let is_full = limit
+            .is_some_and(|limit| !has_room(core, &self.peers, self.index, endpoint, is_shared_out, limit));
+        if is_full {
+            let listener = &mut self.listeners[index];
+            listener.is_full = true;
+            listener.pending.push_front(socket);
+            listener.stop(core);
+            return;
+        }
+        self.listeners[index].opened += 1;
+        let is_elsewhere = is_shared_out && self.hand_out(core, endpoint, &socket, limit);
+        if !is_elsewhere {
+            core.open(endpoint, socket);
         }
     }
 
@@ -214,6 +315,9 @@ impl Acceptor {
         }
         listener.ending = Some(told);
         listener.retry_at_ms = None;
+        for socket in std::mem::take(&mut listener.pending) {
+            core.open(listener.endpoint, socket);
+        }
         match listener.accepting {
             // Its last completion retires the listener.
             Some(id) => core.ring.cancel(id),
@@ -259,12 +363,16 @@ impl Acceptor {
     }
 
     /// Hands a connection to the worker with the fewest; false when that is this one.
-    fn hand_out(&mut self, core: &Core, endpoint: u16, socket: &Handle) -> bool {
+    /// Where the endpoint resists, those with so many connections of it get none.
+    fn hand_out(&mut self, core: &Core, endpoint: u16, socket: &Handle, limit: Option<usize>) -> bool {
         if core.is_draining {
             return false;
         }
         let here = self.index;
-        let all = self.peers.iter_mut().enumerate().filter(|(index, peer)| *index == here || !peer.is_gone);
+        let takes =
+            |peer: &Peer| limit.is_none_or(|limit| peer.counters.doors.open_of(endpoint) < limit as u64);
+        let all = self.peers.iter_mut().enumerate();
+        let all = all.filter(|(index, peer)| *index == here || !peer.is_gone).filter(|(_, peer)| takes(peer));
         let Some((chosen, peer)) = all.min_by_key(|(_, peer)| peer.load()) else { return false };
         if chosen == here {
             return false;
@@ -278,4 +386,19 @@ impl Acceptor {
         }
         !peer.is_gone
     }
+}
+
+/// Whether a worker that may get the endpoint's connections has fewer than so many of them.
+fn has_room(
+    core: &Core,
+    peers: &[Peer],
+    here: usize,
+    endpoint: u16,
+    is_shared_out: bool,
+    limit: usize,
+) -> bool {
+    let own = core.doors.get(usize::from(endpoint)).map_or(0, |door| door.open);
+    let elsewhere = peers.iter().enumerate().filter(|(index, peer)| *index != here && !peer.is_gone);
+    let has_room = |peer: &Peer| peer.counters.doors.open_of(endpoint) < limit as u64;
+    own < limit || (is_shared_out && elsewhere.map(|(_, peer)| peer).any(has_room))
 }

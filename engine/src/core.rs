@@ -1,7 +1,7 @@
 //! The worker's state: ring, connections, deadlines, and how a completion finds its owner.
 
 use crate::counters::{Counters, DoorCounters};
-use crate::endpoint::EndpointLimits;
+use crate::endpoint::{BUSY_MAX, EndpointLimits, OverCapacity};
 use crate::filter::{Filter, FilterSource};
 use crate::governor::Side;
 use crate::protocol::Events;
@@ -46,9 +46,32 @@ pub(crate) struct Door {
     pub(crate) filters: Option<Rc<dyn FilterSource>>,
 }
 
+/// Whether one more connection may come through a door.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Room {
+    Free,
+    /// To be told that there is none.
+    Busy,
+    Full,
+}
+
 impl Door {
     pub(crate) fn new(limits: EndpointLimits) -> Self {
         Self { limits, open: 0, is_draining: false, counters: Arc::default(), filters: None }
+    }
+
+    /// Whether one more may come through.
+    fn room(&self) -> Room {
+        let most = self.limits.connections_max;
+        match self.limits.over_capacity {
+            _ if self.open < most => Room::Free,
+            // What accepts has looked; what another worker accepted meanwhile comes in too.
+            OverCapacity::Resist => Room::Free,
+            OverCapacity::Busy if self.filters.is_none() && self.open < most.saturating_add(BUSY_MAX) => {
+                Room::Busy
+            }
+            OverCapacity::Busy | OverCapacity::Drop => Room::Full,
+        }
     }
 
     /// A connection has come through.
@@ -176,9 +199,15 @@ impl Core {
         door.counters.accepted.add(1);
         let limits = door.limits;
         let mut record = Record::new(socket, endpoint);
-        if door.open >= limits.connections_max || !self.count_address(&mut record, &limits) {
-            self.counters.refused.add(1);
-            self.doors[usize::from(endpoint)].counters.refused.add(1);
+        let room = door.room();
+        if room == Room::Busy || room == Room::Full {
+            self.refused(endpoint);
+        }
+        if room == Room::Full {
+            return;
+        }
+        if !self.count_address(&mut record, &limits) {
+            self.refused(endpoint);
             return;
         }
         let is_filtered = match self.put_filter(&mut record) {
@@ -196,8 +225,28 @@ impl Core {
         if is_filtered {
             self.deadlines.arm(id.index, self.now_ms.saturating_add(limits.handshake_ms_max));
         }
-        let is_late = self.is_draining || self.doors[usize::from(endpoint)].is_draining;
-        self.notify(id, if is_late { Events::OPENED.with(Events::DRAIN) } else { Events::OPENED });
+        let mut events = Events::OPENED;
+        if self.is_draining || self.doors[usize::from(endpoint)].is_draining {
+            events.add(Events::DRAIN);
+        }
+        if room == Room::Busy {
+            events.add(Events::BUSY);
+        }
+        self.notify(id, events);
+    }
+
+    fn refused(&self, endpoint: u16) {
+        self.counters.refused.add(1);
+        self.doors[usize::from(endpoint)].counters.refused.add(1);
+    }
+
+    /// From how many open connections on an endpoint that leaves what is too much in the kernel's queue has no room; `was_full`:
+    /// it had none before, and has some again when a tenth of it is free. `None`: it does not do that.
+    pub(crate) fn resists_from(&self, endpoint: u16, was_full: bool) -> Option<usize> {
+        let limits = &self.doors.get(usize::from(endpoint))?.limits;
+        let most = limits.connections_max;
+        let low_water = (most - (most / 10).max(1).min(most) + 1).min(most);
+        (limits.over_capacity == OverCapacity::Resist).then_some(if was_full { low_water } else { most })
     }
 
     /// Counts and keeps a new connection.

@@ -137,6 +137,12 @@ impl Doors {
         }
     }
 
+    /// How many connections of a door are open.
+    pub(crate) fn open_of(&self, door: u16) -> u64 {
+        let list = self.list.lock().unwrap_or_else(PoisonError::into_inner);
+        list.get(usize::from(door)).map_or(0, |door| door.open.get())
+    }
+
     /// Adds what came through the endpoints to `totals`, one place an endpoint.
     pub(crate) fn add_endpoints(&self, totals: &mut Vec<DoorTotals>) {
         let list = self.list.lock().unwrap_or_else(PoisonError::into_inner);

@@ -23,11 +23,31 @@ pub enum Balance {
     LeastLoaded,
 }
 
+/// What becomes of connections beyond [`EndpointLimits::connections_max`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OverCapacity {
+    /// They are closed at once.
+    #[default]
+    Drop,
+    /// They are left in the kernel's queue until nine tenths of the limit are open: accepting stops. What was accepted before
+    /// it stopped waits too, or is served beyond the limit where one worker accepts for others.
+    Resist,
+    /// Their protocol is told with [`crate::Events::BUSY`], to answer that there is no room and close; at most
+    /// [`BUSY_MAX`] at once, further ones are closed. Behind a filter (TLS) all are closed: the answer would cost more than the
+    /// connection.
+    Busy,
+}
+
+/// Most connections beyond the limit that are told so at once, on a worker.
+pub const BUSY_MAX: usize = 256;
+
 /// Limits of one endpoint on one worker.
 #[derive(Clone, Copy, Debug)]
 pub struct EndpointLimits {
-    /// Most connections open at once on a worker; further ones are closed unanswered.
+    /// Most connections of the endpoint open at once on a worker.
     pub connections_max: usize,
+    /// What becomes of further ones.
+    pub over_capacity: OverCapacity,
     /// Most connections of one address on a worker; 0: no limit. IPv6 addresses count by /64.
     pub connections_per_address_max: u32,
     /// How long a closing connection for which its protocol has set no deadline may take nothing of what is still to be
@@ -48,6 +68,7 @@ impl Default for EndpointLimits {
     fn default() -> Self {
         Self {
             connections_max: 100_000,
+            over_capacity: OverCapacity::default(),
             connections_per_address_max: 0,
             close_stall_ms_max: 60_000,
             inbox_bytes_max: crate::INBOX_BYTES_MAX,

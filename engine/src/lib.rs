@@ -34,7 +34,7 @@ mod worker;
 pub use change::{ChangeError, Control, ENDPOINTS_MAX, Listeners};
 pub use connection::{Conn, SendProgress};
 pub use counters::{Counter, Counters, DoorCounters, DoorTotals, Totals};
-pub use endpoint::{Balance, Endpoint, EndpointLimits, ProtocolFactory};
+pub use endpoint::{BUSY_MAX, Balance, Endpoint, EndpointLimits, OverCapacity, ProtocolFactory};
 pub use filter::{Filter, FilterFactory, FilterSource, Room};
 pub use governor::{
     BANDWIDTH_MIN, Bandwidth, Direction, EstimateBy, GovernedRead, GovernorHandle, SAMPLE_MS, SCOPES_MAX,

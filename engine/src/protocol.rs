@@ -79,6 +79,8 @@ impl Events {
     pub const TIMEOUT: Self = Self(16);
     /// The server drains: finish and close.
     pub const DRAIN: Self = Self(32);
+    /// The connection is one too many ([`crate::OverCapacity::Busy`]): say so and close.
+    pub const BUSY: Self = Self(64);
 
     /// Whether any of `other` happened.
     #[must_use]
@@ -90,10 +92,6 @@ impl Events {
     #[must_use]
     pub fn is_empty(self) -> bool {
         self.0 == 0
-    }
-
-    pub(crate) fn with(self, other: Self) -> Self {
-        Self(self.0 | other.0)
     }
 
     pub(crate) fn remove(&mut self, other: Self) {

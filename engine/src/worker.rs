@@ -189,6 +189,7 @@ impl Worker {
             core.turn_started = Instant::now();
             (core.ring.take_woken(), core.turn_started)
         };
+        self.parts.acceptor.open_pending(&mut self.local.core.borrow_mut());
         let completions = self.collect();
         self.expire();
         if had_news {
@@ -205,7 +206,12 @@ impl Worker {
 
     fn until_next_ms(&self) -> Option<u64> {
         let core = self.local.core.borrow();
-        if task::any_scheduled() || !core.ready.is_empty() || !core.wakes.is_empty() || core.udp.has_news() {
+        if task::any_scheduled()
+            || !core.ready.is_empty()
+            || !core.wakes.is_empty()
+            || core.udp.has_news()
+            || self.parts.acceptor.has_pending()
+        {
             return Some(0);
         }
         let retries = [self.parts.acceptor.next_retry_ms(), core.udp.next_retry_ms()];

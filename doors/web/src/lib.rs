@@ -21,6 +21,7 @@ mod execution;
 pub mod field_edits;
 pub mod file_cache;
 pub mod file_store;
+mod governed;
 #[cfg(feature = "h2")]
 mod h2;
 pub mod limit;

@@ -4,19 +4,24 @@ use crate::clock::Persistence;
 use crate::connection::{Ending, Phase, State};
 use crate::exchange::Course;
 use crate::execution::{Answered, Asked, Shared};
+use crate::governed::BUSY_RETRY_S;
 #[cfg(feature = "h2")]
 use crate::h2;
 use crate::limits::{WebLimits, deadline};
-use crate::output::{Output, Sink};
+use crate::output::{NoMemory, Output, Sink};
 use crate::sites::Sites;
 use crate::slow::{self, Pending, Waiting};
 use ringway_engine::ring::Slice;
-use ringway_engine::{Conn, Description, Events, Protocol, SendProgress, ThreadPool, Turn};
+use ringway_engine::{Conn, Description, Events, GovernedRead, Protocol, SendProgress, ThreadPool, Turn};
 use ringway_http::head::{HeadScan, Request, Version};
 use ringway_http::refusal::Refusal;
 use ringway_http::status::Status;
 use std::fmt;
 use std::rc::Rc;
+
+/// How long a connection of a server that drains may still ask, in milliseconds: what is on its way then is answered, with
+/// `Connection: close`, and not cut off.
+const DRAIN_ASK_MS: u64 = 300;
 
 /// HTTP/1.1 for one worker.
 pub struct Http {
@@ -33,6 +38,8 @@ enum Outcome {
     Last(bool),
     /// The connection must be reset.
     Abort,
+    /// The governor lets the request begin later: there is a turn then.
+    NotYet,
     /// Something must be waited for.
     Wait(Box<Pending>),
 }
@@ -59,6 +66,9 @@ impl Protocol for Http {
         self.shared.clock.borrow_mut().advance(conn.now_ms());
         if events.has(Events::OPENED) && !self.is_welcome(conn) {
             return Turn::Abort;
+        }
+        if events.has(Events::BUSY) {
+            return self.turn_away(conn);
         }
         let mut state = State::unpack(conn.context());
         if events.has(Events::OPENED) {
@@ -95,6 +105,16 @@ impl Http {
         stages.iter().all(|stage| stage.accepted(peer))
     }
 
+    /// There is no room for the connection: says so, whatever it wants.
+    fn turn_away(&self, conn: &mut Conn<'_>) -> Turn {
+        let mut output = Output::new(Sink::pool(conn), 0);
+        if self.shared.refuse_for_now(conn, &mut output, None, Persistence::Close, BUSY_RETRY_S).is_err() {
+            return Turn::Abort;
+        }
+        output.flush(conn);
+        Turn::Linger
+    }
+
     /// Serves what is there, as long as the answers go out.
     fn serve(&self, conn: &mut Conn<'_>, state: &mut State) -> Turn {
         while conn.is_flushed() {
@@ -126,6 +146,10 @@ impl Http {
                     let may_close = !sends_more && input.is_empty();
                     state.ending = if may_close { Ending::Close } else { Ending::Linger };
                     return self.end(conn, state);
+                }
+                Outcome::NotYet => {
+                    conn.unread(input);
+                    return self.wait_for_turn(conn, state);
                 }
                 Outcome::Abort => return Turn::Abort,
                 Outcome::Wait(pending) => {
@@ -203,6 +227,16 @@ impl Http {
         Turn::Idle
     }
 
+    /// The governor keeps a request back, for a limited time.
+    fn wait_for_turn(&self, conn: &mut Conn<'_>, state: &mut State) -> Turn {
+        if !conn.is_flushed() {
+            return self.wait_for_room(conn, state);
+        }
+        state.phase = Phase::Idle;
+        conn.clear_deadline();
+        Turn::Idle
+    }
+
     fn wait_for_room(&self, conn: &mut Conn<'_>, state: &mut State) -> Turn {
         if state.phase != Phase::Sending {
             state.phase = Phase::Sending;
@@ -218,11 +252,9 @@ impl Http {
         if conn.is_ended() {
             return Turn::Close;
         }
-        if conn.is_draining() {
-            return Turn::Linger;
-        }
+        let patience_ms = if conn.is_draining() { DRAIN_ASK_MS } else { self.shared.limits.idle_ms_max };
         state.phase = Phase::Idle;
-        conn.set_deadline(deadline(conn.now_ms(), self.shared.limits.idle_ms_max));
+        conn.set_deadline(deadline(conn.now_ms(), patience_ms));
         Turn::Idle
     }
 
@@ -235,6 +267,8 @@ impl Http {
                 conn.set_deadline(deadline(conn.now_ms(), self.shared.limits.send_window_ms));
                 Turn::Idle
             }
+            // What the client may have sent at this very moment must not turn the end into a reset.
+            Phase::Idle if conn.is_draining() => Turn::Linger,
             Phase::Idle => Turn::Close,
             Phase::Sending if conn.is_delivered() => Turn::Close,
             Phase::Head => {
@@ -291,11 +325,20 @@ impl Http {
         let (waiting, kept, ending) = match Request::parse(&input[..end], &shared.limits.head) {
             Err(refusal) => return refuse_head(shared, conn, output, refusal),
             Ok(request) => {
+                let may_begin = shared.may_begin(conn, &request);
+                if may_begin == GovernedRead::Block {
+                    return Outcome::NotYet;
+                }
                 state.requests = state.requests.saturating_add(1);
                 let is_last = conn.is_draining() || shared.is_old(*state, conn.now_ms());
                 let kept = shared.persistence(&request, state.requests, is_last);
                 // A client that did not ask for the close may have sent more already.
                 let keeps = request.keep_alive();
+                if let GovernedRead::Reject { retry_after_s } = may_begin {
+                    let outcome = come_back(shared, conn, output, &request, kept, retry_after_s);
+                    input.advance(end);
+                    return outcome;
+                }
                 if request.body().is_empty() {
                     let started = shared.stopwatch(|| conn.arrived());
                     let asked =
@@ -326,6 +369,24 @@ impl Http {
         };
         let head = input.split_to(end);
         Outcome::Wait(Box::new(Pending { head, waiting, kept, ending, requests: state.requests }))
+    }
+}
+
+/// Answers a request that the governor rejects; the connection stays where nothing of the request is still to come.
+fn come_back(
+    shared: &Shared,
+    conn: &mut Conn<'_>,
+    output: &mut Output,
+    request: &Request<'_>,
+    kept: Persistence,
+    retry_after_s: u32,
+) -> Outcome {
+    let kept = if request.body().is_empty() { kept } else { Persistence::Close };
+    let asked = Asked { request, kept, started: None, protocol: name_of(request.version()) };
+    match shared.refuse_for_now(conn, output, Some(&asked), kept, retry_after_s) {
+        Err(NoMemory) => Outcome::Abort,
+        Ok(()) if matches!(kept, Persistence::Close) => Outcome::Last(true),
+        Ok(()) => Outcome::Next,
     }
 }
 

@@ -39,6 +39,9 @@ pub struct Site {
     /// Sites that may be asked for over one another's connections have the same number: over TLS they show the same
     /// certificates and ask for the same of clients.
     pub tls: u32,
+    /// Its number as a scope of the bandwidth governor ([`ringway_engine::Scope::Site`]); 0: it has none. The same site keeps
+    /// its number when the configuration is read again.
+    pub scope: u16,
 }
 
 impl Site {
@@ -57,6 +60,7 @@ impl Site {
             server: ServerField::default(),
             counters: None,
             tls: 0,
+            scope: 0,
         }
     }
 

@@ -48,6 +48,7 @@ pub struct Sites {
     /// By what stands behind the star: `.example.org`.
     wildcards: Names,
     default: usize,
+    has_scopes: bool,
     /// Stage 10: asked in order, the first that refuses closes the connection.
     pub accepted: Vec<Box<dyn AcceptedStage>>,
     /// Stage 50: all are told.
@@ -59,6 +60,7 @@ impl Sites {
     #[must_use]
     pub fn new(default: Site) -> Self {
         Self {
+            has_scopes: default.scope != 0,
             sites: vec![default],
             exact: HashMap::with_hasher(fast_hasher()),
             wildcards: HashMap::with_hasher(fast_hasher()),
@@ -75,6 +77,7 @@ impl Sites {
     /// [`NameError`]; nothing is added then.
     pub fn add<N: AsRef<str>>(&mut self, site: Site, names: &[N]) -> Result<(), NameError> {
         let number = self.sites.len();
+        self.has_scopes |= site.scope != 0;
         self.sites.push(site);
         let named = self.name(number, names);
         if named.is_err() {
@@ -102,6 +105,13 @@ impl Sites {
             return self.default;
         }
         host.and_then(|host| self.find_name(host)).unwrap_or(self.default)
+    }
+
+    /// Whether any site has a [`Site::scope`].
+    #[must_use]
+    #[inline]
+    pub fn has_scopes(&self) -> bool {
+        self.has_scopes
     }
 
     /// Whether there is one site only.

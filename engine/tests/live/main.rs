@@ -13,6 +13,7 @@ mod governor;
 mod limits;
 mod observe;
 mod outbound;
+mod overload;
 mod private_heap;
 mod records;
 mod reload;
