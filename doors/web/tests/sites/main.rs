@@ -6,6 +6,7 @@ mod auth;
 mod encrypted;
 mod files;
 mod naming;
+mod overload;
 mod reload;
 mod routing;
 mod stages;

@@ -42,7 +42,7 @@ impl Stand {
         Self { server: Some(Server::start(&[endpoint], &options).expect("it starts")) }
     }
 
-    fn server(&self) -> &Server {
+    pub(crate) fn server(&self) -> &Server {
         self.server.as_ref().expect("it runs")
     }
 
@@ -74,7 +74,7 @@ impl Stand {
     }
 }
 
-fn factory(build: &Build) -> ProtocolFactory {
+pub(crate) fn factory(build: &Build) -> ProtocolFactory {
     let build = Arc::clone(build);
     Arc::new(move |worker: &WorkerHandle| {
         let http = Http::new(Rc::new(build(worker)), WebLimits::default(), worker.pool().clone());
