@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 const NONCE_TRIES: usize = 4;
 
 /// Which authority, and who asks it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuthorityOptions {
     /// URL of its directory.
     pub directory: String,

@@ -21,7 +21,7 @@ const RETRY_MAX: Duration = Duration::from_secs(12 * 3600);
 const LOOK: Duration = Duration::from_secs(3600);
 
 /// What to keep, and how.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeeperOptions {
     /// Whom to ask.
     pub authority: AuthorityOptions,

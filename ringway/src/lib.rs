@@ -4,6 +4,8 @@
 //! for a directory of files.
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "config")]
+pub use ringway_acme as acme;
 pub use ringway_engine as engine;
 #[cfg(feature = "tls")]
 pub use ringway_tls as tls;

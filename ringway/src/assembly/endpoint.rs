@@ -20,14 +20,15 @@ pub(super) fn doors(
     kept: &Kept,
     plans: Plans,
     provisions: &Provisions<'_>,
+    secure: Option<tls::Secure>,
     notes: &mut Vec<String>,
 ) -> Result<Vec<Door>, AssemblyError> {
     let workers = provisions.workers.unwrap_or_else(|| config.server.workers.into());
     let cache = CacheLimits { descriptors_max: cached_descriptors_max(workers), ..CacheLimits::default() };
     let blueprint = Arc::new(Blueprint::new(plans, kept.gate.clone(), cache));
-    let tls = tls::server(config, provisions)?.map(|(server, problems)| {
-        notes.extend(problems.iter().map(|problem| format!("{problem}.")));
-        server
+    let tls = secure.map(|secure| {
+        notes.extend(secure.problems.iter().map(|problem| format!("{problem}.")));
+        secure.server
     });
     let mut doors = Vec::new();
     for endpoint in &config.endpoint {

@@ -1,8 +1,11 @@
-//! What lives longer than a configuration: open logs, and the gate behind which passwords are verified.
+//! What lives longer than a configuration: open logs, certificates that were issued, and the gate behind which passwords are
+//! verified.
 
+use super::authority::Shelf;
 use crate::web::auth::gate::{Gate, GateLimits};
 use crate::web::log::files::LogFiles;
 use std::fmt;
+use std::sync::Arc;
 
 /// What a new configuration takes over from the one before.
 #[derive(Clone)]
@@ -10,13 +13,14 @@ pub struct Kept {
     /// The log files that are open, for those who reopen them.
     pub logs: LogFiles,
     pub(super) gate: Gate,
+    pub(super) shelf: Arc<Shelf>,
 }
 
 impl Kept {
     /// For the first configuration of a process.
     #[must_use]
     pub fn new() -> Self {
-        Self { logs: LogFiles::new(), gate: Gate::new(GateLimits::default()) }
+        Self { logs: LogFiles::new(), gate: Gate::new(GateLimits::default()), shelf: Arc::default() }
     }
 }
 

@@ -4,6 +4,7 @@
 //! [`workshop`], without opening anything.
 
 mod access;
+mod authority;
 mod endpoint;
 mod files;
 mod kept;
@@ -68,6 +69,8 @@ pub struct Assembly {
     pub errors: ErrorLog,
     /// What an operator should know: sentences.
     pub notes: Vec<String>,
+    /// What clients are shown, to be replaced as certificates are issued.
+    pub(crate) shown: Option<tls::Shown>,
 }
 
 /// Makes what serves `config`: opens roots, logs, lists of users, pages. Nothing is bound, no thread is started.
@@ -82,8 +85,10 @@ pub fn assemble(
     let errors = logs::error_log(&config.log.error, kept)?;
     let mut notes = Vec::new();
     let plans = plan::Plans::new(config, kept, &errors)?;
-    let doors = endpoint::doors(config, kept, plans, provisions, &mut notes)?;
-    Ok(Assembly { options: options(config, provisions), doors, errors, notes })
+    let secure = tls::server(config, kept, provisions)?;
+    let shown = secure.as_ref().map(tls::Secure::shown);
+    let doors = endpoint::doors(config, kept, plans, provisions, secure, &mut notes)?;
+    Ok(Assembly { options: options(config, provisions), doors, errors, notes, shown })
 }
 
 fn options(config: &Config, provisions: &Provisions<'_>) -> ServerOptions {

@@ -1,5 +1,6 @@
 //! Plans: everything of a configuration's sites that can be made once, for all workers.
 
+use super::authority::Shelf;
 use super::logs::{Access, access_log};
 use super::{AssemblyError, Kept, site};
 use crate::config::settings::Config;
@@ -23,6 +24,8 @@ use std::sync::Arc;
 /// A stage that decides on requests.
 #[derive(Clone, Debug)]
 pub(super) enum StagePlan {
+    /// A certificate authority is shown proofs.
+    Proofs(Arc<Shelf>),
     /// Requests by address are counted.
     Limit(Arc<RequestLimit>),
     /// Rules decide.

@@ -40,7 +40,7 @@ impl Running {
     /// The first thing that cannot be had; nothing runs then.
     pub fn start(config: &Config, provisions: &Provisions<'_>) -> Result<Started, AssemblyError> {
         let kept = Kept::new();
-        let Assembly { options, doors, errors, notes } = assemble(config, &kept, provisions)?;
+        let Assembly { options, doors, errors, notes, shown } = assemble(config, &kept, provisions)?;
         let unpassed = doors.iter().find(|door| is_unpassed(door));
         if let Some(door) = unpassed {
             return Err(AssemblyError::new(
@@ -52,6 +52,7 @@ impl Running {
             doors.into_iter().map(|door| (door.key, door.endpoint)).unzip();
         let server =
             Server::start(&endpoints, &options).map_err(|why| AssemblyError::new("cannot start", why))?;
+        kept.shelf.serve(config, shown, &errors)?;
         let control = server.control();
         let places = keys.into_iter().enumerate().map(|(place, key)| (key, place)).collect();
         Ok(Started { running: Self { control, kept, places, errors }, server, notes })
@@ -68,7 +69,7 @@ impl Running {
         config: &Config,
         provisions: &Provisions<'_>,
     ) -> Result<Vec<String>, AssemblyError> {
-        let Assembly { doors, errors, notes, .. } = assemble(config, &self.kept, provisions)?;
+        let Assembly { doors, errors, notes, shown, .. } = assemble(config, &self.kept, provisions)?;
         let is_new = |door: &&Door| !self.places.contains_key(&door.key);
         if let Some(door) = doors.iter().filter(is_new).find(|door| is_unpassed(door)) {
             return Err(AssemblyError::new(
@@ -106,6 +107,7 @@ impl Running {
             let removed = self.places.remove(&key).map_or(Ok(()), |place| self.control.remove(place));
             removed.map_err(|why| AssemblyError::new(format_args!("cannot leave {key}"), why))?;
         }
+        self.kept.shelf.serve(config, shown, &errors)?;
         self.errors = errors;
         Ok(notes)
     }

@@ -36,7 +36,9 @@ impl<'a> Common<'a> {
     pub(super) fn plan(&self, site: &Site) -> Result<SitePlan, AssemblyError> {
         let name = site.names.first().map_or("site", |name| name.as_str()).to_owned();
         let files = FilesOf::site(site, &self.config.mime)?;
-        let mut stages: Vec<StagePlan> = self.limit.iter().cloned().map(StagePlan::Limit).collect();
+        let proofs = self.config.acme.as_ref().map(|_| StagePlan::Proofs(Arc::clone(&self.kept.shelf)));
+        let mut stages: Vec<StagePlan> = proofs.into_iter().collect();
+        stages.extend(self.limit.iter().cloned().map(StagePlan::Limit));
         stages.extend(site.rate_limit.as_ref().map(access::request_limit).map(StagePlan::Limit));
         stages.extend(access::rules(&site.rule, &name)?);
         let auth = access::auth(site.auth.as_ref(), self.config)?;

@@ -1,28 +1,50 @@
 //! TLS: certificates of the configuration, and what endpoints ask of clients.
 
 use super::provisions::ReadSecret;
-use super::{AssemblyError, Provisions};
+use super::{AssemblyError, Kept, Provisions};
 use crate::config::settings::{Certificate, ClientCertificateMode, Config, TlsVersion};
 use crate::config::values::FilePath;
-use crate::tls::{CertificateOptions, ClientCertificates, Pem, Problem, TlsOptions, TlsServer, Version};
+use crate::tls::{
+    CertificateOptions, Certificates, ClientCertificates, Pem, Problem, TlsOptions, TlsServer, Version,
+};
 use std::sync::Arc;
 use std::time::SystemTime;
 
 /// The application protocol of HTTP/1.1 (RFC 7301, section 6).
 const HTTP1: &[u8] = b"http/1.1";
 
-/// The TLS of all endpoints that have it, and what is not as it should be; `None` when no endpoint has it.
+/// What clients are shown, and where that is replaced.
+pub(crate) type Shown = (Arc<Certificates>, Vec<CertificateOptions>);
+
+/// The TLS of all endpoints that have it.
+pub(super) struct Secure {
+    pub(super) server: TlsServer,
+    /// What is not as it should be.
+    pub(super) problems: Vec<Problem>,
+    certificates: Vec<CertificateOptions>,
+}
+
+impl Secure {
+    pub(super) fn shown(&self) -> Shown {
+        (Arc::clone(self.server.certificates()), self.certificates.clone())
+    }
+}
+
+/// The TLS of all endpoints that have it; `None` when no endpoint has it.
 pub(super) fn server(
     config: &Config,
+    kept: &Kept,
     provisions: &Provisions<'_>,
-) -> Result<Option<(TlsServer, Vec<Problem>)>, AssemblyError> {
+) -> Result<Option<Secure>, AssemblyError> {
     if !config.endpoint.iter().any(|endpoint| endpoint.tls) {
         return Ok(None);
     }
     let cannot = |problem: &Problem| AssemblyError::new("TLS cannot be offered", problem);
-    let from_files = config.certificate.iter().filter(|certificate| !certificate.acme);
-    let certificates = from_files.map(|certificate| options(certificate, provisions.read_secret));
-    let certificates = certificates.collect::<Result<Vec<_>, _>>().map_err(|problem| cannot(&problem))?;
+    let shown = |certificate: &Certificate| match config.acme.as_ref().filter(|_| certificate.acme) {
+        Some(acme) => kept.shelf.options(acme, certificate),
+        None => options(certificate, provisions.read_secret).map_err(|problem| cannot(&problem)),
+    };
+    let certificates = config.certificate.iter().map(shown).collect::<Result<Vec<_>, _>>()?;
     let options = TlsOptions {
         alpn: vec![HTTP1.to_vec()],
         version_min: match config.tls.min_version {
@@ -30,12 +52,14 @@ pub(super) fn server(
             TlsVersion::V1_3 => Version::Tls13,
         },
         clients: clients(config, provisions.read_secret).map_err(|problem| cannot(&problem))?,
-        ..TlsOptions::new(certificates)
+        ..TlsOptions::new(certificates.clone())
     };
     let made = TlsServer::new(&options, Arc::clone(&provisions.tickets), SystemTime::now());
-    made.map(Some).map_err(|problems| match problems.iter().find(|problem| problem.is_fatal()) {
-        Some(problem) => cannot(problem),
-        None => AssemblyError::new("TLS cannot be offered", "its settings are refused"),
+    made.map(|(server, problems)| Some(Secure { server, problems, certificates })).map_err(|problems| {
+        match problems.iter().find(|problem| problem.is_fatal()) {
+            Some(problem) => cannot(problem),
+            None => AssemblyError::new("TLS cannot be offered", "its settings are refused"),
+        }
     })
 }
 

@@ -1,5 +1,6 @@
 //! The workshop of a worker: it makes the worker's own sites, stages and handlers from plans, each once.
 
+use super::authority::ProofStage;
 use super::plan::{HandlerPlan, Plans, SitePlan, StagePlan};
 use crate::config::values::Label;
 use crate::engine::{Conn, Description, Events, Protocol, Turn, WorkerHandle};
@@ -178,6 +179,7 @@ impl Workshop {
     fn stages(&self, plans: &[StagePlan], log: &ErrorLog) -> io::Result<Vec<Box<dyn RequestStage>>> {
         let stage = |plan: &StagePlan| -> io::Result<Box<dyn RequestStage>> {
             Ok(match plan {
+                StagePlan::Proofs(shelf) => Box::new(ProofStage(Arc::clone(shelf))),
                 StagePlan::Limit(limit) => Box::new(RequestLimitStage::new(Arc::clone(limit))),
                 StagePlan::Rules(rules) => Box::new(RulesStage::new(Arc::clone(rules), Some(log.clone()))),
                 StagePlan::Auth(options) => {
