@@ -18,6 +18,8 @@ pub mod assembly;
 pub mod config;
 #[cfg(feature = "console")]
 pub mod console;
+#[cfg(feature = "console")]
+pub mod faces;
 pub mod listen;
 #[cfg(feature = "console")]
 pub mod running;
