@@ -1,6 +1,9 @@
 //! What a server process knows of itself: where its faces (console, metrics, dashboard, health) get what they tell.
 
-use crate::engine::{ConnectionFacts, Drainer, Observer, Server};
+use crate::engine::{
+    Bandwidth, ConnectionFacts, Direction, Drainer, GovernorHandle, Observer, Scope, ScopeStatus, Server,
+    Verdict,
+};
 use crate::snapshot::{EndpointFigures, GovernorFigures, SiteFigures, Snapshot, State, WorkerFigures};
 use crate::web::log::errors::{ErrorLog, Level};
 use crate::web::log::files::LogFiles;
@@ -22,6 +25,9 @@ pub struct Running {
     driver: String,
     observer: Observer,
     drainer: Drainer,
+    governor: GovernorHandle,
+    /// The rules of scopes whose figure was taken away here, for when it is set again.
+    rules: Mutex<Vec<(Scope, Bandwidth)>>,
     is_draining: AtomicBool,
     posts: Mutex<Arc<Posts>>,
 }
@@ -33,8 +39,6 @@ pub struct Posts {
     pub endpoints: Vec<Option<EndpointPost>>,
     /// In their configured order.
     pub sites: Vec<SitePost>,
-    /// Everything whose bandwidth is governed.
-    pub governors: Vec<Arc<dyn Governor>>,
     /// Limits by their settings' names, as text with units.
     pub limits: Vec<(String, String)>,
     /// What is part of the server, and where it comes in.
@@ -67,6 +71,8 @@ pub struct SitePost {
     pub hosts: Vec<String>,
     /// Where its files are, if it has any.
     pub root: Option<String>,
+    /// Its number among the governor's scopes, if its bandwidth can be governed.
+    pub scope: Option<u16>,
     /// Its counters.
     pub book: Arc<SiteBook>,
 }
@@ -82,18 +88,6 @@ pub struct ModulePost {
     pub uses: usize,
 }
 
-/// Something whose bandwidth is kept below a figure.
-pub trait Governor: Send + Sync {
-    /// How it stands.
-    fn figures(&self) -> GovernorFigures;
-
-    /// Changes the figure, in bits per second; `None`: no limit from now on. Connections are not touched.
-    ///
-    /// # Errors
-    /// Why it cannot be that, as a sentence.
-    fn set(&self, limit_bits_per_s: Option<u64>) -> Result<(), String>;
-}
-
 impl Running {
     /// A server that has just been started. `generation` counts the processes that have served for one supervisor.
     #[must_use]
@@ -106,6 +100,8 @@ impl Running {
             driver: server.report().to_string(),
             observer: server.observer(),
             drainer: server.drainer(),
+            governor: server.governor(),
+            rules: Mutex::default(),
             is_draining: AtomicBool::new(false),
             posts: Mutex::new(Arc::new(posts)),
         }
@@ -147,6 +143,52 @@ impl Running {
         let posts = self.posts();
         let post = posts.endpoints.get(place).and_then(Option::as_ref);
         post.map_or_else(|| format!("{place}"), |post| post.name.clone())
+    }
+
+    /// Changes the figure that a scope's bandwidth is kept below, in bits per second; `None`: no limit from now on.
+    /// Connections are not touched. `name` is `server`, `endpoint NAME` or `site NAME`.
+    ///
+    /// # Errors
+    /// Why it cannot be, as a sentence.
+    pub fn govern(&self, name: &str, limit_bits_per_s: Option<u64>) -> Result<(), String> {
+        let posts = self.posts();
+        let scope = scope_of(&posts, name)?;
+        let current = self.governor.get(scope);
+        let mut rules = self.rules.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(current) = current {
+            rules.retain(|(other, _)| *other != scope);
+            rules.push((scope, current));
+        }
+        let known = rules.iter().find(|(other, _)| *other == scope).map(|(_, bandwidth)| *bandwidth);
+        let bandwidth = limit_bits_per_s.map(|bits| {
+            let plain = Bandwidth::new(bits / 8);
+            Bandwidth { bytes_per_s: plain.bytes_per_s, ..known.unwrap_or(plain) }
+        });
+        match self.governor.set(scope, bandwidth) {
+            true => Ok(()),
+            false => Err("too much is governed already.".to_owned()),
+        }
+    }
+
+    fn governors(&self, posts: &Posts) -> Vec<GovernorFigures> {
+        let figures = |status: ScopeStatus| GovernorFigures {
+            name: scope_name(posts, status.scope),
+            direction: match status.bandwidth.direction {
+                Direction::Sent => "sent",
+                Direction::Received => "received",
+                Direction::Both => "both",
+            }
+            .to_owned(),
+            limit_bits_per_s: status.bandwidth.bytes_per_s * 8,
+            used_bits_per_s: status.used_bytes_per_s * 8,
+            read: verdict(status.verdicts.read).to_owned(),
+            write: verdict(status.verdicts.write).to_owned(),
+            transmit: verdict(status.verdicts.transmit).to_owned(),
+            waiting: status.waiting,
+            delayed: status.blocked,
+            rejected: status.rejected,
+        };
+        self.governor.status().into_iter().map(figures).collect()
     }
 
     /// Opens the log files anew, after somebody has moved them.
@@ -200,7 +242,7 @@ impl Running {
             workers: self.observer.workers().iter().map(WorkerFigures::from).collect(),
             endpoints: self.endpoint_figures(&posts),
             sites: posts.sites.iter().map(|site| SiteFigures::new(&site.name, &site.book.totals())).collect(),
-            governors: posts.governors.iter().map(|governor| governor.figures()).collect(),
+            governors: self.governors(&posts),
             log_lines_dropped: posts.log_files.dropped(),
         }
     }
@@ -219,6 +261,50 @@ impl Running {
             })
         };
         posts.endpoints.iter().enumerate().filter_map(figures).collect()
+    }
+}
+
+/// The scope of that name.
+fn scope_of(posts: &Posts, name: &str) -> Result<Scope, String> {
+    let is_it =
+        |post: &Option<EndpointPost>, wanted: &str| post.as_ref().is_some_and(|post| post.name == wanted);
+    let found = match name.split_once(' ') {
+        None if name == "server" => Some(Scope::Server),
+        Some(("endpoint", wanted)) => {
+            posts.endpoints.iter().position(|post| is_it(post, wanted)).map(Scope::Endpoint)
+        }
+        Some(("site", wanted)) => {
+            let site = posts.sites.iter().find(|site| site.name == wanted);
+            site.and_then(|site| site.scope).map(Scope::Site)
+        }
+        _ => None,
+    };
+    found.ok_or_else(|| {
+        format!(
+            "there is no {name:?} to govern; there are server, endpoint NAME and site NAME, by their names."
+        )
+    })
+}
+
+fn scope_name(posts: &Posts, scope: Scope) -> String {
+    match scope {
+        Scope::Server => "server".to_owned(),
+        Scope::Endpoint(place) => {
+            let post = posts.endpoints.get(place).and_then(Option::as_ref);
+            post.map_or_else(|| format!("endpoint {place}"), |post| format!("endpoint {}", post.name))
+        }
+        Scope::Site(number) => {
+            let site = posts.sites.iter().find(|site| site.scope == Some(number));
+            site.map_or_else(|| format!("site {number}"), |site| format!("site {}", site.name))
+        }
+    }
+}
+
+fn verdict(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Allow => "allow",
+        Verdict::Block => "delay",
+        Verdict::Reject => "reject",
     }
 }
 

@@ -176,6 +176,7 @@ impl Serve {
             name: SITE.to_owned(),
             hosts: vec!["*".to_owned()],
             root: root.clone(),
+            scope: None,
             book: Arc::clone(book),
         };
         Posts {

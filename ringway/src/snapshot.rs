@@ -114,10 +114,12 @@ pub struct SiteFigures {
 /// One governor.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GovernorFigures {
-    /// What is governed: `server`, `endpoint web`, `site example.org`, and the direction: `server/sent`.
+    /// What is governed: `server`, `endpoint web`, `site example.org`.
     pub name: String,
-    /// The figure M, in bits per second; `None`: no limit now.
-    pub limit_bits_per_s: Option<u64>,
+    /// Which bytes count: `sent`, `received` or `both`.
+    pub direction: String,
+    /// The figure M, in bits per second.
+    pub limit_bits_per_s: u64,
     /// The estimated use B, in bits per second.
     pub used_bits_per_s: u64,
     /// What happens to new reads now: `allow`, `delay` or `reject`.

@@ -93,11 +93,7 @@ const COMMANDS: &[Entry] = &[
     Entry {
         also: &["governors"],
         arguments: "[NAME RATE|off]",
-        ..entry(
-            "governor",
-            'b',
-            "governors of bandwidth; or a new figure for one, such as: server/sent 10Mbit/s",
-        )
+        ..entry("governor", 'b', "governors of bandwidth; or a new figure for one, such as: server 10Mbit/s")
     },
     entry("config", 'f', "the configuration in force"),
     Entry { also: &["plugins"], ..entry("modules", 'g', "what is part of the server, and at which stage") },
@@ -326,9 +322,9 @@ mod tests {
             ("drain 0", Command::Drain(0)),
             ("log-level debug", Command::SetLogLevel(Level::Debug)),
             ("governor", Command::Governors),
-            ("governor server/sent 10Mbit/s", Command::Govern("server/sent".to_owned(), Some(10_000_000))),
+            ("governor server 10Mbit/s", Command::Govern("server".to_owned(), Some(10_000_000))),
             ("governor site a b/sent 1.5 kbit/s", Command::Govern("site a b/sent".to_owned(), Some(1_500))),
-            ("\\b server/sent off", Command::Govern("server/sent".to_owned(), None)),
+            ("\\b server off", Command::Govern("server".to_owned(), None)),
         ] {
             assert_eq!(read(line), Ok(command), "{line}");
         }
@@ -351,10 +347,10 @@ mod tests {
             ("connections 5 5", "takes one number"),
             ("drain soon", "whole number"),
             ("log-level loud", "no level"),
-            ("governor server/sent", "a name and a rate"),
-            ("governor server/sent 10", "no rate"),
-            ("governor server/sent 10 parsec", "no rate"),
-            ("governor server/sent 0bit/s", "beyond"),
+            ("governor server", "a name and a rate"),
+            ("governor server 10", "no rate"),
+            ("governor server 10 parsec", "no rate"),
+            ("governor server 0bit/s", "beyond"),
         ] {
             let error = read(line).expect_err(line);
             assert!(error.contains(told), "{line}: {error}");

@@ -239,13 +239,16 @@ fn governors(governors: &[GovernorFigures]) -> Answer {
     if governors.is_empty() {
         return Answer::done(json!([]), "no bandwidth is governed.");
     }
-    let heading =
-        ["GOVERNOR", ">LIMIT", ">USED", "READ", "WRITE", "TRANSMIT", ">WAITING", ">DELAYED", ">REFUSED"];
+    let heading = [
+        "GOVERNOR", "BYTES", ">LIMIT", ">USED", "READ", "WRITE", "TRANSMIT", ">WAITING", ">DELAYED",
+        ">REFUSED",
+    ];
     let mut rows = vec![heading.map(str::to_owned).to_vec()];
     for figures in governors {
         rows.push(vec![
             figures.name.clone(),
-            figures.limit_bits_per_s.map_or_else(|| "off".to_owned(), |limit| bits(as_float(limit))),
+            figures.direction.clone(),
+            bits(as_float(figures.limit_bits_per_s)),
             bits(as_float(figures.used_bits_per_s)),
             figures.read.clone(),
             figures.write.clone(),
@@ -259,21 +262,11 @@ fn governors(governors: &[GovernorFigures]) -> Answer {
 }
 
 fn govern(running: &Running, name: &str, limit: Option<u64>) -> Answer {
-    let posts = running.posts();
-    let Some(governor) = posts.governors.iter().find(|governor| governor.figures().name == name) else {
-        let names: Vec<String> = posts.governors.iter().map(|governor| governor.figures().name).collect();
-        return Answer::refused(match names.is_empty() {
-            true => "no bandwidth is governed: the configuration has no governor.".to_owned(),
-            false => format!("there is no governor {name:?}; there are {}.", names.join(", ")),
-        });
-    };
-    match governor.set(limit) {
+    match running.govern(name, limit) {
         Ok(()) => {
             let told = limit.map_or_else(|| "no limit".to_owned(), |limit| bits(as_float(limit)));
-            Answer::done(
-                json!(governor.figures()),
-                format!("{name}: {told} from now on, until the next reload."),
-            )
+            let data = json!({ "name": name, "limit_bits_per_s": limit });
+            Answer::done(data, format!("{name}: {told} from now on, until the next reload."))
         }
         Err(reason) => Answer::refused(reason),
     }

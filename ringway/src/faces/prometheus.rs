@@ -1,6 +1,6 @@
 //! The text that Prometheus reads: exposition format 0.0.4, and OpenMetrics 1.0 for those who ask for it.
 
-use crate::snapshot::{SiteFigures, Snapshot, State};
+use crate::snapshot::{GovernorFigures, SiteFigures, Snapshot, State};
 use crate::web::site_counters::bucket_bound_us;
 use std::fmt::Write;
 
@@ -172,21 +172,19 @@ fn governors(page: &mut Page, now: &Snapshot) {
         "The figure that bandwidth is kept below.",
     );
     for governor in &now.governors {
-        if let Some(limit) = governor.limit_bits_per_s {
-            page.sample("", &[("governor", &governor.name)], &(limit / 8).to_string());
-        }
+        page.sample("", &labels_of_governor(governor), &(governor.limit_bits_per_s / 8).to_string());
     }
     page.family("ringway_governor_used_bytes_per_second", Kind::Gauge, "The estimated use of bandwidth.");
     for governor in &now.governors {
-        page.sample("", &[("governor", &governor.name)], &(governor.used_bits_per_s / 8).to_string());
+        page.sample("", &labels_of_governor(governor), &(governor.used_bits_per_s / 8).to_string());
     }
     page.family("ringway_governor_waiting", Kind::Gauge, "Operations that wait for bandwidth.");
     for governor in &now.governors {
-        page.sample("", &[("governor", &governor.name)], &governor.waiting.to_string());
+        page.sample("", &labels_of_governor(governor), &governor.waiting.to_string());
     }
     page.family("ringway_governor_delayed", Kind::Counter, "Operations that had to wait for bandwidth.");
     for governor in &now.governors {
-        page.sample("", &[("governor", &governor.name)], &governor.delayed.to_string());
+        page.sample("", &labels_of_governor(governor), &governor.delayed.to_string());
     }
     page.family(
         "ringway_governor_rejected",
@@ -194,8 +192,12 @@ fn governors(page: &mut Page, now: &Snapshot) {
         "Operations that were refused for want of bandwidth.",
     );
     for governor in &now.governors {
-        page.sample("", &[("governor", &governor.name)], &governor.rejected.to_string());
+        page.sample("", &labels_of_governor(governor), &governor.rejected.to_string());
     }
+}
+
+fn labels_of_governor(governor: &GovernorFigures) -> [(&'static str, &str); 2] {
+    [("governor", &governor.name), ("direction", &governor.direction)]
 }
 
 /// The engine's other counters, under their own names.
@@ -273,7 +275,7 @@ fn escaped(value: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::snapshot::{EndpointFigures, GovernorFigures, WorkerFigures};
+    use crate::snapshot::{EndpointFigures, WorkerFigures};
     use std::collections::{BTreeMap, BTreeSet};
 
     fn snapshot() -> Snapshot {
@@ -293,8 +295,9 @@ mod tests {
             refused: 1,
         };
         let governor = GovernorFigures {
-            name: "server/sent".to_owned(),
-            limit_bits_per_s: Some(8_000_000),
+            name: "server".to_owned(),
+            direction: "sent".to_owned(),
+            limit_bits_per_s: 8_000_000,
             used_bits_per_s: 4_000_000,
             ..GovernorFigures::default()
         };

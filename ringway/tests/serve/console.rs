@@ -67,7 +67,7 @@ fn a_server_tells_how_it_is(driver: Driver) {
         (&["staus"][..], 2, "did you mean"),
         (&["reload"], 1, "without a supervisor"),
         (&["log-level", "debug"], 1, "no error log"),
-        (&["governor", "server/sent", "off"], 1, "no bandwidth is governed"),
+        (&["governor", "somebody", "off"], 1, "there are server, endpoint NAME and site NAME"),
     ] {
         let output = console(&socket, words);
         let said = [output.stdout, output.stderr].concat();
