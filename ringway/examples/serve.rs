@@ -10,7 +10,7 @@ fn main() -> Result<(), String> {
     serve.listen = listen::parse(&words.next().unwrap_or_else(|| "8080".to_owned()))?;
     serve.limits.idle_ms_max = 20_000;
     let server = serve.start()?;
-    server.addresses().iter().for_each(|address| eprintln!("serving at {}", listen::url(address)));
+    server.addresses().iter().for_each(|address| eprintln!("serving at {}", listen::url(address, false)));
 
     eprintln!("Enter stops");
     std::io::stdin().read_line(&mut String::new()).map_err(|error| error.to_string())?;

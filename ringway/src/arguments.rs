@@ -8,11 +8,13 @@ use ringway::console::shell::Shell;
 use ringway::engine::ring::DriverChoice;
 use ringway::engine::{Balance, WaitMode};
 use ringway::listen;
+#[cfg(feature = "tls")]
+use ringway::serve::ServeTls;
 use ringway::serve::{LogTarget, Serve};
 use ringway::web::access_log::Format;
 use ringway::web::log::files::KEPT_MAX;
 use std::ffi::OsString;
-#[cfg(feature = "config")]
+#[cfg(any(feature = "config", feature = "tls"))]
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -77,7 +79,10 @@ Usage: ringway serve [DIR] [options]     serve a directory (the current one)
 Exit codes: 0 stopped as asked, 1 a worker failed, 2 wrong use or cannot start.
 ";
 
-const SERVE_HELP: &str = "\
+macro_rules! serve_help {
+    ($tls:literal) => {
+        concat!(
+            "\
 Usage: ringway serve [DIR] [options]
 
 Serves the files below DIR (the current directory) over HTTP/1.1. Names that begin with a dot answer 404, except
@@ -92,7 +97,9 @@ finished, at the latest after the drain time; at once on a second signal.
       --balance NAME      reuseport or least-loaded (default: reuseport)
       --index NAME        index file; may be repeated (default: index.html)
       --no-listing        directories without index file answer 404
-      --log FORMAT        combined, json or off (default: combined)
+",
+            $tls,
+            "      --log FORMAT        combined, json or off (default: combined)
       --log-file PATH     append the access log to PATH (default: standard output); SIGUSR1 opens it anew
       --log-size MIB      begin a new file when it has so many MiB; 0: never (default: 0)
       --log-keep N        old log files to keep, as PATH.1, PATH.2 ... (default: 10)
@@ -108,7 +115,21 @@ finished, at the latest after the drain time; at once on a second signal.
   -h, --help              this text
 
 Exit codes: 0 stopped as asked, 1 a worker failed, 2 wrong use or cannot start.
-";
+"
+        )
+    };
+}
+
+#[cfg(feature = "tls")]
+const SERVE_HELP: &str = serve_help!(
+    "      --tls               HTTPS, with a certificate made at the start for localhost; for development
+      --tls-name NAME     a further name or address it is made for; may be repeated
+      --cert FILE         HTTPS, with this certificate and its chain (PEM); SIGHUP reads it anew
+      --key FILE          the certificate's private key (PEM)
+"
+);
+#[cfg(not(feature = "tls"))]
+const SERVE_HELP: &str = serve_help!("");
 
 #[cfg(feature = "config")]
 const COMMANDS: &str = "there are serve, check, schema, passwd, console and top";
@@ -211,6 +232,8 @@ fn parse_serve(parser: &mut lexopt::Parser) -> Result<Command, String> {
     let mut has_root = false;
     let mut index = Vec::new();
     let mut per_address = None;
+    #[cfg(feature = "tls")]
+    let mut tls = Tls::default();
     while let Some(argument) = parser.next().map_err(sentence)? {
         match argument {
             Short('h') | Long("help") => return Ok(Command::Help(SERVE_HELP)),
@@ -242,6 +265,14 @@ fn parse_serve(parser: &mut lexopt::Parser) -> Result<Command, String> {
                 serve.book = Some(std::sync::Arc::default());
             }
             Long("fast-open") => serve.fast_open_queue = number(parser, "--fast-open", 0, 65_535)?,
+            #[cfg(feature = "tls")]
+            Long("tls") => tls.is_wanted = true,
+            #[cfg(feature = "tls")]
+            Long("tls-name") => tls.names.push(text(parser)?),
+            #[cfg(feature = "tls")]
+            Long("cert") => tls.certificate = Some(parser.value().map_err(sentence)?.into()),
+            #[cfg(feature = "tls")]
+            Long("key") => tls.key = Some(parser.value().map_err(sentence)?.into()),
             Value(root) if !has_root => {
                 serve.root = root.into();
                 has_root = true;
@@ -252,6 +283,10 @@ fn parse_serve(parser: &mut lexopt::Parser) -> Result<Command, String> {
     }
     if !index.is_empty() {
         serve.index = index;
+    }
+    #[cfg(feature = "tls")]
+    {
+        serve.tls = tls.resolved()?;
     }
     finish(&mut serve, per_address);
     Ok(Command::Serve(Box::new(serve)))
@@ -277,6 +312,36 @@ fn parse_schema(parser: &mut lexopt::Parser) -> Result<Command, String> {
         None => Ok(Command::Schema),
         Some(Short('h') | Long("help")) => Ok(Command::Help(SCHEMA_HELP)),
         Some(other) => Err(sentence(other.unexpected())),
+    }
+}
+
+/// What was said of TLS.
+#[cfg(feature = "tls")]
+#[derive(Default)]
+struct Tls {
+    is_wanted: bool,
+    names: Vec<String>,
+    certificate: Option<PathBuf>,
+    key: Option<PathBuf>,
+}
+
+#[cfg(feature = "tls")]
+impl Tls {
+    fn resolved(self) -> Result<Option<ServeTls>, String> {
+        match (self.certificate, self.key) {
+            (Some(_), Some(_)) if !self.names.is_empty() => {
+                Err("--tls-name is for a certificate that is made, and --cert names one that is there."
+                    .to_owned())
+            }
+            (Some(certificate), Some(key)) => Ok(Some(ServeTls::Files { certificate, key })),
+            (Some(_), None) => {
+                Err("--cert needs --key, the file with the certificate's private key.".to_owned())
+            }
+            (None, Some(_)) => Err("--key needs --cert, the file with the certificate.".to_owned()),
+            (None, None) if self.is_wanted => Ok(Some(ServeTls::SelfSigned(self.names))),
+            (None, None) if self.names.is_empty() => Ok(None),
+            (None, None) => Err("--tls-name needs --tls.".to_owned()),
+        }
     }
 }
 

@@ -39,15 +39,16 @@ pub fn is_local(address: &Address) -> bool {
     }
 }
 
-/// The address as a browser takes it; every address of the machine is shown as the loopback one.
+/// The address as a browser takes it, with `https` where TLS is spoken; every address of the machine is shown as the loopback one.
 #[must_use]
-pub fn url(address: &Address) -> String {
+pub fn url(address: &Address, is_tls: bool) -> String {
+    let scheme = if is_tls { "https" } else { "http" };
     match address {
         Address::Tcp(tcp) if tcp.ip().is_unspecified() && tcp.is_ipv4() => {
-            format!("http://127.0.0.1:{}/", tcp.port())
+            format!("{scheme}://127.0.0.1:{}/", tcp.port())
         }
-        Address::Tcp(tcp) if tcp.ip().is_unspecified() => format!("http://[::1]:{}/", tcp.port()),
-        Address::Tcp(tcp) => format!("http://{tcp}/"),
+        Address::Tcp(tcp) if tcp.ip().is_unspecified() => format!("{scheme}://[::1]:{}/", tcp.port()),
+        Address::Tcp(tcp) => format!("{scheme}://{tcp}/"),
         Address::Unix(path) => format!("unix:{}", path.display()),
     }
 }

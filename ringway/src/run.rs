@@ -19,15 +19,15 @@ const FAILED: u8 = 1;
 /// Serves until a signal stops it.
 pub(crate) fn run(serve: &Serve) -> ExitCode {
     raise_descriptor_limit();
-    let signals = match Signals::new([SIGINT, SIGTERM, SIGUSR1]) {
+    let signals = match Signals::new(signals_for(serve)) {
         Ok(signals) => signals,
         Err(error) => {
             eprintln!("ringway: cannot wait for signals: {error}.");
             return ExitCode::from(CANNOT_START);
         }
     };
-    let server = match serve.start() {
-        Ok(server) => server,
+    let (server, renew) = match start(serve) {
+        Ok(started) => started,
         Err(sentence) => {
             eprintln!("ringway: {sentence}");
             return ExitCode::from(CANNOT_START);
@@ -41,11 +41,11 @@ pub(crate) fn run(serve: &Serve) -> ExitCode {
             return ExitCode::from(CANNOT_START);
         }
     };
-    announce(serve, &server);
+    announce(serve, &server, renew.is_some());
     let drain = Duration::from_millis(serve.drain_ms);
     // Kept until the end, so that what was dropped is known then.
     let log_files = serve.logs.living();
-    heed_signals(signals, server.drainer(), drain, serve.logs.clone());
+    heed_signals(signals, server.drainer(), drain, serve.logs.clone(), renew);
     let ended = server.wait(drain);
     #[cfg(feature = "console")]
     drop(console);
@@ -67,11 +67,48 @@ pub(crate) fn run(serve: &Serve) -> ExitCode {
     }
 }
 
-fn announce(serve: &Serve, server: &Server) {
+/// What reads the certificate anew.
+type Renew = Box<dyn Fn() + Send>;
+
+#[cfg(feature = "tls")]
+fn start(serve: &Serve) -> Result<(Server, Option<Renew>), String> {
+    let Some((tls, told)) = serve.tls_server()? else { return Ok((serve.start()?, None)) };
+    told.iter().for_each(|sentence| eprintln!("ringway: {sentence}"));
+    let server = serve.start_behind(Some(tls.filters()))?;
+    let serve = serve.clone();
+    let renew = move || match serve.renew_certificate(&tls) {
+        Ok(told) => {
+            told.iter().for_each(|sentence| eprintln!("ringway: {sentence}"));
+            eprintln!("The certificate was read anew.");
+        }
+        Err(sentence) => eprintln!("ringway: {sentence} The certificate stays as it was."),
+    };
+    Ok((server, Some(Box::new(renew))))
+}
+
+#[cfg(not(feature = "tls"))]
+fn start(serve: &Serve) -> Result<(Server, Option<Renew>), String> {
+    Ok((serve.start()?, None))
+}
+
+/// SIGHUP reads a certificate anew; where there is none to be read, it ends the process as it always has.
+#[cfg(feature = "tls")]
+fn signals_for(serve: &Serve) -> Vec<i32> {
+    let mut signals = vec![SIGINT, SIGTERM, SIGUSR1];
+    signals.extend(serve.tls.is_some().then_some(signal_hook::consts::SIGHUP));
+    signals
+}
+
+#[cfg(not(feature = "tls"))]
+fn signals_for(_serve: &Serve) -> Vec<i32> {
+    vec![SIGINT, SIGTERM, SIGUSR1]
+}
+
+fn announce(serve: &Serve, server: &Server, is_tls: bool) {
     let root = serve.root.canonicalize().unwrap_or_else(|_gone| serve.root.clone());
     eprintln!("Serving {}", root.display());
     for address in server.addresses() {
-        eprintln!("     at {}", listen::url(address));
+        eprintln!("     at {}", listen::url(address, is_tls));
     }
     let workers = match server.workers() {
         1 => "1 worker".to_owned(),
@@ -79,19 +116,34 @@ fn announce(serve: &Serve, server: &Server) {
     };
     let listing = if serve.listing { "directories are listed" } else { "directories are not listed" };
     eprintln!("   with {}, {workers}, wait mode {}", server.report(), serve.wait);
+    #[cfg(feature = "tls")]
+    if let Some(ringway::serve::ServeTls::SelfSigned(_)) = &serve.tls {
+        eprintln!("        TLS with a certificate made just now, which nobody trusts by himself");
+    }
     eprintln!("        {listing}, names that begin with a dot are hidden; Ctrl-C stops");
     if let Some(note) = serve.fast_open_note() {
         eprintln!("ringway: {note}.");
     }
 }
 
-/// The first signal to stop drains, the second ends the process at once. `SIGUSR1` opens log files anew.
-fn heed_signals(mut signals: Signals, drainer: Drainer, within: Duration, logs: LogFiles) {
+/// The first signal to stop drains, the second ends the process at once. `SIGUSR1` opens log files anew,
+/// `SIGHUP` reads the certificate.
+fn heed_signals(
+    mut signals: Signals,
+    drainer: Drainer,
+    within: Duration,
+    logs: LogFiles,
+    renew: Option<Renew>,
+) {
     let wait = move || {
         let mut is_draining = false;
         for signal in signals.forever() {
             if signal == SIGUSR1 {
                 reopen(&logs);
+                continue;
+            }
+            if ![SIGINT, SIGTERM].contains(&signal) {
+                renew.iter().for_each(|renew| renew());
                 continue;
             }
             if is_draining {

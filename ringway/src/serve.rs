@@ -1,10 +1,13 @@
 //! A directory of files, served.
 
+#[cfg(feature = "tls")]
+mod certificates;
+
 use crate::engine::ring::socket::{Address, ListenOptions};
 use crate::engine::ring::{DriverChoice, RingOptions};
 use crate::engine::{
-    Balance, Endpoint, EndpointLimits, Protocol, ProtocolFactory, Server, ServerOptions, StartError,
-    WaitMode, WorkerHandle,
+    Balance, Endpoint, EndpointLimits, FilterFactory, Protocol, ProtocolFactory, Server, ServerOptions,
+    StartError, WaitMode, WorkerHandle,
 };
 #[cfg(feature = "console")]
 use crate::running::{EndpointPost, ModulePost, Posts, SitePost};
@@ -22,6 +25,8 @@ use crate::web::site::Site;
 use crate::web::site_counters::SiteBook;
 use crate::web::sites::Sites;
 use crate::web::static_files::{FilesOptions, StaticFiles};
+#[cfg(feature = "tls")]
+pub use certificates::ServeTls;
 use rustix::process::{Resource, getrlimit};
 use std::io;
 use std::path::PathBuf;
@@ -98,6 +103,9 @@ pub struct Serve {
     pub console: Option<PathBuf>,
     /// What it has answered; counted where there is a console to tell it.
     pub book: Option<Arc<SiteBook>>,
+    /// Which certificate is shown on TCP; `None`: no TLS.
+    #[cfg(feature = "tls")]
+    pub tls: Option<ServeTls>,
 }
 
 impl Serve {
@@ -126,6 +134,8 @@ impl Serve {
             #[cfg(feature = "console")]
             console: None,
             book: None,
+            #[cfg(feature = "tls")]
+            tls: None,
         }
     }
 
@@ -134,12 +144,24 @@ impl Serve {
     /// # Errors
     /// The first thing that cannot be had, as a sentence for people.
     pub fn start(&self) -> Result<Server, String> {
+        #[cfg(feature = "tls")]
+        let filter = self.tls_server()?.map(|(tls, _told)| tls.filters());
+        #[cfg(not(feature = "tls"))]
+        let filter = None;
+        self.start_behind(filter)
+    }
+
+    /// Starts serving, with connections on TCP going through `filter`.
+    ///
+    /// # Errors
+    /// As [`Serve::start`].
+    pub fn start_behind(&self, filter: Option<FilterFactory>) -> Result<Server, String> {
         self.check_root()?;
         let log = self.open_log()?;
         let mut listen = self.listen.clone();
         loop {
             let endpoints: Vec<Endpoint> =
-                listen.iter().map(|address| self.endpoint(address, log.clone())).collect();
+                listen.iter().map(|address| self.endpoint(address, log.clone(), filter.clone())).collect();
             match Server::start(&endpoints, &self.server_options()) {
                 Ok(server) => return Ok(server),
                 Err(StartError::Bind(address, error)) if self.may_miss(&listen, &error) => {
@@ -154,7 +176,7 @@ impl Serve {
     /// Why TCP Fast Open, if it is asked for, does not work here.
     #[must_use]
     pub fn fast_open_note(&self) -> Option<String> {
-        self.listen.iter().find_map(|address| self.endpoint(address, None).fast_open_note())
+        self.listen.iter().find_map(|address| self.endpoint(address, None, None).fast_open_note())
     }
 
     /// What its faces tell of it, once it is started.
@@ -162,8 +184,9 @@ impl Serve {
     #[must_use]
     pub fn posts(&self, server: &Server) -> Posts {
         let endpoint = |address: &Address| {
+            let speaks = self.speaks(address).to_owned();
             let address = address.to_string();
-            Some(EndpointPost { name: address.clone(), address, speaks: "HTTP/1.1".to_owned() })
+            Some(EndpointPost { name: address.clone(), address, speaks })
         };
         let addresses = server.addresses();
         let module = |name: &str, stage| ModulePost { name: name.to_owned(), stage, uses: addresses.len() };
@@ -187,6 +210,16 @@ impl Serve {
             log_files: self.logs.clone(),
             ..Posts::default()
         }
+    }
+
+    #[cfg(feature = "console")]
+    fn speaks(&self, address: &Address) -> &'static str {
+        #[cfg(feature = "tls")]
+        if self.tls.is_some() && matches!(address, Address::Tcp(_)) {
+            return "HTTP/1.1 over TLS";
+        }
+        let (_, _) = (self, address);
+        "HTTP/1.1"
     }
 
     #[cfg(feature = "console")]
@@ -247,7 +280,7 @@ impl Serve {
         ServerOptions { workers: self.workers, wait: self.wait, ring, ..ServerOptions::default() }
     }
 
-    fn endpoint(&self, address: &Address, log: Option<LogFile>) -> Endpoint {
+    fn endpoint(&self, address: &Address, log: Option<LogFile>, filter: Option<FilterFactory>) -> Endpoint {
         let listen = ListenOptions {
             defer_accept_seconds: DEFER_ACCEPT_SECONDS,
             unsent_low_water_bytes: UNSENT_LOW_WATER_BYTES,
@@ -260,7 +293,9 @@ impl Serve {
             ..EndpointLimits::default()
         };
         let protocol = self.protocol(log);
-        Endpoint { balance: self.balance, listen, limits, ..Endpoint::new(address.clone(), protocol) }
+        // Who reaches a Unix socket is on this machine.
+        let filter = filter.filter(|_| matches!(address, Address::Tcp(_)));
+        Endpoint { balance: self.balance, listen, limits, filter, ..Endpoint::new(address.clone(), protocol) }
     }
 
     fn protocol(&self, log: Option<LogFile>) -> ProtocolFactory {

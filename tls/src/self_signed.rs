@@ -4,7 +4,7 @@ use crate::options::{CertificateOptions, Pem};
 use crate::problem::Problem;
 use rcgen::{CertificateParams, CustomExtension, DistinguishedName, DnType, KeyPair};
 use rustls::crypto::aws_lc_rs::sign::any_supported_type;
-use rustls::pki_types::PrivateKeyDer;
+use rustls::pki_types::{PrivateKeyDer, ServerName};
 use rustls::sign::CertifiedKey;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -23,12 +23,15 @@ const MADE_HERE: &str = "(made at start)";
 /// nowhere but in memory.
 ///
 /// # Errors
-/// `BadCertificate` when a name is none.
+/// `Refused` when a name is none.
 pub fn self_signed(names: &[String], now: SystemTime) -> Result<CertificateOptions, Problem> {
     let mut all = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
     all.extend(
         names.iter().filter(|name| !["localhost", "127.0.0.1", "::1"].contains(&name.as_str())).cloned(),
     );
+    if let Some(none) = all.iter().find(|name| ServerName::try_from(name.trim_start_matches("*.")).is_err()) {
+        return Err(Problem::Refused(format!("{none:?} is no name a certificate can be for")));
+    }
     let mut params = CertificateParams::new(all).map_err(refused)?;
     params.not_before = (now - SKEW).into();
     params.not_after = (now + VALIDITY).into();

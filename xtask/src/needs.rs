@@ -54,6 +54,24 @@ const NEEDS: &[Need] = &[
     },
     Need {
         purpose: Purpose::Test,
+        source: Source::Debian("openssl"),
+        probe: &["openssl", "version"],
+        why: "speaks TLS with the server in its tests, and makes certificates for them",
+    },
+    Need {
+        purpose: Purpose::Test,
+        source: Source::Debian("curl"),
+        probe: &["curl", "--version"],
+        why: "fetches over TLS in tests",
+    },
+    Need {
+        purpose: Purpose::Test,
+        source: Source::Debian("sslscan"),
+        probe: &["sslscan", "--version"],
+        why: "tells which versions and ciphers of TLS are offered",
+    },
+    Need {
+        purpose: Purpose::Test,
         source: Source::Component("rustfmt"),
         probe: &["cargo", "fmt", "--version"],
         why: "checks the format",

@@ -30,3 +30,5 @@ mod names;
 mod server;
 mod slow_attacks;
 mod timing;
+#[cfg(feature = "tls")]
+mod tls;

@@ -243,7 +243,8 @@ impl Server {
         let deadline = Instant::now() + PATIENCE;
         while let Ok(line) = lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
             self.seen += &line;
-            if let Some(url) = line.trim().strip_prefix("at http://") {
+            let url = line.trim().strip_prefix("at http://").or(line.trim().strip_prefix("at https://"));
+            if let Some(url) = url {
                 let address = url.trim_end_matches('/').parse().expect("an address");
                 self.address.get_or_insert(address);
             }
