@@ -9,6 +9,7 @@ use crate::field_edits::FieldEdits;
 use crate::limits::WebLimits;
 use crate::output::{NoMemory, Output, Sink};
 use crate::pipeline::{Finish, Handled, Later, Plan, Reply, Served};
+use crate::site::Site;
 use crate::site_counters::{Active, SiteCounters};
 use crate::sites::Sites;
 use ringway_engine::ThreadPool;
@@ -322,6 +323,7 @@ impl Shared {
     }
 
     /// Tells the stages of the site that answered.
+    #[inline]
     pub(crate) fn tell_served(
         &self,
         asked: Option<&Asked<'_>>,
@@ -331,9 +333,20 @@ impl Shared {
         body_bytes: u64,
     ) {
         let site = self.sites.get(course.site.unwrap_or(usize::MAX));
-        if site.served.is_empty() && site.counters.is_none() {
-            return;
+        if !site.served.is_empty() || site.counters.is_some() {
+            self.tell(site, asked, course, link, status, body_bytes);
         }
+    }
+
+    fn tell(
+        &self,
+        site: &Site,
+        asked: Option<&Asked<'_>>,
+        course: &Course,
+        link: &mut dyn Link,
+        status: u16,
+        body_bytes: u64,
+    ) {
         let started = asked.and_then(|asked| asked.started);
         let elapsed_us = |started: Instant| u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
         let duration_us = started.map_or(0, elapsed_us);

@@ -32,7 +32,11 @@ impl From<Plan> for Reply {
 
 impl Reply {
     /// The body that is made while it is sent, if this answer has one.
+    #[inline]
     pub(crate) fn take_stream(&mut self) -> Option<Box<dyn BodySource>> {
+        if !matches!(self.source, Source::Stream(_)) {
+            return None;
+        }
         match std::mem::replace(&mut self.source, Source::None) {
             // HEAD is answered with the head alone.
             Source::Stream(body) => matches!(self.plan.body, PlanBody::Stream).then_some(body),
