@@ -24,7 +24,7 @@ use ringway_http::response::{EncodeError, HeadWriter};
 use ringway_http::status::Status;
 
 use crate::accept;
-use crate::codings::SIBLINGS;
+use crate::codings::{CodingSet, SIBLINGS};
 use crate::entry::FileEntry;
 use crate::error_page::{CONTENT_SECURITY_POLICY, ErrorPages, error_page};
 use crate::listing::Listing;
@@ -143,13 +143,28 @@ pub fn options(common: Common<'_>, memory: &mut [u8]) -> Result<Plan, EncodeErro
 /// Which sibling of `file` the client likes best; [`Coding::Identity`] for the file itself.
 #[must_use]
 pub fn choose_coding<F>(request: &Request<'_>, file: &FileEntry<F>) -> Coding {
-    let siblings = file.siblings();
-    if siblings.is_empty() || !request.has(Known::AcceptEncoding) {
+    choose(request, file.siblings())
+}
+
+/// In which coding `file` is compressed for the client, which likes none of its siblings; [`Coding::Identity`] for the file
+/// itself. Who asks for a range gets that, so that all ranges are of one representation.
+#[cfg(feature = "compress")]
+#[must_use]
+pub fn choose_made<F>(request: &Request<'_>, file: &FileEntry<F>) -> Coding {
+    // A file that was written just now may change once more; its tag says so, and compressing it can wait.
+    if file.makeable().is_empty() || file.is_weak() || request.has(Known::Range) {
+        return Coding::Identity;
+    }
+    choose(request, file.makeable())
+}
+
+fn choose(request: &Request<'_>, offered: CodingSet) -> Coding {
+    if offered.is_empty() || !request.has(Known::AcceptEncoding) {
         return Coding::Identity;
     }
     let mut at_hand = [Coding::Identity; SIBLINGS.len()];
     let mut count = 0;
-    for coding in SIBLINGS.into_iter().filter(|&coding| siblings.has(coding)) {
+    for coding in SIBLINGS.into_iter().filter(|&coding| offered.has(coding)) {
         at_hand[count] = coding;
         count += 1;
     }

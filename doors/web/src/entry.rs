@@ -28,6 +28,15 @@ pub enum Entry<F> {
     Redirect,
     /// A directory without index file that may be listed.
     Listing,
+    /// In place of a compressed file: there is no use in one.
+    Plain(PlainOf),
+}
+
+/// The file that there is no use in compressing.
+#[derive(Debug)]
+pub struct PlainOf {
+    pub(crate) name: Box<[u8]>,
+    pub(crate) state: FileState,
 }
 
 impl<F> Entry<F> {
@@ -36,14 +45,29 @@ impl<F> Entry<F> {
     pub fn file(&self) -> Option<&FileEntry<F>> {
         match self {
             Self::File(file) => Some(file),
-            Self::Redirect | Self::Listing => None,
+            Self::Redirect | Self::Listing | Self::Plain(_) => None,
         }
+    }
+
+    /// Whether this is what was made of `file` as it is, by compressing it.
+    #[must_use]
+    pub fn is_made_of<G>(&self, file: &FileEntry<G>) -> bool {
+        let (name, state) = match self {
+            Self::File(made) if made.is_made => (&made.name, made.state),
+            Self::Plain(plain) => (&plain.name, plain.state),
+            _ => return false,
+        };
+        *name == file.name && state == file.state
     }
 
     /// Bytes of memory the entry's content and head take.
     #[must_use]
     pub fn weight(&self) -> usize {
-        self.file().map_or(0, |file| file.head.len() + file.name.len() + file.memory().map_or(0, <[u8]>::len))
+        match self {
+            Self::File(file) => file.head.len() + file.name.len() + file.memory().map_or(0, <[u8]>::len),
+            Self::Plain(plain) => plain.name.len(),
+            Self::Redirect | Self::Listing => 0,
+        }
     }
 
     /// The same with the descriptor, if there is one, given to another kind of owner.
@@ -53,6 +77,7 @@ impl<F> Entry<F> {
             Self::File(file) => Entry::File(file.adopt()),
             Self::Redirect => Entry::Redirect,
             Self::Listing => Entry::Listing,
+            Self::Plain(plain) => Entry::Plain(plain),
         }
     }
 }
@@ -75,6 +100,8 @@ pub struct FileEntry<F> {
     pub(crate) name: Box<[u8]>,
     pub(crate) coding: Coding,
     pub(crate) siblings: CodingSet,
+    pub(crate) makeable: CodingSet,
+    pub(crate) is_made: bool,
     pub(crate) through_link: bool,
     head: Box<[u8]>,
     type_at: u16,
@@ -127,6 +154,18 @@ impl<F> FileEntry<F> {
     #[must_use]
     pub fn siblings(&self) -> CodingSet {
         self.siblings
+    }
+
+    /// The codings it is compressed in when it is asked for.
+    #[must_use]
+    pub fn makeable(&self) -> CodingSet {
+        self.makeable
+    }
+
+    /// Whether it was made by compressing a file.
+    #[must_use]
+    pub fn is_made(&self) -> bool {
+        self.is_made
     }
 
     /// The file's name below the root, without the ending of a coding.
@@ -215,6 +254,8 @@ impl<F> FileEntry<F> {
             name: self.name,
             coding: self.coding,
             siblings: self.siblings,
+            makeable: self.makeable,
+            is_made: self.is_made,
             through_link: self.through_link,
             head: self.head,
             type_at: self.type_at,
@@ -241,6 +282,10 @@ pub(crate) struct Parts<F> {
     pub(crate) media_type: MediaType,
     pub(crate) coding: Coding,
     pub(crate) siblings: CodingSet,
+    /// Codings it is compressed in when it is asked for.
+    pub(crate) makeable: CodingSet,
+    /// The level, when this was made by compressing a file.
+    pub(crate) made_level: Option<u8>,
     pub(crate) through_link: bool,
     /// What caches are told.
     pub(crate) caching: Option<CacheRule>,
@@ -273,10 +318,14 @@ impl<F> Parts<F> {
         head.extend_from_slice(&http_date(self.state.modified.seconds.min(now.seconds)));
         head.extend_from_slice(b"\r\nETag: ");
         let etag_at = offset(&head);
-        write_etag(&mut head, &self.state, len, settles_ms > 0);
+        let made_by = self.made_level.map(|level| (self.coding, level));
+        write_etag(&mut head, &self.state, len, made_by, settles_ms > 0);
         let etag_len = offset(&head) - etag_at;
-        head.extend_from_slice(b"\r\nAccept-Ranges: bytes\r\n");
-        if !self.siblings.is_empty() {
+        head.extend_from_slice(b"\r\n");
+        if self.made_level.is_none() {
+            head.extend_from_slice(b"Accept-Ranges: bytes\r\n");
+        }
+        if !self.siblings.is_empty() || !self.makeable.is_empty() || self.made_level.is_some() {
             head.extend_from_slice(b"Vary: Accept-Encoding\r\n");
         }
         if let Some(rule) = self.caching.as_ref().filter(|rule| !rule.control.is_empty()) {
@@ -291,6 +340,8 @@ impl<F> Parts<F> {
             name: self.name,
             coding: self.coding,
             siblings: self.siblings,
+            makeable: self.makeable,
+            is_made: self.made_level.is_some(),
             through_link: self.through_link,
             head: head.into_boxed_slice(),
             type_at,
@@ -323,8 +374,8 @@ fn settles_ms(modified: Timestamp, now: Timestamp) -> u16 {
     u16::try_from(SETTLE_MS - age_ms).unwrap_or(0)
 }
 
-/// Appends `"len-mtime-inode"` in hexadecimal, the mtime in nanoseconds.
-fn write_etag(out: &mut Vec<u8>, state: &FileState, len: u64, weak: bool) {
+/// Appends `"len-mtime-inode"` in hexadecimal, the mtime in nanoseconds; behind it how it was made, if it was.
+fn write_etag(out: &mut Vec<u8>, state: &FileState, len: u64, made_by: Option<(Coding, u8)>, weak: bool) {
     if weak {
         out.extend_from_slice(WEAK);
     }
@@ -336,6 +387,11 @@ fn write_etag(out: &mut Vec<u8>, state: &FileState, len: u64, weak: bool) {
     escape::hex(out, nanoseconds.cast_unsigned());
     out.push(b'-');
     escape::hex(out, state.inode);
+    if let Some((coding, level)) = made_by {
+        out.push(b'-');
+        out.extend_from_slice(coding.as_str().as_bytes());
+        escape::decimal(out, level.into());
+    }
     out.push(b'"');
 }
 
@@ -354,6 +410,8 @@ mod tests {
             media_type: MediaTypes::default().of_name(b"a.html"),
             coding,
             siblings,
+            makeable: CodingSet::NONE,
+            made_level: None,
             through_link: false,
             caching: None,
         };

@@ -12,6 +12,8 @@ pub mod civil;
 pub mod clock;
 mod clock_table;
 pub mod codings;
+#[cfg(feature = "compress")]
+pub mod compress;
 mod connection;
 pub mod entry;
 pub mod error_page;

@@ -13,6 +13,8 @@ use rustix::io::{Errno, ReadWriteFlags, pread, preadv2};
 
 use crate::cache_rules::CacheRules;
 use crate::codings::{Coding, CodingSet, SIBLINGS};
+#[cfg(feature = "compress")]
+use crate::entry::PlainOf;
 use crate::entry::{Content, Entry, FileEntry, Parts};
 use crate::listing::Theme;
 use crate::mime::MediaTypes;
@@ -35,6 +37,9 @@ pub struct LoadOptions {
     pub caching: CacheRules,
     /// How listings look.
     pub theme: Theme,
+    /// Compression of files that have no prepared sibling. Default none.
+    #[cfg(feature = "compress")]
+    pub compression: Option<std::sync::Arc<crate::compress::Compression>>,
     /// Largest file, in bytes, whose content is kept in memory. Default 16 KiB.
     pub body_len_max: u32,
 }
@@ -48,6 +53,8 @@ impl Default for LoadOptions {
             types: MediaTypes::default(),
             caching: CacheRules::default(),
             theme: Theme::default(),
+            #[cfg(feature = "compress")]
+            compression: None,
             body_len_max: 16 * 1024,
         }
     }
@@ -93,6 +100,10 @@ pub fn load_sibling(
     now: Timestamp,
     way: Way,
 ) -> Result<Loaded, OpenError> {
+    #[cfg(feature = "compress")]
+    if let Some(state) = base.made_of {
+        return make(root, base, state, options, now);
+    }
     let opened = root.open(&sibling_name(&base.name, base.coding), way)?;
     if opened.found.kind != Kind::File {
         return Err(OpenError::NotFound);
@@ -106,13 +117,29 @@ pub struct SiblingOf {
     name: Box<[u8]>,
     coding: Coding,
     siblings: CodingSet,
+    /// It is not there: it is to be made of the file, if that is in this state.
+    #[cfg(feature = "compress")]
+    made_of: Option<FileState>,
 }
 
 impl SiblingOf {
     /// The sibling of `file` in `coding`.
     #[must_use]
     pub fn new<F>(file: &FileEntry<F>, coding: Coding) -> Self {
-        Self { name: file.name.clone(), coding, siblings: file.siblings }
+        Self {
+            name: file.name.clone(),
+            coding,
+            siblings: file.siblings,
+            #[cfg(feature = "compress")]
+            made_of: None,
+        }
+    }
+
+    /// What is made of `file` by compressing it in `coding`.
+    #[cfg(feature = "compress")]
+    #[must_use]
+    pub fn made<F>(file: &FileEntry<F>, coding: Coding) -> Self {
+        Self { made_of: Some(file.state), ..Self::new(file, coding) }
     }
 
     /// The sibling's coding.
@@ -234,8 +261,81 @@ fn read_in(
     };
     let media_type = options.types.of_name(&name);
     let caching = options.caching.find(&name, media_type.essence()).cloned();
-    let parts = Parts { content, state, name, media_type, coding, siblings, through_link, caching };
+    let makeable = makeable(options, media_type.essence(), coding, &name, state.len);
+    let made_level = None;
+    let parts = Parts {
+        content,
+        state,
+        name,
+        media_type,
+        coding,
+        siblings,
+        makeable,
+        made_level,
+        through_link,
+        caching,
+    };
     Ok(Loaded { entry: Entry::File(parts.finish(now)), keep })
+}
+
+/// The codings that a file is compressed in when it is asked for.
+#[cfg(feature = "compress")]
+fn makeable(options: &LoadOptions, essence: &str, coding: Coding, name: &[u8], len: u64) -> CodingSet {
+    let is_coded = coding != Coding::Identity
+        || SIBLINGS.iter().any(|coding| name.ends_with(coding.suffix().as_bytes()));
+    match &options.compression {
+        Some(compression) if !is_coded => compression.codings_of(essence, len),
+        _ => CodingSet::NONE,
+    }
+}
+
+#[cfg(not(feature = "compress"))]
+fn makeable(_: &LoadOptions, _: &str, _: Coding, _: &[u8], _: u64) -> CodingSet {
+    CodingSet::NONE
+}
+
+/// Compresses the file `base`, where waiting is allowed. It must be as it was when that was decided, and stay so.
+#[cfg(feature = "compress")]
+fn make(
+    root: &RootDir,
+    base: &SiblingOf,
+    state: FileState,
+    options: &LoadOptions,
+    now: Timestamp,
+) -> Result<Loaded, OpenError> {
+    let compression = options.compression.as_ref().ok_or(OpenError::NotFound)?;
+    let opened = root.open(&base.name, Way::Blocking)?;
+    if opened.found.kind != Kind::File || opened.found.state != state {
+        return Err(OpenError::NotFound);
+    }
+    let read = |into: &mut [u8], at: u64| loop {
+        match pread(&opened.fd, &mut *into, at) {
+            Err(Errno::INTR) => {} // A signal came; nothing was read.
+            other => return other,
+        }
+    };
+    let made = compression.compress(base.coding, state.len, read)?;
+    if state_now(opened.fd.as_fd())? != state {
+        return Err(OpenError::NotFound);
+    }
+    let Some(bytes) = made else {
+        return Ok(Loaded { entry: Entry::Plain(PlainOf { name: base.name.clone(), state }), keep: true });
+    };
+    let media_type = options.types.of_name(&base.name);
+    let caching = options.caching.find(&base.name, media_type.essence()).cloned();
+    let parts = Parts {
+        content: Content::Memory(bytes),
+        state,
+        name: base.name.clone(),
+        media_type,
+        coding: base.coding,
+        siblings: base.siblings,
+        makeable: CodingSet::NONE,
+        made_level: Some(compression.level(base.coding)),
+        through_link: opened.found.through_link,
+        caching,
+    };
+    Ok(Loaded { entry: Entry::File(parts.finish(now)), keep: true })
 }
 
 enum Snapshot {

@@ -239,11 +239,16 @@ impl StaticFiles {
                 redirect(exchange).map(Some)
             }
             Entry::File(file) => match answer::choose_coding(exchange.request, file) {
+                #[cfg(feature = "compress")]
+                Coding::Identity => self.made(exchange, step, path, entry).map(Some),
+                #[cfg(not(feature = "compress"))]
                 Coding::Identity => file_reply(exchange, entry).map(Some),
                 coding => self.sibling(exchange, step, path, entry, coding).map(Some),
             },
             // A list of things to try says itself what directories are good for.
             Entry::Redirect if is_listed => Ok(None),
+            // It stands in the place of compressed files only.
+            Entry::Plain(_) => Ok(None),
             Entry::Redirect => redirect(exchange).map(Some),
             Entry::Listing => Ok(Some(self.list(exchange, path))),
         }
@@ -276,6 +281,37 @@ impl StaticFiles {
         }
     }
 
+    /// Answers with the file compressed, where that is wanted, worth it, and there is room for it; else with the file.
+    #[cfg(feature = "compress")]
+    fn made(
+        &self,
+        exchange: &mut Exchange<'_>,
+        step: usize,
+        path: &[u8],
+        entry: Rc<Entry<Handle>>,
+    ) -> Result<Handled, EncodeError> {
+        let (Some(file), Some(compression)) = (entry.file(), &self.files.load.compression) else {
+            return file_reply(exchange, entry);
+        };
+        let coding = answer::choose_made(exchange.request, file);
+        if coding == Coding::Identity {
+            return file_reply(exchange, entry);
+        }
+        let fetched = {
+            let root = self.files.root.borrow();
+            self.files.store.cache().fetch_made(self.source(&root), path, file, coding, exchange.moment)
+        };
+        match fetched {
+            Fetched::Ready(made) if made.file().is_some() => file_reply(exchange, made),
+            Fetched::Ready(_) | Fetched::Absent(_) => file_reply(exchange, entry),
+            Fetched::Pool(mut job) => {
+                let Some(permit) = compression.begin() else { return file_reply(exchange, entry) };
+                job.keep_permit(permit);
+                Ok(self.load(exchange, job, Loading { step, base: Some(entry) }))
+            }
+        }
+    }
+
     /// Loads on the pool, or waits for who does already.
     fn load(&self, exchange: &Exchange<'_>, job: Box<LoadJob>, loading: Loading) -> Handled {
         let this = self.clone();
@@ -299,8 +335,11 @@ impl StaticFiles {
                 // A full queue or a dead thread: the server is overloaded for now.
                 let admitted = done.map(|done| this.files.store.cache().admit(done, exchange.moment));
                 drop(leader);
-                let Ok(admitted) = admitted else { return error(exchange, Status::SERVICE_UNAVAILABLE) };
-                this.loaded(exchange, admitted, loading)
+                match (admitted, loading.base) {
+                    (Ok(admitted), base) => this.loaded(exchange, admitted, Loading { base, ..loading }),
+                    (Err(_busy), Some(base)) => file_reply(exchange, base),
+                    (Err(_busy), None) => error(exchange, Status::SERVICE_UNAVAILABLE),
+                }
             });
             finish
         }))

@@ -18,9 +18,18 @@ pub struct LoadJob {
     pub(super) sibling: Option<SiblingOf>,
     pub(super) wall: Timestamp,
     pub(super) ticket: Ticket,
+    /// Leave to compress, where that is what is to be done.
+    #[cfg(feature = "compress")]
+    pub(super) permit: Option<crate::compress::Permit>,
 }
 
 impl LoadJob {
+    /// Keeps leave to compress until it is done.
+    #[cfg(feature = "compress")]
+    pub(crate) fn keep_permit(&mut self, permit: crate::compress::Permit) {
+        self.permit = Some(permit);
+    }
+
     /// What is loaded: the site, the path, and the coding.
     pub(crate) fn key(&self) -> (u16, &[u8], Coding) {
         (self.site, &self.path, self.coding())

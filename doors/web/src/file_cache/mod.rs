@@ -36,6 +36,10 @@ use job::{Ticket, load_now};
 /// Longest path, in bytes, whose absence is remembered.
 pub const ABSENT_PATH_LEN_MAX: usize = 256;
 
+/// The part of its memory, as a divisor, that a file may have at most which is compressed for the cache.
+#[cfg(feature = "compress")]
+const MADE_SHARE: usize = 4;
+
 /// How many entries are given up when the process runs out of descriptors.
 const GIVEN_UP_AT_LIMIT: usize = 16;
 
@@ -202,13 +206,49 @@ impl<F: From<OwnedFd>> FileCache<F> {
         let hash = self.hasher.hash(&key);
         if let Some(held) = self.entries.get(hash, &key)
             && self.is_fresh(held, now)
-            && held.entry.file().is_some_and(|file| file.name() == base.name())
+            && held.entry.file().is_some_and(|file| file.name() == base.name() && !file.is_made())
         {
             let entry = Rc::clone(&held.entry);
             self.counters.hits += 1;
             return Fetched::Ready(entry);
         }
         self.fetch_again(source, key, hash, Some(&SiblingOf::new(base, coding)), now)
+    }
+
+    /// What is made of `base`, the file `path` stands for, by compressing it in `coding`. It is good for as long as the file
+    /// is the same, which was looked at for `base`. `Absent` when it cannot be made or kept, and an entry that is no
+    /// file when there is no use in it: answer with `base` then.
+    #[cfg(feature = "compress")]
+    pub fn fetch_made(
+        &mut self,
+        source: Source<'_>,
+        path: &[u8],
+        base: &FileEntry<F>,
+        coding: Coding,
+        now: Moment,
+    ) -> Fetched<F> {
+        let key = Key { site: source.site, coding, path };
+        let hash = self.hasher.hash(&key);
+        if let Some(held) = self.entries.get(hash, &key)
+            && held.entry.is_made_of(base)
+        {
+            let entry = Rc::clone(&held.entry);
+            self.counters.hits += 1;
+            return Fetched::Ready(entry);
+        }
+        if let Some(absence) = self.absences.get(hash, &key)
+            && now.ms < absence.expires_ms
+        {
+            self.counters.absent_hits += 1;
+            return Fetched::Absent(absence.error);
+        }
+        // What could not be kept would be made for every request.
+        let has_room = base.content_len() <= (self.limits.bytes_max / MADE_SHARE) as u64;
+        if self.limits.entries_max == 0 || !has_room {
+            return Fetched::Absent(OpenError::NotFound);
+        }
+        let ticket = self.ticket(source, path);
+        self.send_to_pool(source, key, Some(&SiblingOf::made(base, coding)), ticket, now)
     }
 
     /// Takes in what the pool brought.
@@ -389,6 +429,8 @@ impl<F: From<OwnedFd>> FileCache<F> {
             sibling: sibling.cloned(),
             wall: now.wall,
             ticket,
+            #[cfg(feature = "compress")]
+            permit: None,
         }))
     }
 

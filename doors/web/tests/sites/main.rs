@@ -3,6 +3,8 @@
 mod access;
 #[cfg(feature = "auth")]
 mod auth;
+#[cfg(feature = "compress")]
+mod compress;
 mod encrypted;
 mod files;
 mod naming;
