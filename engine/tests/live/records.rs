@@ -150,6 +150,46 @@ fn files_go_through_the_filter() {
     });
 }
 
+/// Answers the first byte with a file on whose file system nobody can tell what is in memory.
+struct Untold;
+
+/// Its text does not change.
+const UNTOLD: &str = "/proc/version";
+
+impl Protocol for Untold {
+    fn turn(&self, conn: &mut Conn<'_>, events: Events) -> Turn {
+        if events.has(Events::OPENED) {
+            conn.set_filter(scramble::boxed());
+        }
+        if conn.take().is_none() {
+            return Turn::Idle;
+        }
+        let bytes = std::fs::read(UNTOLD).expect("every Linux has it").len() as u64;
+        for _ in 0..3 {
+            let file = Handle::new(OwnedFd::from(File::open(UNTOLD).expect("every Linux has it")));
+            let head = conn.pool().copy_of(b"head").expect("room");
+            conn.send_file(Some(head), file, 0, bytes, false);
+        }
+        Turn::Close
+    }
+}
+
+#[test]
+fn files_that_must_be_waited_for_go_through_the_filter() {
+    let contents = std::fs::read(UNTOLD).expect("every Linux has it");
+    let wanted = [b"head", &contents[..]].concat().repeat(3);
+    on_each_driver(|driver| {
+        let stand = Stand::start(driver, |_| Untold);
+        let mut stream = stand.connect();
+        let mut peer = Peer::default();
+        stream.write_all(&peer.seal(b"?", &[1])).expect("the server reads");
+        read_to_last_word(&mut stream, &mut peer);
+        assert_same(&peer.plain, &wanted, "the file");
+        stand.until_resting();
+        stand.stop();
+    });
+}
+
 #[test]
 fn a_file_that_is_too_short_ends_without_the_last_word() {
     let scratch = Scratch::new("engine-short");
