@@ -50,7 +50,7 @@ impl FileStore {
     }
 
     /// The store of this worker, which the calling thread runs. The first call makes it and has a task keep it true to the
-    /// disk; each sets its bounds.
+    /// disk; each sets its bounds, except for how many directories are watched, which stays as it was.
     #[must_use]
     pub fn of(worker: &WorkerHandle, limits: CacheLimits) -> Self {
         STORE.with(|store| {

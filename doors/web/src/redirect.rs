@@ -75,9 +75,14 @@ impl Redirect {
 
 impl Handler for Redirect {
     fn handle(&self, exchange: &mut Exchange<'_>) -> Result<Handled, EncodeError> {
+        let values = Values::of(exchange);
+        if values.host.is_empty() && self.target.has_host() {
+            // HTTP/1.0 may ask for no host, and an address without one is none.
+            return exchange.error(Status::BAD_REQUEST).map(Handled::Answer);
+        }
         let mut line = b"Location: ".to_vec();
         let start = line.len();
-        self.target.write_url(&Values::of(exchange), &mut line);
+        self.target.write_url(&values, &mut line);
         // Two slashes would name a host; they come of a wildcard between them that stands for nothing.
         while line[start..].starts_with(b"//") {
             line.remove(start);

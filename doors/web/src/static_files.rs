@@ -86,8 +86,10 @@ impl fmt::Debug for StaticFiles {
 impl Handler for StaticFiles {
     fn handle(&self, exchange: &mut Exchange<'_>) -> Result<Handled, EncodeError> {
         let Some(path) = self.local_path(exchange.path) else { return Ok(Handled::NotMine) };
-        if let Some(plan) = answer::refuse_method(exchange.request, exchange.common, exchange.memory) {
-            return Ok(answered(plan?, Source::None));
+        if !self.files.options.tries.ends_elsewhere()
+            && let Some(refused) = refuse_method(exchange)?
+        {
+            return Ok(refused);
         }
         if path.len() > PATH_BYTES_MAX {
             return error(exchange, Status::URI_TOO_LONG);
@@ -103,6 +105,7 @@ impl Handler for StaticFiles {
         if self.files.options.tries.is_empty() && !target::has_dot_name(path) {
             let fetched = self.fetch(exchange, path);
             return match fetched {
+                // Other methods are refused by now, as nothing else is tried.
                 Fetched::Ready(entry) if is_plain(exchange, &entry) => file_reply(exchange, entry),
                 fetched => match self.found(exchange, 0, path, fetched)? {
                     Some(handled) => Ok(handled),
@@ -233,6 +236,10 @@ impl StaticFiles {
         entry: Rc<Entry<Handle>>,
     ) -> Result<Option<Handled>, EncodeError> {
         let is_listed = !self.files.options.tries.is_empty();
+        if let Some(refused) = refuse_method(exchange)? {
+            // A directory that was only come upon on the way is no reason.
+            return Ok(Some(refused).filter(|_| !is_listed || !matches!(*entry, Entry::Redirect)));
+        }
         match &*entry {
             // The directory was asked for without its slash, and tried with it: the client must know of it.
             Entry::File(_) | Entry::Listing if is_listed && self.lacks_slash(exchange, path) => {
@@ -397,6 +404,14 @@ impl StaticFiles {
             });
             finish
         }))
+    }
+}
+
+/// The answer to methods that files have no answer to.
+fn refuse_method(exchange: &mut Exchange<'_>) -> Result<Option<Handled>, EncodeError> {
+    match answer::refuse_method(exchange.request, exchange.common, exchange.memory) {
+        Some(plan) => plan.map(|plan| Some(Handled::Answer(plan.into()))),
+        None => Ok(None),
     }
 }
 

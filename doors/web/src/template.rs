@@ -134,6 +134,11 @@ impl Template {
         self.parts.iter().map(number).max().unwrap_or(0)
     }
 
+    /// Whether it names the host that was asked for.
+    pub(crate) fn has_host(&self) -> bool {
+        self.parts.contains(&Part::Host)
+    }
+
     /// Whether it is `{path}` and nothing else.
     pub(crate) fn is_path(&self) -> bool {
         matches!(&*self.parts, [Part::Path])

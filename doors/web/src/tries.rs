@@ -103,6 +103,11 @@ impl Tries {
         self.last.is_none()
     }
 
+    /// Whether a request for which nothing is there goes on somewhere else.
+    pub(crate) fn ends_elsewhere(&self) -> bool {
+        matches!(self.last, Some(Last::Rewrite(_)))
+    }
+
     /// What is tried at `step` for the path `local` below the root. There is an end: a status or a rewrite.
     pub(crate) fn candidate<'p, 't>(
         &'t self,

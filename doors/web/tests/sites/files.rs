@@ -1,6 +1,6 @@
 //! Files: aliases, lists of things to try, cache rules, listings, users' directories.
 
-use crate::stand::{files, on_each_driver, route};
+use crate::stand::{files, on_each_driver, route, says};
 use ringway_engine::WorkerHandle;
 use ringway_testkit::Scratch;
 use ringway_web::cache_rules::{CacheRule, CacheRules};
@@ -74,6 +74,9 @@ fn lists_of_things_are_tried_in_order() {
         sites.add(site("strict", &["{path}", "{path}/", "{path}.html", "=410"]), &["strict"]).unwrap();
         sites.add(site("front", &["{path}", "/index.html?path={path}"]), &["front"]).unwrap();
         sites.add(site("lost", &["{path}", "/lost.html"]), &["lost"]).unwrap();
+        let mut post = site("post", &["{path}", "/program"]);
+        post.routes.add(route("/program", says("program"))).unwrap();
+        sites.add(post, &["post"]).unwrap();
         sites
     };
     on_each_driver(build, |stand| {
@@ -98,6 +101,22 @@ fn lists_of_things_are_tried_in_order() {
         ] {
             assert_eq!(stand.get(host, target).status, status, "{host} {target}");
         }
+        // What the list sends elsewhere goes there whatever the method; files have an answer to GET and HEAD only.
+        let post = |host: &str, target: &str| {
+            let head = format!("POST {target} HTTP/1.1\r\nHost: {host}\r\nContent-Length: 2\r\n\r\nhi");
+            stand.ask(&head)
+        };
+        for (host, target, status, body) in [
+            ("post", "/a.txt", 405, ""),
+            ("post", "/dir", 200, "program"),
+            ("post", "/none", 200, "program"),
+            ("strict", "/none", 405, ""),
+        ] {
+            let answer = post(host, target);
+            assert_eq!(answer.status, status, "{host} {target}");
+            assert!(answer.body.starts_with(body.as_bytes()), "{host} {target}");
+        }
+        assert_eq!(stand.get("post", "/a.txt").body, b"a");
         let slash = stand.get("strict", "/dir");
         assert_eq!((slash.status, slash.field("location")), (301, Some("/dir/")));
     });

@@ -1,7 +1,9 @@
 //! Which site answers.
 
-use crate::stand::{on_each_driver, says};
+use crate::stand::{files, on_each_driver, says};
 use ringway_engine::WorkerHandle;
+use ringway_testkit::Scratch;
+use ringway_web::load::LoadOptions;
 use ringway_web::site::Site;
 use ringway_web::sites::Sites;
 
@@ -41,6 +43,39 @@ fn requests_of_one_connection_may_be_for_different_sites() {
         client.send(heads.concat().as_bytes()).expect("it is open");
         let bodies = client.answers(3).expect("in order").into_iter().map(|answer| answer.body);
         assert_eq!(bodies.collect::<Vec<_>>(), [&b"org"[..], b"www", b"default"]);
+    });
+}
+
+#[test]
+fn a_thousand_sites_share_what_a_worker_has() {
+    const SITES: usize = 1_000;
+    let place = Scratch::new("thousand");
+    for number in 0..SITES {
+        place.file(&format!("{}/index.html", number % 10), (number % 10).to_string().as_bytes());
+    }
+    let root = place.path().to_owned();
+    let build = move |worker: &WorkerHandle| {
+        let mut sites = Sites::new(Site::with_handler("default", says("default")));
+        for number in 0..SITES {
+            let root = root.join((number % 10).to_string());
+            let name = format!("site-{number}.example.org");
+            let handler = files(worker, &root, "", &[], LoadOptions::default());
+            let names = [name.clone(), format!("*.{name}")];
+            sites.add(Site::with_handler(&name, handler), &names).expect("free");
+        }
+        sites
+    };
+    on_each_driver(build, |stand| {
+        let mut client = stand.client();
+        for number in (0..SITES).step_by(7).chain([SITES - 1]) {
+            for prefix in ["", "www.", "a.b."] {
+                let head = format!("GET / HTTP/1.1\r\nHost: {prefix}site-{number}.EXAMPLE.org\r\n\r\n");
+                client.send(head.as_bytes()).expect("it is open");
+                let body = client.answer(false).expect("an answer").body;
+                assert_eq!(body, (number % 10).to_string().as_bytes(), "{prefix}{number}");
+            }
+        }
+        assert_eq!(stand.get("site-1000.example.org", "/").body, b"default");
     });
 }
 

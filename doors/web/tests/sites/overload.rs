@@ -13,7 +13,7 @@ fn build(_: &WorkerHandle) -> Sites {
     let mut sites = Sites::new(Site::with_handler("free", says("free")));
     let mut governed = Site::with_handler("governed", says(&"x".repeat(LARGE)));
     governed.scope = 7;
-    sites.add(governed, &["governed"]).unwrap();
+    sites.add(governed, &["governed"]).expect("free");
     sites
 }
 

@@ -49,6 +49,9 @@ fn routes_answer_before_the_site_and_redirects_keep_what_was_asked() {
                 "{target}"
             );
         }
+        // An address without a host is none.
+        assert_eq!(stand.ask("GET /old/x HTTP/1.0\r\n\r\n").status, 400);
+        assert_eq!(stand.ask("GET /a.php HTTP/1.0\r\n\r\n").field("location"), Some("/scripts/a.php"));
         let gone = stand.get("a", "/gone");
         assert_eq!(
             (gone.status, gone.field("content-type"), &*gone.body),
