@@ -2,6 +2,8 @@
 
 #[cfg(feature = "console")]
 use crate::operate;
+#[cfg(all(feature = "config", feature = "sandbox"))]
+use crate::supervised::{self, Ask, Supervised};
 use lexopt::prelude::{Long, Short, Value};
 #[cfg(feature = "console")]
 use ringway::console::shell::Shell;
@@ -41,6 +43,9 @@ pub(crate) enum Command {
     /// Print the JSON schema of configurations.
     #[cfg(feature = "config")]
     Schema,
+    /// A supervisor, or something of one.
+    #[cfg(all(feature = "config", feature = "sandbox"))]
+    Supervised(Supervised),
     /// A user's password.
     #[cfg(feature = "config")]
     Passwd(crate::passwd::Passwd),
@@ -51,13 +56,16 @@ pub(crate) enum Command {
 
 /// The configuration that is taken when none is named.
 #[cfg(feature = "config")]
-const CONFIGURATION: &str = "ringway.toml";
+pub(crate) const CONFIGURATION: &str = "ringway.toml";
 
 #[cfg(feature = "config")]
 const HELP: &str = "\
 Ringway serves files over HTTP/1.1 on a completion engine (io_uring, or epoll where that is refused).
 
 Usage: ringway serve [DIR] [options]     serve a directory (the current one)
+       ringway run [-c FILE]             serve what a configuration says
+       ringway reload [-c FILE]          have a running server read its configuration anew
+       ringway upgrade [-c FILE]         have a running server replaced by the program's new file
        ringway check [-c FILE] [--json]  tell everything that is wrong with a configuration
        ringway schema                    print the JSON schema of configurations, for editors
        ringway passwd [FILE] NAME        a user's password, into a file of users or printed
@@ -132,7 +140,7 @@ const SERVE_HELP: &str = serve_help!(
 const SERVE_HELP: &str = serve_help!("");
 
 #[cfg(feature = "config")]
-const COMMANDS: &str = "there are serve, check, schema, passwd, console and top";
+const COMMANDS: &str = "there are serve, run, reload, upgrade, check, schema, passwd, console and top";
 #[cfg(not(feature = "config"))]
 const COMMANDS: &str = "there is serve";
 
@@ -189,6 +197,22 @@ pub(crate) fn parse(mut parser: lexopt::Parser) -> Result<Command, String> {
             Value(command) if command == "serve" && !wants_version => return parse_serve(&mut parser),
             #[cfg(feature = "config")]
             Value(command) if command == "check" && !wants_version => return parse_check(&mut parser),
+            #[cfg(all(feature = "config", feature = "sandbox"))]
+            Value(command) if command == "run" && !wants_version => {
+                return supervised::parse_run(&mut parser);
+            }
+            #[cfg(all(feature = "config", feature = "sandbox"))]
+            Value(command) if command == "reload" && !wants_version => {
+                return supervised::parse_ask(&mut parser, Ask::Reload);
+            }
+            #[cfg(all(feature = "config", feature = "sandbox"))]
+            Value(command) if command == "upgrade" && !wants_version => {
+                return supervised::parse_ask(&mut parser, Ask::Upgrade);
+            }
+            #[cfg(all(feature = "config", feature = "sandbox"))]
+            Value(command) if command == ringway::supervisor::COMMAND => {
+                return Ok(Command::Supervised(Supervised::ServerProcess));
+            }
             #[cfg(feature = "config")]
             Value(command) if command == "schema" && !wants_version => return parse_schema(&mut parser),
             #[cfg(feature = "config")]

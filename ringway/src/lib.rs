@@ -18,9 +18,13 @@ pub mod assembly;
 pub mod config;
 #[cfg(feature = "console")]
 pub mod console;
+#[cfg(all(feature = "config", feature = "sandbox"))]
+pub mod control;
 #[cfg(feature = "console")]
 pub mod faces;
 pub mod listen;
+#[cfg(all(feature = "config", feature = "sandbox"))]
+pub mod process;
 #[cfg(feature = "console")]
 pub mod running;
 #[cfg(feature = "sandbox")]
@@ -29,3 +33,5 @@ pub mod sandbox;
 pub mod serve;
 #[cfg(feature = "console")]
 pub mod snapshot;
+#[cfg(all(feature = "config", feature = "sandbox"))]
+pub mod supervisor;

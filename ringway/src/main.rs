@@ -9,6 +9,8 @@ mod operate;
 #[cfg(feature = "config")]
 mod passwd;
 mod run;
+#[cfg(all(feature = "config", feature = "sandbox"))]
+mod supervised;
 mod version;
 
 use arguments::Command;
@@ -41,6 +43,8 @@ fn main() -> ExitCode {
         },
         #[cfg(feature = "console")]
         Ok(Command::Console(shell, socket)) => operate::console(&shell, &socket),
+        #[cfg(all(feature = "config", feature = "sandbox"))]
+        Ok(Command::Supervised(command)) => supervised::execute(&command),
         Err(sentence) => {
             eprintln!("ringway: {sentence}\nTry 'ringway --help'.");
             ExitCode::from(CANNOT_START)

@@ -170,7 +170,7 @@ fn reopen(logs: &LogFiles) {
 }
 
 /// Every connection is a descriptor: take as many as this process may have.
-fn raise_descriptor_limit() {
+pub(crate) fn raise_descriptor_limit() {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
     let _keeps_what_it_has = setrlimit(Resource::Nofile, raised);

@@ -1,0 +1,116 @@
+//! A server from a configuration, given all it needs by its supervisor.
+
+use super::{Made, Maker, Served};
+use crate::assembly::{Provisions, Running, Started};
+use crate::config::settings::{Config, Sandbox};
+use crate::control::{Listeners, Reload, Secrets, Start};
+use crate::engine::ring::Restrict;
+use crate::engine::ring::socket::Address;
+use crate::listen;
+use crate::tls::TicketKeys;
+use serde_json::Value;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long the other workers have when one has died.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Makes servers from configurations.
+#[derive(Clone, Copy, Debug)]
+pub struct Configured;
+
+/// A server that runs.
+struct ConfiguredServer {
+    running: Running,
+    tickets: Arc<TicketKeys>,
+    restrict: Restrict,
+}
+
+impl Maker for Configured {
+    fn start(&self, start: Start, listeners: Listeners) -> Result<Made, String> {
+        let config = config(start.settings)?;
+        let restrict = match config.server.sandbox {
+            Sandbox::On => Restrict::ToServing,
+            Sandbox::Off => Restrict::No,
+        };
+        let tickets = TicketKeys::new();
+        // Empty for the first server process; what cannot be read is as good as none.
+        let _were_there = tickets.import(&start.ticket_keys);
+        let provisions = Provisions {
+            read_secret: &|path| read(&start.secrets, path),
+            listeners,
+            workers: Some(start.workers),
+            restrict,
+            tickets: Arc::clone(&tickets),
+        };
+        let Started { server, running, notes } =
+            Running::start(&config, &provisions).map_err(|error| error.to_string())?;
+        Ok(Made {
+            addresses: urls(&config, server.addresses()),
+            report: server.report().clone(),
+            served: Box::new(ConfiguredServer { running, tickets, restrict }),
+            wait: Box::new(move || {
+                let totals = server.wait(GRACE)?;
+                Ok(format!("Stopped: {} connections, {} bytes sent.", totals.accepted, totals.bytes_sent))
+            }),
+            notes,
+        })
+    }
+}
+
+impl Served for ConfiguredServer {
+    fn reload(&mut self, reload: Reload, listeners: Listeners) -> Result<(), String> {
+        let config = config(reload.settings)?;
+        let provisions = Provisions {
+            read_secret: &|path| read(&reload.secrets, path),
+            listeners,
+            workers: None,
+            restrict: self.restrict,
+            tickets: Arc::clone(&self.tickets),
+        };
+        let notes = self.running.reload(&config, &provisions).map_err(|error| error.to_string())?;
+        notes.iter().for_each(|note| eprintln!("ringway: {note}"));
+        Ok(())
+    }
+
+    fn reopen_logs(&mut self) -> Vec<String> {
+        self.running.reopen_logs()
+    }
+
+    fn drain(&mut self, within: Duration) {
+        self.running.control().drain(within);
+    }
+
+    fn console(&mut self, _request: Value) -> Value {
+        serde_json::json!({ "ok": false, "text": "this server process answers no commands.\n" })
+    }
+
+    fn is_alive(&self, within: Duration) -> bool {
+        self.running.control().is_alive(within)
+    }
+
+    fn ticket_keys(&self) -> Vec<u8> {
+        self.tickets.export()
+    }
+}
+
+/// The addresses as browsers take them. They have the order of the configuration.
+fn urls(config: &Config, addresses: &[Address]) -> Vec<String> {
+    let with_tls = config.endpoint.iter().flat_map(|endpoint| {
+        let places = endpoint.listen.iter().map(|listen| listen.resolve().map_or(1, |all| all.len().max(1)));
+        places.flat_map(|count| std::iter::repeat_n(endpoint.tls, count))
+    });
+    addresses.iter().zip(with_tls).map(|(address, is_tls)| listen::url(address, is_tls)).collect()
+}
+
+fn config(settings: Value) -> Result<Config, String> {
+    serde_json::from_value(settings).map_err(|error| format!("the settings cannot be understood: {error}"))
+}
+
+/// What the supervisor has read of a file.
+fn read(secrets: &Secrets, path: &Path) -> io::Result<Vec<u8>> {
+    let secret = secrets.get(&path.to_string_lossy());
+    secret.map(<[u8]>::to_vec).ok_or_else(|| io::ErrorKind::NotFound.into())
+}

@@ -1,0 +1,218 @@
+//! Plans from configuration files.
+
+use super::plan::{Place, Plan, Source};
+use crate::config::load;
+use crate::config::settings::{self, Config};
+use crate::config::surroundings::{self, Questions};
+use crate::config::values::{FilePath, Listen, LogTarget};
+use crate::control::Secrets;
+use crate::engine::ring::socket::{Address, ListenOptions};
+use crate::engine::{Balance, Endpoint};
+use crate::sandbox::{Identity, Rules};
+use crate::serve::{DEFER_ACCEPT_SECONDS, UNSENT_LOW_WATER_BYTES};
+use crate::web::user_dirs;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Most bytes of a file that is read for a server process.
+const SECRET_BYTES_MAX: u64 = 16 << 20;
+
+/// The first number of people, where a site serves the directories of all of them.
+const ORDINARY_USER_MIN: u32 = 1000;
+
+/// A configuration file.
+#[derive(Clone, Debug)]
+pub struct Configured {
+    file: PathBuf,
+}
+
+impl Configured {
+    /// The configuration in `file`.
+    #[must_use]
+    pub fn new(file: PathBuf) -> Self {
+        Self { file }
+    }
+}
+
+impl Source for Configured {
+    fn load(&mut self) -> Result<Plan, String> {
+        let mut loaded = load::load(&self.file, &|name| std::env::var(name).ok())?;
+        // Ports are ours, mostly; who else has one is seen when it is bound.
+        surroundings::check(&mut loaded, Questions { hosts: true, ports: false, expiry: false });
+        let told = loaded.report.text(false);
+        if loaded.report.has_errors() {
+            return Err(format!("{} cannot be used\n{told}", self.file.display()));
+        }
+        let mut config = loaded.config;
+        resolve(&mut config)?;
+        let secrets = read_secrets(&config)?;
+        let mut plan = plan(&config, secrets)?;
+        plan.notes.extend((!told.is_empty()).then(|| told.trim_end().to_owned()));
+        Ok(plan)
+    }
+
+    fn revive(&mut self, settings: Value, secrets: Secrets) -> Result<Plan, String> {
+        let config = serde_json::from_value(settings)
+            .map_err(|error| format!("not this program's settings: {error}"))?;
+        plan(&config, secrets)
+    }
+}
+
+/// Puts addresses in the place of names: the server process asks nobody for them.
+fn resolve(config: &mut Config) -> Result<(), String> {
+    for endpoint in &mut config.endpoint {
+        let mut resolved = Vec::new();
+        for listen in &endpoint.listen {
+            match listen {
+                Listen::Named(..) => {
+                    let text = |address: Address| Listen::At(address.to_string(), vec![address]);
+                    resolved.extend(listen.resolve()?.into_iter().map(text));
+                }
+                other => resolved.push(other.clone()),
+            }
+        }
+        endpoint.listen = resolved;
+    }
+    Ok(())
+}
+
+fn plan(config: &Config, secrets: Secrets) -> Result<Plan, String> {
+    let server = &config.server;
+    let settings =
+        serde_json::to_value(config).map_err(|error| format!("the settings have no JSON form: {error}"))?;
+    let fixed = json!({
+        "driver": settings["server"]["driver"], "wait": settings["server"]["wait"], "cpus": settings["server"]["cpus"],
+        "open_files": server.open_files, "pool_threads": server.pool_threads, "sandbox": settings["server"]["sandbox"],
+    });
+    Ok(Plan {
+        settings,
+        secrets,
+        watched: secret_files(config).map(|(path, _)| path.as_path().to_owned()).collect(),
+        places: places(config)?,
+        workers: workers(server),
+        rules: rules(config)?,
+        fixed,
+        drain: Duration::from_millis(server.drain.ms()),
+        pid_file: server.pid_file.as_ref().map(|path| path.as_path().to_owned()),
+        console: config.console.enabled.then(|| config.console.socket.as_path().to_owned()),
+        notes: Vec::new(),
+    })
+}
+
+fn workers(server: &settings::Server) -> usize {
+    match server.workers {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        count => usize::from(count),
+    }
+}
+
+/// Where to listen. The key of an address is how it is written in full; the server process makes the same of its settings.
+fn places(config: &Config) -> Result<Vec<Place>, String> {
+    let mut places = Vec::new();
+    for endpoint in &config.endpoint {
+        let balance = match endpoint.balance {
+            settings::Balance::Reuseport => Balance::ReusePort,
+            settings::Balance::LeastLoaded => Balance::LeastLoaded,
+        };
+        let listen = ListenOptions {
+            fast_open_queue: u32::from(endpoint.fast_open),
+            defer_accept_seconds: DEFER_ACCEPT_SECONDS,
+            unsent_low_water_bytes: UNSENT_LOW_WATER_BYTES,
+            ..ListenOptions::default()
+        };
+        for written in &endpoint.listen {
+            if let Listen::Passed(_) = written {
+                places.push(Place { key: written.to_string(), endpoint: None });
+            }
+            for address in written.resolve()? {
+                let nothing =
+                    Arc::new(|_: &crate::engine::WorkerHandle| Err(io::Error::other("nobody serves here")));
+                let bound = Endpoint { balance, listen, ..Endpoint::new(address, nothing) };
+                places.push(Place { key: bound.address.to_string(), endpoint: Some(bound) });
+            }
+        }
+    }
+    Ok(places)
+}
+
+/// What the server process needs of the machine.
+fn rules(config: &Config) -> Result<Rules, String> {
+    let server = &config.server;
+    let group = server.group.as_ref().map(ToString::to_string);
+    let identity =
+        server.user.as_ref().map(|user| Identity::find(&user.to_string(), group.as_deref())).transpose()?;
+    let mut read = BTreeSet::new();
+    for site in &config.site {
+        read.extend(site.root.as_ref().map(path_of));
+        read.extend(site.error_pages.values().map(path_of));
+        read.extend(site.route.iter().flat_map(|route| [&route.root, &route.alias]).flatten().map(path_of));
+        read.extend(homes(&site.user_directories));
+    }
+    let logs = config.site.iter().filter_map(|site| site.access_log.as_ref()).chain([&config.log.access]);
+    let targets = logs.map(|log| &log.path).chain([&config.log.error.path]);
+    let folder = |target: &LogTarget| match target {
+        LogTarget::File(path) => path.parent().map(Path::to_owned),
+        LogTarget::Stdout | LogTarget::Stderr => None,
+    };
+    Ok(Rules {
+        is_off: server.sandbox == settings::Sandbox::Off,
+        read: read.into_iter().collect(),
+        write: targets.filter_map(folder).collect::<BTreeSet<_>>().into_iter().collect(),
+        connect: Vec::new(),
+        identity,
+    })
+}
+
+/// The directories of people that are served, and the file in which the server looks them up.
+fn homes(directories: &settings::UserDirectories) -> Vec<PathBuf> {
+    const USERS: &str = "/etc/passwd";
+    if !directories.enabled {
+        return Vec::new();
+    }
+    let text = std::fs::read_to_string(USERS).unwrap_or_default();
+    let folder = directories.folder.to_string();
+    let is_wanted = |account: &user_dirs::Account| match directories.users.as_slice() {
+        [] => account.uid >= ORDINARY_USER_MIN,
+        named => named.iter().any(|name| name.to_string() == *account.name),
+    };
+    let accounts = user_dirs::accounts(&text).into_iter().filter(is_wanted);
+    accounts.map(|account| account.home.join(&folder)).chain([PathBuf::from(USERS)]).collect()
+}
+
+fn path_of(path: &FilePath) -> PathBuf {
+    path.as_path().to_owned()
+}
+
+/// Files that the server process needs and shall not be able to read, with what they are.
+fn secret_files(config: &Config) -> impl Iterator<Item = (&FilePath, &'static str)> {
+    let certificates = config.certificate.iter().flat_map(|certificate| {
+        let parts = [
+            (&certificate.cert, "the certificate"),
+            (&certificate.key, "the private key"),
+            (&certificate.ocsp, "the OCSP answer"),
+        ];
+        parts.into_iter().filter_map(|(path, what)| Some((path.as_ref()?, what)))
+    });
+    let clients = &config.tls.client_certificates;
+    certificates.chain(clients.ca.as_ref().map(|path| (path, "the authorities of clients")))
+}
+
+fn read_secrets(config: &Config) -> Result<Secrets, String> {
+    let mut secrets = Secrets::default();
+    for (path, what) in secret_files(config) {
+        let bytes = read(path.as_path()).map_err(|error| format!("cannot read {what} {path}: {error}"))?;
+        secrets.insert(&path.to_string(), bytes);
+    }
+    Ok(secrets)
+}
+
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    use std::io::Read;
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)?.take(SECRET_BYTES_MAX).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
