@@ -264,7 +264,7 @@ impl Serve {
     fn open_log(&self) -> Result<Option<LogFile>, String> {
         let opened = match &self.log {
             LogTarget::Off => return Ok(None),
-            LogTarget::Stdout => LogFile::stdout(),
+            LogTarget::Stdout => self.logs.stdout(),
             LogTarget::File(path) => self.logs.append(path, self.log_rotation),
         };
         let file = opened.map_err(|error| match &self.log {

@@ -143,29 +143,30 @@ pub fn options(common: Common<'_>, memory: &mut [u8]) -> Result<Plan, EncodeErro
 /// Which sibling of `file` the client likes best; [`Coding::Identity`] for the file itself.
 #[must_use]
 pub fn choose_coding<F>(request: &Request<'_>, file: &FileEntry<F>) -> Coding {
-    choose(request, file.siblings())
+    choose(request, file.siblings(), &SIBLINGS)
 }
 
 /// In which coding `file` is compressed for the client, which likes none of its siblings; [`Coding::Identity`] for the file
-/// itself. Who asks for a range gets that, so that all ranges are of one representation.
+/// itself. Who asks for a range gets that, so that all ranges are of one representation. Of codings that the client likes
+/// alike it is the first of `order`.
 #[cfg(feature = "compress")]
 #[must_use]
-pub fn choose_made<F>(request: &Request<'_>, file: &FileEntry<F>) -> Coding {
+pub fn choose_made<F>(request: &Request<'_>, file: &FileEntry<F>, order: &[Coding]) -> Coding {
     // A file that was written just now may change once more; its tag says so, and compressing it can wait.
     if file.makeable().is_empty() || file.is_weak() || request.has(Known::Range) {
         return Coding::Identity;
     }
-    choose(request, file.makeable())
+    choose(request, file.makeable(), order)
 }
 
-fn choose(request: &Request<'_>, offered: CodingSet) -> Coding {
+fn choose(request: &Request<'_>, offered: CodingSet, order: &[Coding]) -> Coding {
     if offered.is_empty() || !request.has(Known::AcceptEncoding) {
         return Coding::Identity;
     }
     let mut at_hand = [Coding::Identity; SIBLINGS.len()];
     let mut count = 0;
-    for coding in SIBLINGS.into_iter().filter(|&coding| offered.has(coding)) {
-        at_hand[count] = coding;
+    for (place, &coding) in at_hand.iter_mut().zip(order.iter().filter(|&&coding| offered.has(coding))) {
+        *place = coding;
         count += 1;
     }
     Accepted::parse(request.accept_encoding()).choose(&at_hand[..count])

@@ -300,7 +300,7 @@ impl StaticFiles {
         let (Some(file), Some(compression)) = (entry.file(), &self.files.load.compression) else {
             return file_reply(exchange, entry);
         };
-        let coding = answer::choose_made(exchange.request, file);
+        let coding = answer::choose_made(exchange.request, file, compression.codings());
         if coding == Coding::Identity {
             return file_reply(exchange, entry);
         }

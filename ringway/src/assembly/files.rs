@@ -1,11 +1,13 @@
 //! Files: roots, how they are loaded, pages of errors, directories of users.
 
-use super::AssemblyError;
 use super::plan::FilesPlan;
+use super::{AssemblyError, Kept};
 use crate::config::settings::{self, Listing, Mime, Route, Site, Symlinks};
 use crate::config::values::{FilePath, TryStep};
 use crate::web::cache_rules::{CacheRule, CacheRules};
 use crate::web::codings::{Coding, CodingSet};
+use crate::web::compress::encoder::Levels;
+use crate::web::compress::{Compression, CompressionLimit, CompressionOptions};
 use crate::web::error_page::ErrorPages;
 use crate::web::listing::Theme;
 use crate::web::load::LoadOptions;
@@ -24,7 +26,7 @@ pub(super) struct FilesOf {
 }
 
 impl FilesOf {
-    pub(super) fn site(site: &Site, mime: &Mime) -> Result<Self, AssemblyError> {
+    pub(super) fn site(site: &Site, mime: &Mime, kept: &Kept) -> Result<Self, AssemblyError> {
         let siblings =
             site.compression.prepared.iter().fold(CodingSet::NONE, |set, one| set.with(coding(*one)));
         let load = LoadOptions {
@@ -33,6 +35,7 @@ impl FilesOf {
             theme: theme(&site.listing),
             siblings,
             types: media_types(site, mime)?,
+            compression: compression(&site.compression, &kept.compressing),
             ..LoadOptions::default()
         };
         let root = RootOptions { symlinks: site.symlinks == Symlinks::Inside, ..RootOptions::default() };
@@ -145,6 +148,20 @@ fn coding(coding: settings::Coding) -> Coding {
         settings::Coding::Zstd => Coding::Zstd,
         settings::Coding::Gzip => Coding::Gzip,
     }
+}
+
+fn compression(settings: &settings::Compression, limit: &CompressionLimit) -> Option<Arc<Compression>> {
+    if !settings.enabled {
+        return None;
+    }
+    let options = CompressionOptions {
+        codings: settings.codings.iter().copied().map(coding).collect(),
+        types: settings.types.iter().map(|range| range.as_str().into()).collect(),
+        len_min: settings.min_size.bytes(),
+        len_max: settings.max_size.bytes(),
+        levels: Levels::of_effort(settings.level),
+    };
+    Some(Arc::new(Compression::new(options, limit.clone())))
 }
 
 fn media_types(site: &Site, mime: &Mime) -> Result<MediaTypes, AssemblyError> {

@@ -1,8 +1,9 @@
-//! What lives longer than a configuration: open logs, certificates that were issued, and the gate behind which passwords are
-//! verified.
+//! What lives longer than a configuration: open logs, certificates that were issued, the gate behind which passwords are
+//! verified, and how much is compressed at once.
 
 use super::authority::Shelf;
 use crate::web::auth::gate::{Gate, GateLimits};
+use crate::web::compress::CompressionLimit;
 use crate::web::log::files::LogFiles;
 use std::fmt;
 use std::sync::Arc;
@@ -13,6 +14,7 @@ pub struct Kept {
     /// The log files that are open, for those who reopen them.
     pub logs: LogFiles,
     pub(super) gate: Gate,
+    pub(super) compressing: CompressionLimit,
     pub(super) shelf: Arc<Shelf>,
 }
 
@@ -20,7 +22,12 @@ impl Kept {
     /// For the first configuration of a process.
     #[must_use]
     pub fn new() -> Self {
-        Self { logs: LogFiles::new(), gate: Gate::new(GateLimits::default()), shelf: Arc::default() }
+        Self {
+            logs: LogFiles::new(),
+            gate: Gate::new(GateLimits::default()),
+            compressing: CompressionLimit::default(),
+            shelf: Arc::default(),
+        }
     }
 }
 

@@ -39,7 +39,7 @@ pub(super) fn error_log(log: &settings::ErrorLog, kept: &Kept) -> Result<ErrorLo
 
 fn open(target: &LogTarget, rotation: Rotation, kept: &Kept) -> Result<LogFile, AssemblyError> {
     let opened: io::Result<LogFile> = match target {
-        LogTarget::Stdout => LogFile::stdout(),
+        LogTarget::Stdout => kept.logs.stdout(),
         LogTarget::Stderr => LogFile::stderr(),
         LogTarget::File(path) => kept.logs.append(path, rotation),
     };

@@ -35,7 +35,7 @@ impl<'a> Common<'a> {
     /// Plans one site.
     pub(super) fn plan(&self, site: &Site) -> Result<SitePlan, AssemblyError> {
         let name = site.names.first().map_or("site", |name| name.as_str()).to_owned();
-        let files = FilesOf::site(site, &self.config.mime)?;
+        let files = FilesOf::site(site, &self.config.mime, self.kept)?;
         let proofs = self.config.acme.as_ref().map(|_| StagePlan::Proofs(Arc::clone(&self.kept.shelf)));
         let mut stages: Vec<StagePlan> = proofs.into_iter().collect();
         stages.extend(self.limit.iter().cloned().map(StagePlan::Limit));

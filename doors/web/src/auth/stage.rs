@@ -218,7 +218,7 @@ impl Inner {
     }
 
     fn tell_wrong(&self, name: &[u8], address: Option<IpAddr>) {
-        let Some(log) = self.log.as_ref().filter(|log| log.wants(Level::Warn)) else { return };
+        let Some(log) = self.log.as_ref().filter(|log| log.wants(Level::Info)) else { return };
         let name = name.escape_ascii();
         match address {
             Some(address) => {
@@ -227,7 +227,7 @@ impl Inner {
                     format_args!("wrong password for \"{name}\" from {}", address.to_canonical()),
                 );
             }
-            None => log.warn("auth", format_args!("wrong password for \"{name}\"")),
+            None => log.say(Level::Info, "auth", format_args!("wrong password for \"{name}\"")),
         }
     }
 }

@@ -84,6 +84,16 @@ pub struct Levels {
     pub zstd: u8,
 }
 
+impl Levels {
+    /// The levels for an effort from 1 (quick) to 9 (small), about alike for all codings.
+    #[must_use]
+    pub const fn of_effort(effort: u8) -> Self {
+        let effort = if effort == 0 { 1 } else { effort };
+        let effort = if effort > 9 { 9 } else { effort };
+        Self { gzip: effort, brotli: effort, zstd: effort * 2 - 1 }
+    }
+}
+
 impl Default for Levels {
     fn default() -> Self {
         Self { gzip: 6, brotli: 5, zstd: 6 }

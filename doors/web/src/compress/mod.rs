@@ -9,7 +9,7 @@
 
 pub mod encoder;
 
-use crate::codings::CodingSet;
+use crate::codings::{CodingSet, SIBLINGS};
 use crate::compress::encoder::{EncodeFailed, Encoder, Levels, Step};
 use ringway_http::negotiate::Coding;
 use std::fmt;
@@ -44,8 +44,8 @@ const WORTH_PERCENT: u64 = 95;
 /// What is compressed, and how.
 #[derive(Clone, Debug)]
 pub struct CompressionOptions {
-    /// In which codings. Default all.
-    pub codings: CodingSet,
+    /// In which codings; of those a client likes alike, the first. Default brotli, zstd, gzip.
+    pub codings: Vec<Coding>,
     /// Media types, such as `text/css` or `text/*`. Default [`TYPES_DEFAULT`].
     pub types: Vec<Box<str>>,
     /// Shortest file, in bytes. Default 1024: a shorter one fits a packet as it is.
@@ -59,7 +59,7 @@ pub struct CompressionOptions {
 impl Default for CompressionOptions {
     fn default() -> Self {
         Self {
-            codings: CodingSet::ALL,
+            codings: SIBLINGS.to_vec(),
             types: TYPES_DEFAULT.iter().map(|&name| name.into()).collect(),
             len_min: 1024,
             len_max: 1024 * 1024,
@@ -162,10 +162,16 @@ impl Compression {
     pub fn codings_of(&self, essence: &str, len: u64) -> CodingSet {
         let is_of_a_length = (self.options.len_min..=self.options.len_max).contains(&len);
         if is_of_a_length && self.options.types.iter().any(|name| is_of_type(essence, name)) {
-            self.options.codings
+            self.options.codings.iter().fold(CodingSet::NONE, |set, &coding| set.with(coding))
         } else {
             CodingSet::NONE
         }
+    }
+
+    /// The codings, the preferred one first.
+    #[must_use]
+    pub fn codings(&self) -> &[Coding] {
+        &self.options.codings
     }
 
     /// Leave to compress one file; `None` while enough are.

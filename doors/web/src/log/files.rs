@@ -9,7 +9,7 @@ use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 /// Most old files that are kept.
@@ -38,7 +38,8 @@ pub struct LogFile(Arc<Inner>);
 struct Inner {
     /// `None`: standard output or error, which is never another file.
     path: Option<PathBuf>,
-    rotation: Rotation,
+    bytes_max: AtomicU64,
+    kept: AtomicU32,
     /// Held for moments only: a worker takes it when the generation has changed.
     current: Mutex<OwnedFd>,
     /// Held while files are opened and renamed; no worker takes it.
@@ -79,7 +80,8 @@ impl LogFile {
         let size_bytes = size(file.as_fd())?;
         Ok(Self(Arc::new(Inner {
             path,
-            rotation: Rotation { kept: rotation.kept.clamp(1, KEPT_MAX), ..rotation },
+            bytes_max: AtomicU64::new(rotation.bytes_max),
+            kept: AtomicU32::new(rotation.kept.clamp(1, KEPT_MAX)),
             current: Mutex::new(file),
             work: Mutex::default(),
             generation: AtomicU64::new(0),
@@ -94,6 +96,16 @@ impl LogFile {
     #[must_use]
     pub fn path(&self) -> Option<&Path> {
         self.0.path.as_deref()
+    }
+
+    /// Rotates it in another way from now on.
+    pub fn set_rotation(&self, rotation: Rotation) {
+        // What is written is not counted while nobody wants to know.
+        if let Ok(size_bytes) = size(lock(&self.0.current).as_fd()) {
+            self.0.size_bytes.store(size_bytes, Ordering::Relaxed);
+        }
+        self.0.bytes_max.store(rotation.bytes_max, Ordering::Relaxed);
+        self.0.kept.store(rotation.kept.clamp(1, KEPT_MAX), Ordering::Relaxed);
     }
 
     /// Opens the path anew: somebody has renamed the file. May wait for the disk.
@@ -146,7 +158,7 @@ impl LogFile {
 
     /// Notes what was written. Whoever is told `true` has the file rotated, elsewhere if it must not wait.
     pub(crate) fn note_written(&self, bytes: usize) -> bool {
-        let most = self.0.rotation.bytes_max;
+        let most = self.0.bytes_max.load(Ordering::Relaxed);
         if most == 0 || self.0.path.is_none() {
             return false;
         }
@@ -189,11 +201,11 @@ impl LogFile {
             return self.swap(open(path)?);
         }
         let size_bytes = size(old.as_fd())?;
-        if size_bytes < self.0.rotation.bytes_max {
+        if size_bytes < self.0.bytes_max.load(Ordering::Relaxed) {
             self.0.size_bytes.store(size_bytes, Ordering::Relaxed);
             return Ok(());
         }
-        for number in (1..self.0.rotation.kept).rev() {
+        for number in (1..self.0.kept.load(Ordering::Relaxed)).rev() {
             match std::fs::rename(numbered(path, number), numbered(path, number + 1)) {
                 // There were not so many yet.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -236,6 +248,7 @@ impl fmt::Debug for LogFile {
 #[derive(Clone, Debug, Default)]
 pub struct LogFiles {
     files: Arc<Mutex<Vec<Weak<Inner>>>>,
+    stdout: Arc<Mutex<Weak<Inner>>>,
 }
 
 impl LogFiles {
@@ -245,12 +258,28 @@ impl LogFiles {
         Self::default()
     }
 
-    /// The file at `path`, which is opened if nobody uses it; the first one's `rotation` counts.
+    /// Standard output, once for all who write there.
+    ///
+    /// # Errors
+    /// When it is closed.
+    pub fn stdout(&self) -> io::Result<LogFile> {
+        let mut stdout = lock(&self.stdout);
+        if let Some(file) = stdout.upgrade() {
+            return Ok(LogFile(file));
+        }
+        let file = LogFile::stdout()?;
+        *stdout = Arc::downgrade(&file.0);
+        self.add(&file);
+        Ok(file)
+    }
+
+    /// The file at `path`, which is opened if nobody uses it; else it is rotated as `rotation` has it from now on.
     ///
     /// # Errors
     /// Why it cannot be opened.
     pub fn append(&self, path: &Path, rotation: Rotation) -> io::Result<LogFile> {
         if let Some(file) = self.living().into_iter().find(|file| file.path() == Some(path)) {
+            file.set_rotation(rotation);
             return Ok(file);
         }
         let file = LogFile::append(path, rotation)?;
@@ -350,8 +379,9 @@ mod tests {
         assert_eq!(file.generation(), 1);
         write(&file, "3\n");
         assert_eq!((read(&moved).as_str(), read(&path).as_str()), ("1\n2\n", "3\n"));
-        let again = files.append(&path, Rotation::default()).unwrap();
+        let again = files.append(&path, Rotation { bytes_max: 5, kept: 1 }).unwrap();
         assert!(again.is(&file) && files.living().len() == 1);
+        assert!(write(&file, "4\n5\n"), "it is large enough by now");
         drop((file, again));
         assert!(files.living().is_empty());
     }
@@ -423,9 +453,9 @@ mod tests {
     #[test]
     fn standard_output_is_never_another_file() {
         let files = LogFiles::new();
-        let stdout = LogFile::stdout().unwrap();
+        let stdout = files.stdout().unwrap();
         files.add(&stdout);
-        files.add(&stdout);
+        assert!(files.stdout().unwrap().is(&stdout));
         assert_eq!(files.living().len(), 1);
         assert!(files.reopen().is_empty() && !stdout.note_written(usize::MAX));
         assert_eq!(stdout.generation(), 0);

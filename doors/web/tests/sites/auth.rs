@@ -137,7 +137,7 @@ fn a_file_that_changes_counts_with_the_next_password() {
         let mut site = Site::with_handler("default", says("inside"));
         let log =
             LogFile::append(&users_path.with_file_name("error.log"), Rotation::default()).expect("a log");
-        let log = ErrorLog::new(log, ErrorFormat::Text, Level::Warn);
+        let log = ErrorLog::new(log, ErrorFormat::Text, Level::Info);
         let auth = Auth::new(Arc::new(options), Gate::new(generous()), Some(log.clone()));
         site.stages.push(Box::new(auth.expect("random bits")));
         Sites::new(site)
@@ -156,7 +156,7 @@ fn a_file_that_changes_counts_with_the_next_password() {
     });
     let log = std::fs::read_to_string(folder.path().join("error.log")).expect("a log");
     assert!(log.contains("error auth: ") && log.contains("line 1: this is no hash"), "{log}");
-    assert!(log.contains("warn auth: wrong password for \"alice\" from 127.0.0.1"), "{log}");
+    assert!(log.contains("info auth: wrong password for \"alice\" from 127.0.0.1"), "{log}");
 }
 
 #[test]
