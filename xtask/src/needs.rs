@@ -62,13 +62,19 @@ const NEEDS: &[Need] = &[
         purpose: Purpose::Test,
         source: Source::Debian("curl"),
         probe: &["curl", "--version"],
-        why: "fetches over TLS in tests",
+        why: "fetches over TLS and HTTP/2 in tests",
     },
     Need {
         purpose: Purpose::Test,
         source: Source::Debian("sslscan"),
         probe: &["sslscan", "--version"],
         why: "tells which versions and ciphers of TLS are offered",
+    },
+    Need {
+        purpose: Purpose::Test,
+        source: Source::Debian("nghttp2-client"),
+        probe: &["nghttp", "--version"],
+        why: "asks the server over HTTP/2, many requests at a time",
     },
     Need {
         purpose: Purpose::Test,

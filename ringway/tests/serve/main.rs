@@ -24,6 +24,8 @@ mod directories;
 mod exhaustion;
 mod files;
 mod framing;
+#[cfg(feature = "h2")]
+mod h2;
 mod log;
 mod mixture;
 mod names;
