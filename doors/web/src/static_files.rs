@@ -13,6 +13,7 @@ use crate::root::{OpenRoot, Refresh, Root};
 use crate::tries::{Candidate, Tries};
 use ringway_engine::heap::local_future;
 use ringway_engine::ring::Handle;
+use ringway_http::head::Known;
 use ringway_http::negotiate::Coding;
 use ringway_http::response::EncodeError;
 use ringway_http::status::Status;
@@ -119,7 +120,10 @@ impl Handler for StaticFiles {
 
 /// Whether an entry is a file to be answered with as it is.
 fn is_plain(exchange: &Exchange<'_>, entry: &Entry<Handle>) -> bool {
-    entry.file().is_some_and(|file| answer::choose_coding(exchange.request, file) == Coding::Identity)
+    entry.file().is_some_and(|file| {
+        let may_be_made = !file.makeable().is_empty() && exchange.request.has(Known::AcceptEncoding);
+        !may_be_made && answer::choose_coding(exchange.request, file) == Coding::Identity
+    })
 }
 
 /// A load that was begun while a request was tried for.

@@ -222,7 +222,8 @@ impl Inner {
         let name = name.escape_ascii();
         match address {
             Some(address) => {
-                log.warn(
+                log.say(
+                    Level::Info,
                     "auth",
                     format_args!("wrong password for \"{name}\" from {}", address.to_canonical()),
                 );
