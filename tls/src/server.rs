@@ -61,6 +61,16 @@ impl TlsServer {
         Ok((Self { config: Arc::new(config), certificates }, problems))
     }
 
+    /// The same for an endpoint that speaks other application protocols, the most wanted first. Certificates, tickets and
+    /// remembered sessions are shared.
+    #[must_use]
+    pub fn with_alpn(&self, alpn: &[Vec<u8>]) -> Self {
+        let mut config = ServerConfig::clone(&self.config);
+        config.alpn_protocols = alpn.to_vec();
+        config.alpn_protocols.push(ACME_PROTOCOL.to_vec());
+        Self { config: Arc::new(config), certificates: Arc::clone(&self.certificates) }
+    }
+
     /// What the engine is told to put on an endpoint's connections.
     #[must_use]
     pub fn filters(&self) -> FilterFactory {

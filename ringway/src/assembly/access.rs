@@ -87,7 +87,8 @@ pub(super) fn auth(
         AuthKind::Basic => {
             options.users = Some(match &auth.users_file {
                 Some(path) => Users::open(path.as_path()).map_err(|error| cannot(&error))?,
-                None => Users::fixed(table(users()).map_err(|error| cannot(&error))?),
+                // All of them: who is known and not meant is told so.
+                None => Users::fixed(table(&config.user).map_err(|error| cannot(&error))?),
             });
             let names = auth.users.iter().map(|name| name.as_str().into());
             options.allowed = (!auth.users.is_empty()).then(|| names.collect());
@@ -114,7 +115,7 @@ pub(super) fn auth(
     Ok(Some(Arc::new(options)))
 }
 
-fn table<'a>(users: impl Iterator<Item = &'a User>) -> Result<UserTable, String> {
+fn table(users: &[User]) -> Result<UserTable, String> {
     let mut hashes = std::collections::HashMap::new();
     for user in users {
         let Some(text) = &user.password else { continue };

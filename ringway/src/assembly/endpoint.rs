@@ -6,9 +6,8 @@ use super::{AssemblyError, Door, Kept, Provisions, tls};
 use crate::config::settings::{self, Config, Limits};
 use crate::config::values::Listen;
 use crate::engine::ring::socket::{Address, ListenOptions};
-use crate::engine::{Balance, Endpoint, EndpointLimits, ProtocolFactory, WorkerHandle};
+use crate::engine::{Balance, Endpoint, EndpointLimits, OverCapacity, ProtocolFactory, WorkerHandle};
 use crate::serve::{DEFER_ACCEPT_SECONDS, UNSENT_LOW_WATER_BYTES, cached_descriptors_max};
-use crate::tls::TlsServer;
 use crate::web::file_cache::CacheLimits;
 use crate::web::limits::WebLimits;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -26,15 +25,15 @@ pub(super) fn doors(
     let workers = provisions.workers.unwrap_or_else(|| config.server.workers.into());
     let cache = CacheLimits { descriptors_max: cached_descriptors_max(workers), ..CacheLimits::default() };
     let blueprint = Arc::new(Blueprint::new(plans, kept.gate.clone(), cache));
-    let tls = secure.map(|secure| {
-        notes.extend(secure.problems.iter().map(|problem| format!("{problem}.")));
-        secure.server
-    });
+    let problems = secure.iter().flat_map(|secure| &secure.problems);
+    notes.extend(problems.map(|problem| format!("{problem}.")));
     let mut doors = Vec::new();
     for endpoint in &config.endpoint {
         let limits = endpoint.limits.over(&config.limits);
-        let protocol = protocol(&blueprint, endpoint, web_limits(&limits));
-        let filter = tls.as_ref().filter(|_| endpoint.tls).map(TlsServer::filters);
+        let web = WebLimits { h2_prior_knowledge: endpoint.http2, ..web_limits(&limits) };
+        let protocol = protocol(&blueprint, endpoint, web);
+        let secure = secure.as_ref().filter(|_| endpoint.tls);
+        let filter = secure.map(|secure| secure.speaking(endpoint.http2).filters());
         for (key, address) in places(endpoint)? {
             let listeners = provisions.listeners.get(&key).cloned().unwrap_or_default();
             let endpoint_of_engine = Endpoint {
@@ -46,7 +45,13 @@ pub(super) fn doors(
                 ..Endpoint::new(address, Arc::clone(&protocol))
             };
             let name = endpoint.name.to_string();
-            doors.push(Door { key, name, is_tls: endpoint.tls, endpoint: endpoint_of_engine });
+            doors.push(Door {
+                key,
+                name,
+                is_tls: endpoint.tls,
+                endpoint: endpoint_of_engine,
+                governor: endpoint.governor.clone(),
+            });
         }
     }
     Ok(doors)
@@ -92,6 +97,13 @@ fn endpoint_limits(limits: &Limits) -> EndpointLimits {
         connections_max: usize::try_from(limits.connections).unwrap_or(usize::MAX),
         connections_per_address_max: limits.connections_per_address,
         handshake_ms_max: limits.handshake_timeout.ms(),
+        over_capacity: match limits.over_capacity {
+            settings::OverCapacity::Drop => OverCapacity::Drop,
+            settings::OverCapacity::Resist => OverCapacity::Resist,
+            settings::OverCapacity::Busy => OverCapacity::Busy,
+        },
+        send_bytes_per_s: limits.connection_rate.bytes(),
+        send_burst_bytes: limits.connection_burst.bytes(),
         ..EndpointLimits::default()
     }
 }

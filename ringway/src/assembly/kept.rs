@@ -1,12 +1,16 @@
-//! What lives longer than a configuration: open logs, certificates that were issued, the gate behind which passwords are
-//! verified, and how much is compressed at once.
+//! What lives longer than a configuration: open logs, counters, certificates that were issued, the gate behind which passwords
+//! are verified, and how much is compressed at once.
 
+use super::AssemblyError;
 use super::authority::Shelf;
+use super::governor::ScopeNumbers;
 use crate::web::auth::gate::{Gate, GateLimits};
 use crate::web::compress::CompressionLimit;
 use crate::web::log::files::LogFiles;
+use crate::web::site_counters::SiteBook;
+use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// What a new configuration takes over from the one before.
 #[derive(Clone)]
@@ -16,6 +20,9 @@ pub struct Kept {
     pub(super) gate: Gate,
     pub(super) compressing: CompressionLimit,
     pub(super) shelf: Arc<Shelf>,
+    /// What the requests of each site are counted in, by its name.
+    books: Arc<Mutex<BTreeMap<String, Arc<SiteBook>>>>,
+    numbers: Arc<Mutex<ScopeNumbers>>,
 }
 
 impl Kept {
@@ -27,7 +34,20 @@ impl Kept {
             gate: Gate::new(GateLimits::default()),
             compressing: CompressionLimit::default(),
             shelf: Arc::default(),
+            books: Arc::default(),
+            numbers: Arc::default(),
         }
+    }
+
+    /// What the requests of the site of that name are counted in.
+    pub(super) fn book(&self, name: &str) -> Arc<SiteBook> {
+        let mut books = self.books.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(books.entry(name.to_owned()).or_default())
+    }
+
+    /// The number of the site of that name for the governor.
+    pub(super) fn number(&self, name: &str) -> Result<u16, AssemblyError> {
+        self.numbers.lock().unwrap_or_else(PoisonError::into_inner).of(name)
     }
 }
 

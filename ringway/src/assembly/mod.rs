@@ -7,9 +7,13 @@ mod access;
 mod authority;
 mod endpoint;
 mod files;
+mod governor;
 mod kept;
 mod logs;
 mod plan;
+#[cfg(feature = "console")]
+mod posts;
+mod process;
 mod provisions;
 mod routes;
 mod running;
@@ -21,11 +25,13 @@ pub use kept::Kept;
 pub use provisions::{Listeners, Provisions, ReadSecret};
 pub use running::{Running, Started};
 
-use crate::config::settings::{Config, Driver, Wait};
+use crate::config::settings::{self, Config, Driver, Wait};
 use crate::engine::ring::{DriverChoice, RingOptions};
 use crate::engine::{Endpoint, ServerOptions, WaitMode};
 use crate::web::log::errors::ErrorLog;
+use crate::web::site_counters::SiteBook;
 use std::fmt;
+use std::sync::Arc;
 
 /// A sentence for the operator about what cannot be had.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,6 +62,8 @@ pub struct Door {
     pub is_tls: bool,
     /// What is served there.
     pub endpoint: Endpoint,
+    /// Its bandwidth.
+    pub governor: Option<settings::Governor>,
 }
 
 /// What serves a configuration.
@@ -71,6 +79,10 @@ pub struct Assembly {
     pub notes: Vec<String>,
     /// What clients are shown, to be replaced as certificates are issued.
     pub(crate) shown: Option<tls::Shown>,
+    /// The sites with a bandwidth of their own: number, name, settings.
+    pub(crate) scopes: Vec<governor::SiteScope>,
+    /// What the sites' requests are counted in, in the order of the configuration.
+    pub(crate) books: Vec<Arc<SiteBook>>,
 }
 
 /// Makes what serves `config`: opens roots, logs, lists of users, pages. Nothing is bound, no thread is started.
@@ -87,11 +99,13 @@ pub fn assemble(
     let plans = plan::Plans::new(config, kept, &errors)?;
     let secure = tls::server(config, kept, provisions)?;
     let shown = secure.as_ref().map(tls::Secure::shown);
+    let scopes = plans.scopes();
+    let books = plans.books();
     let doors = endpoint::doors(config, kept, plans, provisions, secure, &mut notes)?;
-    Ok(Assembly { options: options(config, provisions), doors, errors, notes, shown })
+    Ok(Assembly { options: options(config, provisions, &errors), doors, errors, notes, shown, scopes, books })
 }
 
-fn options(config: &Config, provisions: &Provisions<'_>) -> ServerOptions {
+fn options(config: &Config, provisions: &Provisions<'_>, errors: &ErrorLog) -> ServerOptions {
     let server = &config.server;
     let driver = match server.driver {
         Driver::Auto => DriverChoice::Auto,
@@ -108,6 +122,7 @@ fn options(config: &Config, provisions: &Provisions<'_>) -> ServerOptions {
         wait,
         ring: RingOptions { driver, restrict: provisions.restrict, ..RingOptions::default() },
         pool_threads_max: server.pool_threads.into(),
+        on_start: process::bind_to(&server.cpus, errors),
         ..ServerOptions::default()
     }
 }

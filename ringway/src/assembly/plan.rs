@@ -1,6 +1,7 @@
 //! Plans: everything of a configuration's sites that can be made once, for all workers.
 
 use super::authority::Shelf;
+use super::governor::SiteScope;
 use super::logs::{Access, access_log};
 use super::{AssemblyError, Kept, site};
 use crate::config::settings::Config;
@@ -17,6 +18,7 @@ use crate::web::redirect::Redirect;
 use crate::web::rewrite::Rewrite;
 use crate::web::root::OpenRoot;
 use crate::web::rules::Rules;
+use crate::web::site_counters::SiteBook;
 use crate::web::static_files::FilesOptions;
 use crate::web::user_dirs::UserDirsOptions;
 use std::sync::Arc;
@@ -86,6 +88,11 @@ pub(super) struct SitePlan {
     pub(super) edits: FieldEdits,
     pub(super) access: Option<Access>,
     pub(super) server: ServerField,
+    /// What its requests are counted in, and whether they are.
+    pub(super) book: Arc<SiteBook>,
+    pub(super) is_counted: bool,
+    /// Its number for the governor and its bandwidth, where it has one.
+    pub(super) scope: Option<SiteScope>,
 }
 
 /// All sites of a configuration, and what they have in common.
@@ -106,6 +113,18 @@ impl Plans {
         let sites = sites.collect::<Result<Vec<_>, _>>()?;
         let access = access_log(&config.log.access, kept)?;
         Ok(Self { sites, access, server: common.server, errors: errors.clone() })
+    }
+}
+
+impl Plans {
+    /// The sites with a bandwidth of their own.
+    pub(super) fn scopes(&self) -> Vec<SiteScope> {
+        self.sites.iter().filter_map(|site| site.scope.clone()).collect()
+    }
+
+    /// What the sites' requests are counted in.
+    pub(super) fn books(&self) -> Vec<Arc<SiteBook>> {
+        self.sites.iter().map(|site| Arc::clone(&site.book)).collect()
     }
 }
 

@@ -25,6 +25,8 @@ pub struct Provisions<'a> {
     pub workers: Option<usize>,
     /// Whether rings take only what serving needs.
     pub restrict: Restrict,
+    /// How many processes have served for one supervisor, this one included.
+    pub generation: u64,
     /// The keys of session tickets, shared by all endpoints.
     pub tickets: Arc<TicketKeys>,
 }
@@ -38,6 +40,7 @@ impl Provisions<'static> {
             listeners: Listeners::new(),
             workers: None,
             restrict: Restrict::No,
+            generation: 1,
             tickets: TicketKeys::new(),
         }
     }

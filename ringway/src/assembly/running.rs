@@ -1,11 +1,18 @@
 //! A server that runs from a configuration, and takes another one while it does.
 
-use super::{Assembly, AssemblyError, Door, Kept, Provisions, assemble};
+use super::governor::{Governors, SiteScope, wanted};
+#[cfg(feature = "console")]
+use super::posts::Told;
+use super::{Assembly, AssemblyError, Door, Kept, Provisions, assemble, process};
 use crate::config::settings::Config;
 use crate::engine::{Control, Server};
+#[cfg(feature = "console")]
+use crate::running::{Posts, Running as Faces};
 use crate::web::log::errors::ErrorLog;
+use crate::web::site_counters::SiteBook;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 /// A server that was started.
 #[derive(Debug)]
@@ -25,6 +32,10 @@ pub struct Running {
     /// The engine's numbers of endpoints, by the keys of their doors.
     places: BTreeMap<String, usize>,
     errors: ErrorLog,
+    governors: Governors,
+    /// What operators look at.
+    #[cfg(feature = "console")]
+    faces: Arc<Faces>,
 }
 
 impl fmt::Debug for Running {
@@ -39,23 +50,30 @@ impl Running {
     /// # Errors
     /// The first thing that cannot be had; nothing runs then.
     pub fn start(config: &Config, provisions: &Provisions<'_>) -> Result<Started, AssemblyError> {
+        process::limit_descriptors(config.server.open_files)?;
         let kept = Kept::new();
-        let Assembly { options, doors, errors, notes, shown } = assemble(config, &kept, provisions)?;
-        let unpassed = doors.iter().find(|door| is_unpassed(door));
-        if let Some(door) = unpassed {
-            return Err(AssemblyError::new(
-                "cannot listen",
-                format_args!("nobody passed the socket {}", door.key),
-            ));
-        }
-        let (keys, endpoints): (Vec<_>, Vec<_>) =
-            doors.into_iter().map(|door| (door.key, door.endpoint)).unzip();
+        let Assembly { options, doors, errors, notes, shown, scopes, books } =
+            assemble(config, &kept, provisions)?;
+        refuse_unpassed(doors.iter())?;
+        let endpoints: Vec<_> = doors.iter().map(|door| door.endpoint.clone()).collect();
         let server =
             Server::start(&endpoints, &options).map_err(|why| AssemblyError::new("cannot start", why))?;
         kept.shelf.serve(config, shown, &errors)?;
         let control = server.control();
-        let places = keys.into_iter().enumerate().map(|(place, key)| (key, place)).collect();
-        Ok(Started { running: Self { control, kept, places, errors }, server, notes })
+        let places = doors.iter().enumerate().map(|(place, door)| (door.key.clone(), place)).collect();
+        let governors = Governors::new(server.governor());
+        let mut running = Self {
+            control,
+            kept,
+            places,
+            errors,
+            governors,
+            #[cfg(feature = "console")]
+            faces: Arc::new(Faces::new(&server, provisions.generation, Posts::default())),
+        };
+        running.govern(config, &doors, &scopes)?;
+        running.post(config, &doors, &books, &scopes);
+        Ok(Started { running, server, notes })
     }
 
     /// Serves `config` from now on. Connections that are open stay open. Addresses that are there already go on listening
@@ -69,26 +87,12 @@ impl Running {
         config: &Config,
         provisions: &Provisions<'_>,
     ) -> Result<Vec<String>, AssemblyError> {
-        let Assembly { doors, errors, notes, shown, .. } = assemble(config, &self.kept, provisions)?;
+        let Assembly { doors, errors, notes, shown, scopes, books, .. } =
+            assemble(config, &self.kept, provisions)?;
         let is_new = |door: &&Door| !self.places.contains_key(&door.key);
-        if let Some(door) = doors.iter().filter(is_new).find(|door| is_unpassed(door)) {
-            return Err(AssemblyError::new(
-                "cannot listen",
-                format_args!("nobody passed the socket {}", door.key),
-            ));
-        }
+        refuse_unpassed(doors.iter().filter(is_new))?;
         // New addresses first: they are what may fail.
-        let mut added = Vec::new();
-        for door in doors.iter().filter(is_new) {
-            match self.control.add(&door.endpoint) {
-                Ok(place) => added.push((door.key.clone(), place)),
-                Err(why) => {
-                    let back_out = added.into_iter().try_for_each(|(_, place)| self.control.remove(place));
-                    let error = AssemblyError::new(format_args!("cannot listen on {}", door.key), why);
-                    return Err(back_out.err().map_or(error.clone(), |why| AssemblyError::new(error, why)));
-                }
-            }
-        }
+        let added = self.add(doors.iter().filter(is_new))?;
         for door in &doors {
             let Some(place) = self.places.get(&door.key) else { continue };
             let endpoint = &door.endpoint;
@@ -107,9 +111,64 @@ impl Running {
             let removed = self.places.remove(&key).map_or(Ok(()), |place| self.control.remove(place));
             removed.map_err(|why| AssemblyError::new(format_args!("cannot leave {key}"), why))?;
         }
+        self.govern(config, &doors, &scopes)?;
         self.kept.shelf.serve(config, shown, &errors)?;
         self.errors = errors;
+        self.post(config, &doors, &books, &scopes);
         Ok(notes)
+    }
+
+    /// Listens on more addresses, or on none of them.
+    fn add<'a>(&self, doors: impl Iterator<Item = &'a Door>) -> Result<Vec<(String, usize)>, AssemblyError> {
+        let mut added = Vec::new();
+        for door in doors {
+            match self.control.add(&door.endpoint) {
+                Ok(place) => added.push((door.key.clone(), place)),
+                Err(why) => {
+                    let back_out = added.into_iter().try_for_each(|(_, place)| self.control.remove(place));
+                    let error = AssemblyError::new(format_args!("cannot listen on {}", door.key), why);
+                    return Err(back_out.err().map_or(error.clone(), |why| AssemblyError::new(error, why)));
+                }
+            }
+        }
+        Ok(added)
+    }
+
+    /// Keeps to the bandwidths of a configuration, and to no others.
+    fn govern(&mut self, config: &Config, doors: &[Door], scopes: &[SiteScope]) -> Result<(), AssemblyError> {
+        let governed = doors.iter().filter_map(|door| Some((door, door.governor.as_ref()?)));
+        let placed = governed.filter_map(|(door, settings)| {
+            Some((*self.places.get(&door.key)?, door.name.as_str(), settings))
+        });
+        let all = wanted(config.governor.as_ref(), placed, scopes);
+        self.governors.keep_to(all)
+    }
+
+    /// Tells the faces what is served now.
+    #[cfg(feature = "console")]
+    fn post(&self, config: &Config, doors: &[Door], books: &[Arc<SiteBook>], scopes: &[SiteScope]) {
+        let addresses = self.control.addresses();
+        let told = Told {
+            config,
+            doors,
+            places: &self.places,
+            addresses: &addresses,
+            books,
+            scopes,
+            kept: &self.kept,
+            errors: &self.errors,
+        };
+        self.faces.replace(told.posts());
+    }
+
+    #[cfg(not(feature = "console"))]
+    fn post(&self, _: &Config, _: &[Door], _: &[Arc<SiteBook>], _: &[SiteScope]) {}
+
+    /// What console, metrics, dashboard and health look at.
+    #[cfg(feature = "console")]
+    #[must_use]
+    pub fn faces(&self) -> &Arc<Faces> {
+        &self.faces
     }
 
     /// Opens log files anew; what went wrong: sentences.
@@ -132,7 +191,10 @@ impl Running {
     }
 }
 
-/// Whether a door waits for a socket that systemd should have passed.
-fn is_unpassed(door: &Door) -> bool {
-    door.key.starts_with("systemd:") && door.endpoint.listeners.is_empty()
+/// A door may wait for a socket that systemd should have passed, and nobody has.
+fn refuse_unpassed<'a>(mut doors: impl Iterator<Item = &'a Door>) -> Result<(), AssemblyError> {
+    let unpassed = doors.find(|door| door.key.starts_with("systemd:") && door.endpoint.listeners.is_empty());
+    unpassed.map_or(Ok(()), |door| {
+        Err(AssemblyError::new("cannot listen", format_args!("nobody passed the socket {}", door.key)))
+    })
 }

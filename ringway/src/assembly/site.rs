@@ -2,6 +2,7 @@
 
 use super::access;
 use super::files::{FilesOf, pages};
+use super::governor::SiteScope;
 use super::logs::access_log;
 use super::plan::{HandlerPlan, SitePlan, StagePlan};
 use super::routes;
@@ -51,7 +52,17 @@ impl<'a> Common<'a> {
             Some(log) => access_log(log, self.kept)?,
             None => access_log(&self.config.log.access, self.kept)?,
         };
+        let scope = match &site.governor {
+            Some(settings) => {
+                let number = self.kept.number(&name)?;
+                Some(SiteScope { number, name: name.clone(), settings: settings.clone() })
+            }
+            None => None,
+        };
         Ok(SitePlan {
+            book: self.kept.book(&name),
+            is_counted: is_watched(self.config),
+            scope,
             edits: edits(&site.headers).map_err(|why| AssemblyError::new(site_named(&name), why))?,
             pages: pages(site)?,
             name,
@@ -64,6 +75,11 @@ impl<'a> Common<'a> {
             server: self.server,
         })
     }
+}
+
+/// Whether somebody could look at what is counted.
+fn is_watched(config: &Config) -> bool {
+    config.console.enabled || config.metrics.enabled || config.dashboard.enabled
 }
 
 pub(super) fn site_named(name: &str) -> String {

@@ -13,6 +13,9 @@ use std::time::SystemTime;
 /// The application protocol of HTTP/1.1 (RFC 7301, section 6).
 const HTTP1: &[u8] = b"http/1.1";
 
+/// The application protocol of HTTP/2 (RFC 9113, section 3.2).
+const HTTP2: &[u8] = b"h2";
+
 /// What clients are shown, and where that is replaced.
 pub(crate) type Shown = (Arc<Certificates>, Vec<CertificateOptions>);
 
@@ -25,6 +28,11 @@ pub(super) struct Secure {
 }
 
 impl Secure {
+    /// For an endpoint that speaks HTTP/2 too, or does not.
+    pub(super) fn speaking(&self, http2: bool) -> TlsServer {
+        if http2 { self.server.clone() } else { self.server.with_alpn(&[HTTP1.to_vec()]) }
+    }
+
     pub(super) fn shown(&self) -> Shown {
         (Arc::clone(self.server.certificates()), self.certificates.clone())
     }
@@ -46,7 +54,7 @@ pub(super) fn server(
     };
     let certificates = config.certificate.iter().map(shown).collect::<Result<Vec<_>, _>>()?;
     let options = TlsOptions {
-        alpn: vec![HTTP1.to_vec()],
+        alpn: vec![HTTP2.to_vec(), HTTP1.to_vec()],
         version_min: match config.tls.min_version {
             TlsVersion::V1_2 => Version::Tls12,
             TlsVersion::V1_3 => Version::Tls13,

@@ -171,6 +171,8 @@ impl Workshop {
         if let Some((format, file)) = &plan.access {
             site.served.push(Box::new(AccessLog::new(*format, self.sinks.of(file)?)));
         }
+        site.counters = plan.is_counted.then(|| plan.book.open());
+        site.scope = plan.scope.as_ref().map_or(0, |scope| scope.number);
         site.edits = plan.edits.clone();
         site.server = plan.server;
         Ok(site)

@@ -3,6 +3,8 @@
 use super::{Made, Maker, Served};
 use crate::assembly::{Provisions, Running, Started};
 use crate::config::settings::{Config, Sandbox};
+#[cfg(feature = "console")]
+use crate::console::{Answer, Request, execute::execute};
 use crate::control::{Listeners, Reload, Secrets, Start};
 use crate::engine::ring::Restrict;
 use crate::engine::ring::socket::Address;
@@ -26,6 +28,7 @@ struct ConfiguredServer {
     running: Running,
     tickets: Arc<TicketKeys>,
     restrict: Restrict,
+    generation: u64,
 }
 
 impl Maker for Configured {
@@ -43,6 +46,7 @@ impl Maker for Configured {
             listeners,
             workers: Some(start.workers),
             restrict,
+            generation: start.generation,
             tickets: Arc::clone(&tickets),
         };
         let Started { server, running, notes } =
@@ -50,7 +54,7 @@ impl Maker for Configured {
         Ok(Made {
             addresses: urls(&config, server.addresses()),
             report: server.report().clone(),
-            served: Box::new(ConfiguredServer { running, tickets, restrict }),
+            served: Box::new(ConfiguredServer { running, tickets, restrict, generation: start.generation }),
             wait: Box::new(move || {
                 let totals = server.wait(GRACE)?;
                 Ok(format!("Stopped: {} connections, {} bytes sent.", totals.accepted, totals.bytes_sent))
@@ -68,6 +72,7 @@ impl Served for ConfiguredServer {
             listeners,
             workers: None,
             restrict: self.restrict,
+            generation: self.generation,
             tickets: Arc::clone(&self.tickets),
         };
         let notes = self.running.reload(&config, &provisions).map_err(|error| error.to_string())?;
@@ -83,8 +88,18 @@ impl Served for ConfiguredServer {
         self.running.control().drain(within);
     }
 
+    #[cfg(feature = "console")]
+    fn console(&mut self, request: Value) -> Value {
+        let answer = match serde_json::from_value::<Request>(request) {
+            Ok(request) => execute(self.running.faces(), &request),
+            Err(error) => Answer::refused(format!("this is no command: {error}.")),
+        };
+        serde_json::to_value(answer).unwrap_or_default()
+    }
+
+    #[cfg(not(feature = "console"))]
     fn console(&mut self, _request: Value) -> Value {
-        serde_json::json!({ "ok": false, "text": "this server process answers no commands.\n" })
+        serde_json::json!({ "ok": false, "text": "this program was built without console.\n" })
     }
 
     fn is_alive(&self, within: Duration) -> bool {

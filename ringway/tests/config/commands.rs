@@ -1,8 +1,9 @@
 //! `ringway check` and `ringway schema`, through the binary.
 
 use crate::folder;
+use ringway_testkit::Scratch;
 use std::net::TcpListener;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output};
 
 fn ringway(arguments: &[&str], within: &Path) -> Output {
@@ -12,27 +13,6 @@ fn ringway(arguments: &[&str], within: &Path) -> Output {
 
 fn out(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
-}
-
-/// A directory that goes away with the test.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("ringway-config-{name}-{}", std::process::id()));
-        std::fs::create_dir_all(&path).expect("a directory");
-        Self(path)
-    }
-
-    fn write(&self, name: &str, text: &str) {
-        std::fs::write(self.0.join(name), text).expect("a file");
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _gone_already = std::fs::remove_dir_all(&self.0);
-    }
 }
 
 #[test]
@@ -53,14 +33,15 @@ fn check_says_yes_with_zero_and_no_with_two() {
 #[test]
 fn check_takes_ringway_toml_of_the_directory() {
     let scratch = Scratch::new("default");
-    let missing = ringway(&["check"], &scratch.0);
+    let missing = ringway(&["check"], scratch.path());
     assert_eq!(missing.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&missing.stderr).contains("cannot read ringway.toml"));
-    scratch.write(
+    scratch.file(
         "ringway.toml",
-        "[[endpoint]]\nname = \"x\"\nlisten = [\"127.0.0.1:0\"]\n[[site]]\nnames = [\"*\"]\nroot = \".\"\n",
+        "[[endpoint]]\nname = \"x\"\nlisten = [\"127.0.0.1:0\"]\n[[site]]\nnames = [\"*\"]\nroot = \".\"\n"
+            .as_bytes(),
     );
-    assert_eq!(ringway(&["check"], &scratch.0).status.code(), Some(0));
+    assert_eq!(ringway(&["check"], scratch.path()).status.code(), Some(0));
 }
 
 #[test]
@@ -78,30 +59,28 @@ fn a_port_in_use_is_found_and_its_holder_named() {
     let holder = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = holder.local_addr().expect("an address");
     let scratch = Scratch::new("port");
-    scratch.write(
+    scratch.file(
         "ringway.toml",
-        &format!(
+        format!(
             "[[endpoint]]\nname = \"x\"\nlisten = [\"{address}\"]\n[[site]]\nnames = [\"*\"]\nroot = \".\"\n"
-        ),
+        )
+        .as_bytes(),
     );
-    let taken = ringway(&["check"], &scratch.0);
+    let taken = ringway(&["check"], scratch.path());
     assert_eq!(taken.status.code(), Some(2));
     let message = format!("error: {address} is in use by config-");
     assert!(out(&taken).contains(&message), "{}", out(&taken));
     assert!(out(&taken).contains(&format!("(process {})", std::process::id())), "{}", out(&taken));
     drop(holder);
-    let free = ringway(&["check"], &scratch.0);
+    let free = ringway(&["check"], scratch.path());
     assert_eq!(free.status.code(), Some(0), "{}", out(&free));
 }
 
 #[test]
 fn a_name_that_does_not_resolve_is_found() {
     let scratch = Scratch::new("host");
-    scratch.write(
-        "ringway.toml",
-        "[[endpoint]]\nname = \"x\"\nlisten = [\"nowhere.invalid:8080\"]\n[[site]]\nnames = [\"*\"]\nroot = \".\"\n",
-    );
-    let unknown = ringway(&["check"], &scratch.0);
+    scratch.file("ringway.toml", "[[endpoint]]\nname = \"x\"\nlisten = [\"nowhere.invalid:8080\"]\n[[site]]\nnames = [\"*\"]\nroot = \".\"\n".as_bytes());
+    let unknown = ringway(&["check"], scratch.path());
     assert_eq!(unknown.status.code(), Some(2));
     assert!(out(&unknown).contains("the name `nowhere.invalid` cannot be resolved"), "{}", out(&unknown));
 }

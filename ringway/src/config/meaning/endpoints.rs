@@ -2,7 +2,7 @@
 
 use super::Judge;
 use crate::config::report::Finding;
-use crate::config::settings::{Endpoint, Governor, Limits};
+use crate::config::settings::{Endpoint, Limits};
 use crate::config::source::Place;
 use crate::config::tree::Node;
 use crate::config::values::Listen;
@@ -27,7 +27,6 @@ impl Judge<'_> {
         for (index, endpoint) in config.endpoint.iter().enumerate() {
             let node = tree.item("endpoint", index);
             self.limits(&endpoint.limits.over(&config.limits), node.under("limits"));
-            self.governor(endpoint.governor.as_ref(), node);
             if endpoint.tls && !self.written.has_certificates {
                 let hint = "write [[certificate]] with `cert` and `key`, or with `acme = true` and `names`";
                 self.error_with_hint(
@@ -38,7 +37,6 @@ impl Judge<'_> {
             }
             self.unserved(endpoint, node);
         }
-        self.governor(config.governor.as_ref(), tree);
         let cpus: Vec<String> = config.server.cpus.iter().map(ToString::to_string).collect();
         let server = tree.under("server");
         let places =
@@ -86,31 +84,6 @@ impl Judge<'_> {
                 limits.line_size, limits.head_size
             );
             self.error_with_hint(node.place_of(key), message, "`line_size` is at most `head_size`");
-        }
-    }
-
-    /// `node` is the table that has a `governor`.
-    pub(super) fn governor(&mut self, governor: Option<&Governor>, node: &Node) {
-        let Some(governor) = governor else { return };
-        let node = node.under("governor");
-        let limits_nothing = [governor.sent, governor.received, governor.both, governor.connection_sent]
-            .iter()
-            .all(Option::is_none);
-        if limits_nothing && !node.is_damaged {
-            self.error_with_hint(
-                node.place,
-                "this governor limits nothing",
-                "write `sent`, `received`, `both` or `connection_sent`",
-            );
-        }
-        for key in ["sent", "received"] {
-            let part = if key == "sent" { governor.sent } else { governor.received };
-            if let (Some(part), Some(both)) = (part, governor.both)
-                && part > both
-            {
-                let message = format!("`{key}` ({part}) is more than `both` ({both}), and never reached");
-                self.error(node.place_of(key), message);
-            }
         }
     }
 }

@@ -48,6 +48,7 @@ impl Judge<'_> {
             ("index", route.index.is_some()),
             ("listing", route.listing.is_some()),
             ("try", route.r#try.is_some()),
+            ("cache_control", route.cache_control.is_some()),
         ];
         let answers = done.iter().copied().find(|key| matches!(*key, "redirect" | "rewrite" | "respond"));
         for (key, _) in of_files.iter().filter(|(_, is_set)| *is_set) {

@@ -81,7 +81,6 @@ impl Judge<'_> {
         self.headers(&site.headers, node);
         self.compression(&site.compression, node);
         self.cache(&site.cache, node);
-        self.governor(site.governor.as_ref(), node);
     }
 
     fn cache(&mut self, rules: &[CacheRule], node: &Node) {

@@ -1,39 +1,54 @@
 //! Settings of the bandwidth governor.
 
-use crate::config::values::{Rate, Size, Span};
+use crate::config::values::{Rate, Span};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A limit of bandwidth that is kept to gracefully: new work waits before work under way does.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
 pub struct Governor {
-    /// Most that is sent. Unset: no limit.
-    #[schemars(extend("x-least" = "64 kbit/s", "x-most" = "1000 Gbit/s"))]
-    pub sent: Option<Rate>,
-    /// Most that is received. Unset: no limit.
-    #[schemars(extend("x-least" = "64 kbit/s", "x-most" = "1000 Gbit/s"))]
-    pub received: Option<Rate>,
-    /// Most that is sent and received together. Unset: no limit.
-    #[schemars(extend("x-least" = "64 kbit/s", "x-most" = "1000 Gbit/s"))]
-    pub both: Option<Rate>,
-    /// What waits and what is refused above the limit: `full` treats small and large pieces differently, `simple` holds
-    /// back transfers and refuses new requests.
+    /// The most there shall be.
+    #[schemars(extend("x-least" = "8 kbit/s", "x-most" = "1000 Gbit/s"))]
+    pub rate: Rate,
+    /// What counts: what is `sent`, what is `received`, or `both` together.
+    #[serde(default)]
+    pub direction: GovernorDirection,
+    /// What waits and what is refused near and above the limit: `full` treats small and large pieces differently, `simple`
+    /// holds back transfers and refuses new requests.
+    #[serde(default)]
     pub policy: GovernorPolicy,
     /// How the use is estimated: `histogram` samples a short window, `average` follows each operation's own duration.
+    #[serde(default)]
     pub method: GovernorMethod,
-    /// Most requests that wait for bandwidth; further ones are answered 503.
+    /// Most requests that wait for bandwidth on each worker; further ones are answered 503.
+    #[serde(default = "queue")]
     #[schemars(range(max = 1_000_000))]
     pub queue: u32,
     /// How long a request may wait for bandwidth before it is answered 503.
+    #[serde(default = "wait")]
     #[schemars(extend("x-least" = "10ms", "x-most" = "10m"))]
     pub wait: Span,
-    /// Most that one connection sends. Unset: no limit.
-    #[schemars(extend("x-least" = "8 kbit/s", "x-most" = "1000 Gbit/s"))]
-    pub connection_sent: Option<Rate>,
-    /// What a connection may send at once before `connection_sent` holds.
-    #[schemars(extend("x-least" = "1 KiB", "x-most" = "1 GiB"))]
-    pub connection_burst: Size,
+}
+
+fn queue() -> u32 {
+    10_000
+}
+
+fn wait() -> Span {
+    Span::from_secs(10)
+}
+
+/// What counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(inline)]
+#[allow(missing_docs, reason = "the setting says what its words mean")]
+pub enum GovernorDirection {
+    #[default]
+    Sent,
+    Received,
+    Both,
 }
 
 /// What waits and what is refused above the limit.
@@ -56,20 +71,4 @@ pub enum GovernorMethod {
     #[default]
     Histogram,
     Average,
-}
-
-impl Default for Governor {
-    fn default() -> Self {
-        Self {
-            sent: None,
-            received: None,
-            both: None,
-            policy: GovernorPolicy::Full,
-            method: GovernorMethod::Histogram,
-            queue: 1024,
-            wait: Span::from_secs(10),
-            connection_sent: None,
-            connection_burst: Size::from_kib(64),
-        }
-    }
 }

@@ -1,6 +1,6 @@
 //! Limits: what clients may take of time and memory.
 
-use crate::config::values::{Size, Span};
+use crate::config::values::{Rate, Size, Span};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -91,6 +91,12 @@ limits! {
     /// Connections of one address each worker keeps open, IPv6 by /64; 0: no limit.
     #[schemars(range(max = 10_000_000))]
     connections_per_address: u32 = 1024;
+    /// What one connection is sent at most. `off`: no limit.
+    #[schemars(extend("x-least" = "off", "x-most" = "1000 Gbit/s"))]
+    connection_rate: Rate = Rate::OFF;
+    /// What one connection may be sent at once before `connection_rate` holds.
+    #[schemars(extend("x-least" = "0 B", "x-most" = "1 GiB"))]
+    connection_burst: Size = Size::from_kib(64);
     /// What happens to connections beyond `connections`: `drop` closes them at once, `resist` leaves them in the kernel's
     /// queue until there is room, `busy` answers 503 and closes.
     over_capacity: OverCapacity = OverCapacity::Drop;

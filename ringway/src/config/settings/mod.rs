@@ -15,7 +15,7 @@ mod tls;
 pub use access::{Auth, AuthKind, ForeignPages, RateLimit, Rule, RuleAction, User};
 pub use endpoint::{Balance, Endpoint, EndpointProtocol};
 pub use faces::{Console, Dashboard, Health, Metrics};
-pub use governor::{Governor, GovernorMethod, GovernorPolicy};
+pub use governor::{Governor, GovernorDirection, GovernorMethod, GovernorPolicy};
 pub use limits::{LimitOverrides, Limits, OverCapacity};
 pub use log::{AccessLog, ErrorFormat, ErrorLog, LogFormat, LogLevel, Logs};
 pub use route::{Respond, Route};

@@ -12,7 +12,7 @@ pub struct Span(u64);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Size(u64);
 
-/// Bits a second.
+/// Bits a second; `off` is 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Rate(u64);
 
@@ -96,6 +96,9 @@ impl Size {
 }
 
 impl Rate {
+    /// No limit.
+    pub const OFF: Self = Self(0);
+
     /// Bits a second.
     #[must_use]
     pub const fn bits(self) -> u64 {
@@ -197,6 +200,9 @@ impl FromStr for Rate {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
+        if text == "off" {
+            return Ok(Self::OFF);
+        }
         number_and_unit(text, &RATE_UNITS).map(Self).ok_or_else(|| {
             format!(
                 "{text:?} is no rate; write a whole number and a unit (kbit/s, Mbit/s, Gbit/s, kB/s, KiB/s, MB/s, MiB/s), \
@@ -208,7 +214,7 @@ impl FromStr for Rate {
 
 impl fmt::Display for Rate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_amount(f, self.0, &RATE_UNITS)
+        if *self == Self::OFF { f.write_str("off") } else { write_amount(f, self.0, &RATE_UNITS) }
     }
 }
 
@@ -282,6 +288,7 @@ mod tests {
         same::<Size>("2 MB", "2 MB");
         same::<Rate>("100 Mbit/s", "100 Mbit/s");
         same::<Rate>("1 MB/s", "8 Mbit/s");
+        same::<Rate>("off", "off");
         same::<RequestRate>("600/m", "600/m");
         assert_eq!("1 KiB/s".parse::<Rate>().map(Rate::bytes), Ok(1024));
     }

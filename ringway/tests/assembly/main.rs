@@ -1,0 +1,10 @@
+//! Servers from configurations: what is configured is what is served, and another configuration takes over while it runs.
+#![cfg(feature = "config")]
+
+mod access;
+mod encrypted;
+mod limits;
+mod logs;
+mod reload;
+mod served;
+mod site;
