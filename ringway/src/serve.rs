@@ -216,7 +216,7 @@ impl Serve {
     fn speaks(&self, address: &Address) -> &'static str {
         #[cfg(feature = "tls")]
         if self.tls.is_some() && matches!(address, Address::Tcp(_)) {
-            return "HTTP/1.1 over TLS";
+            return if cfg!(feature = "h2") { "HTTP/2 and HTTP/1.1 over TLS" } else { "HTTP/1.1 over TLS" };
         }
         let (_, _) = (self, address);
         "HTTP/1.1"

@@ -41,7 +41,9 @@ impl Serve {
     /// Why there can be none, as sentences for people.
     pub fn tls_server(&self) -> Result<Option<(TlsServer, Vec<String>)>, String> {
         let Some(tls) = &self.tls else { return Ok(None) };
-        let options = TlsOptions::new(vec![tls.load().map_err(|problem| sentences(&[problem]))?]);
+        let certificate = tls.load().map_err(|problem| sentences(&[problem]))?;
+        let protocols = protocols().iter().map(|protocol| protocol.to_vec()).collect();
+        let options = TlsOptions { alpn: protocols, ..TlsOptions::new(vec![certificate]) };
         let made = TlsServer::new(&options, TicketKeys::new(), SystemTime::now());
         let (server, problems) = made.map_err(|problems| sentences(&problems))?;
         Ok(Some((server, problems.iter().map(|problem| format!("{problem}.")).collect())))
@@ -58,6 +60,11 @@ impl Serve {
         let problems = replaced.map_err(|problems| sentences(&problems))?;
         Ok(problems.iter().map(|problem| format!("{problem}.")).collect())
     }
+}
+
+/// What is spoken, the most wanted first.
+fn protocols() -> &'static [&'static [u8]] {
+    if cfg!(feature = "h2") { &[b"h2", b"http/1.1"] } else { &[b"http/1.1"] }
 }
 
 fn sentences(problems: &[Problem]) -> String {

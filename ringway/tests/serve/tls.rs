@@ -58,12 +58,13 @@ fn files_come_as_they_are_in_every_version_and_cipher(driver: Driver) {
     let site = site();
     let server = Setup::new(driver, site.path()).with(&["--tls"]).start();
     for arguments in [
-        &["--tlsv1.3"][..],
-        &["--tlsv1.3", "--tls13-ciphers", "TLS_AES_128_GCM_SHA256"],
-        &["--tlsv1.3", "--tls13-ciphers", "TLS_CHACHA20_POLY1305_SHA256"],
-        &["--tls-max", "1.2"],
-        &["--tls-max", "1.2", "--ciphers", "ECDHE-ECDSA-AES128-GCM-SHA256"],
-        &["--tls-max", "1.2", "--ciphers", "ECDHE-ECDSA-CHACHA20-POLY1305"],
+        &["--http2"][..],
+        &["--http2", "--tls-max", "1.2"],
+        &["--http1.1", "--tlsv1.3", "--tls13-ciphers", "TLS_AES_128_GCM_SHA256"],
+        &["--http1.1", "--tlsv1.3", "--tls13-ciphers", "TLS_CHACHA20_POLY1305_SHA256"],
+        &["--http1.1", "--tls-max", "1.2"],
+        &["--http1.1", "--tls-max", "1.2", "--ciphers", "ECDHE-ECDSA-AES128-GCM-SHA256"],
+        &["--http1.1", "--tls-max", "1.2", "--ciphers", "ECDHE-ECDSA-CHACHA20-POLY1305"],
     ] {
         for (target, contents) in [
             ("/small.txt", b"over TLS".to_vec()),
@@ -76,6 +77,9 @@ fn files_come_as_they_are_in_every_version_and_cipher(driver: Driver) {
         let part = curl(&server, &[arguments, &["--range", "12345-150000"]].concat(), &["/large.bin"]);
         assert!(part.stdout == pattern(LARGE_BYTES)[12_345..=150_000], "{arguments:?}");
     }
+    let arguments = ["--http2", "--output", "/dev/null", "--write-out", "%{http_version}"];
+    let spoken = if cfg!(feature = "h2") { "2" } else { "1.1" };
+    assert_eq!(String::from_utf8_lossy(&curl(&server, &arguments, &["/small.txt"]).stdout), spoken);
     server.stop().cleanly();
 }
 
@@ -83,7 +87,7 @@ fn a_connection_is_kept_and_its_end_is_announced(driver: Driver) {
     let site = site();
     let server = Setup::new(driver, site.path()).with(&["--tls"]).start();
     let targets = ["/small.txt", "/large.bin", "/small.txt", "/none"];
-    let mut arguments = vec!["--write-out", "%{http_code} %{num_connects};"];
+    let mut arguments = vec!["--http1.1", "--write-out", "%{http_code} %{num_connects};"];
     arguments.extend(["--output", "/dev/null"].repeat(targets.len()));
     let told = curl(&server, &arguments, &targets).stdout;
     assert_eq!(String::from_utf8_lossy(&told), "200 1;200 0;200 0;404 0;");
