@@ -20,7 +20,7 @@ mod x509;
 
 pub use blocking::BlockingTls;
 pub use certificates::{Certificates, validity};
-pub use client::{Authorities, TlsClient};
+pub use client::{Authorities, SYSTEM_FILES, TlsClient};
 pub use options::{CertificateOptions, ClientCertificates, Pem, TlsOptions, Version};
 pub use problem::Problem;
 pub use self_signed::{encoded, self_signed};

@@ -1,6 +1,6 @@
 //! Certificates from an authority: what it is shown as proofs, what is shown to clients meanwhile, and their renewal.
 
-use super::AssemblyError;
+use super::{AssemblyError, ReadSecret};
 use crate::acme::{AuthorityOptions, Challenge, Keeper, KeeperOptions, Prover, Report, Storage};
 use crate::config::settings::{Acme, AcmeChallenge, Certificate, Config};
 use crate::tls::{Authorities, CertificateOptions, Certificates, Pem, self_signed};
@@ -65,12 +65,13 @@ impl Shelf {
     pub(super) fn serve(
         self: &Arc<Self>,
         config: &Config,
+        read: ReadSecret<'_>,
         shown: Option<(Arc<Certificates>, Vec<CertificateOptions>)>,
         errors: &ErrorLog,
     ) -> Result<(), AssemblyError> {
         let (certificates, options) =
             shown.map_or((None, Vec::new()), |(shown, options)| (Some(shown), options));
-        let wanted = config.acme.as_ref().and_then(|acme| keeper_options(acme, config));
+        let wanted = config.acme.as_ref().and_then(|acme| keeper_options(acme, config, read));
         let mut inside = self.lock();
         inside.certificates = certificates;
         inside.options = options;
@@ -217,7 +218,7 @@ fn shown_as(storage: &Storage, names: &[String], chain: Vec<u8>, key: Vec<u8>) -
 }
 
 /// What to keep; `None` when nothing is wanted from the authority.
-fn keeper_options(acme: &Acme, config: &Config) -> Option<KeeperOptions> {
+fn keeper_options(acme: &Acme, config: &Config, read: ReadSecret<'_>) -> Option<KeeperOptions> {
     let wanted = config.certificate.iter().filter(|certificate| certificate.acme);
     let certificates: Vec<Vec<String>> = wanted.map(names_of).collect();
     let authorities = match &acme.ca {
@@ -225,7 +226,7 @@ fn keeper_options(acme: &Acme, config: &Config) -> Option<KeeperOptions> {
         Some(path) => {
             let path = path.as_path().to_owned();
             // What cannot be read vouches for nobody, and the keeper says so.
-            let bytes = std::fs::read(&path).unwrap_or_default();
+            let bytes = read(&path).unwrap_or_default();
             Authorities::Only(Pem { path, bytes })
         }
     };

@@ -58,7 +58,7 @@ impl Running {
         let endpoints: Vec<_> = doors.iter().map(|door| door.endpoint.clone()).collect();
         let server =
             Server::start(&endpoints, &options).map_err(|why| AssemblyError::new("cannot start", why))?;
-        kept.shelf.serve(config, shown, &errors)?;
+        kept.shelf.serve(config, provisions.read_secret, shown, &errors)?;
         let control = server.control();
         let places = doors.iter().enumerate().map(|(place, door)| (door.key.clone(), place)).collect();
         let governors = Governors::new(server.governor());
@@ -112,7 +112,7 @@ impl Running {
             removed.map_err(|why| AssemblyError::new(format_args!("cannot leave {key}"), why))?;
         }
         self.govern(config, &doors, &scopes)?;
-        self.kept.shelf.serve(config, shown, &errors)?;
+        self.kept.shelf.serve(config, provisions.read_secret, shown, &errors)?;
         self.errors = errors;
         self.post(config, &doors, &books, &scopes);
         Ok(notes)

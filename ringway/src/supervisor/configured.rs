@@ -10,16 +10,26 @@ use crate::engine::ring::socket::{Address, ListenOptions};
 use crate::engine::{Balance, Endpoint};
 use crate::sandbox::{Identity, Rules};
 use crate::serve::{DEFER_ACCEPT_SECONDS, UNSENT_LOW_WATER_BYTES};
+use crate::tls::SYSTEM_FILES;
 use crate::web::user_dirs;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use std::fs::Permissions;
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 /// Most bytes of a file that is read for a server process.
 const SECRET_BYTES_MAX: u64 = 16 << 20;
+
+/// What a process reads to find the address of a name.
+const RESOLVER: [&str; 5] =
+    ["/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf", "/etc/host.conf", "/etc/gai.conf"];
+
+/// The port of name servers.
+const DNS: u16 = 53;
 
 /// The first number of people, where a site serves the directories of all of them.
 const ORDINARY_USER_MIN: u32 = 1000;
@@ -158,13 +168,42 @@ fn rules(config: &Config) -> Result<Rules, String> {
         LogTarget::File(path) => path.parent().map(Path::to_owned),
         LogTarget::Stdout | LogTarget::Stderr => None,
     };
+    let mut write: BTreeSet<PathBuf> = targets.filter_map(folder).collect();
+    let mut connect = Vec::new();
+    if let Some(acme) = authority(config) {
+        read.extend(RESOLVER.iter().map(PathBuf::from));
+        read.extend(SYSTEM_FILES.iter().map(PathBuf::from));
+        storage(acme.storage.as_path(), identity.as_ref())?;
+        write.insert(path_of(&acme.storage));
+        // Names are asked for over TCP when the answer is long.
+        connect = vec![acme.directory.port(), DNS];
+    }
     Ok(Rules {
         is_off: server.sandbox == settings::Sandbox::Off,
         read: read.into_iter().collect(),
-        write: targets.filter_map(folder).collect::<BTreeSet<_>>().into_iter().collect(),
-        connect: Vec::new(),
+        write: write.into_iter().collect(),
+        connect,
         identity,
     })
+}
+
+/// The authority, when something is wanted from it.
+fn authority(config: &Config) -> Option<&settings::Acme> {
+    let is_wanted = config.certificate.iter().any(|certificate| certificate.acme);
+    config.acme.as_ref().filter(|_| is_wanted)
+}
+
+/// Makes the directory in which the server process keeps account and certificates, and makes it that one's own.
+fn storage(path: &Path, identity: Option<&Identity>) -> Result<(), String> {
+    let cannot = |error| format!("cannot make {} for certificates: {error}", path.display());
+    if !path.is_dir() {
+        std::fs::create_dir_all(path).map_err(cannot)?;
+        std::fs::set_permissions(path, Permissions::from_mode(0o700)).map_err(cannot)?;
+        if let Some(identity) = identity {
+            std::os::unix::fs::chown(path, Some(identity.user), Some(identity.group)).map_err(cannot)?;
+        }
+    }
+    Ok(())
 }
 
 /// The directories of people that are served, and the file in which the server looks them up.
@@ -198,7 +237,10 @@ fn secret_files(config: &Config) -> impl Iterator<Item = (&FilePath, &'static st
         parts.into_iter().filter_map(|(path, what)| Some((path.as_ref()?, what)))
     });
     let clients = &config.tls.client_certificates;
-    certificates.chain(clients.ca.as_ref().map(|path| (path, "the authorities of clients")))
+    let vouching = authority(config).and_then(|acme| acme.ca.as_ref());
+    certificates
+        .chain(clients.ca.as_ref().map(|path| (path, "the authorities of clients")))
+        .chain(vouching.map(|path| (path, "the authority's own authority")))
 }
 
 fn read_secrets(config: &Config) -> Result<Secrets, String> {

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "tests fail by panics")]
 
 mod activation;
+mod authority;
 mod confined;
 mod handover;
 mod lives;
