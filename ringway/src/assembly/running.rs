@@ -13,6 +13,10 @@ use crate::web::site_counters::SiteBook;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
+
+/// How long it is waited until workers have been told of bandwidths.
+const TOLD_WITHIN: Duration = Duration::from_secs(2);
 
 /// A server that was started.
 #[derive(Debug)]
@@ -141,7 +145,13 @@ impl Running {
             Some((*self.places.get(&door.key)?, door.name.as_str(), settings))
         });
         let all = wanted(config.governor.as_ref(), placed, scopes);
-        self.governors.keep_to(all)
+        let is_governed = !all.is_empty();
+        self.governors.keep_to(all)?;
+        if is_governed {
+            // Workers are told by their mailboxes, in order: once they answer, they keep to it.
+            let _told_later_if_busy = self.control.is_alive(TOLD_WITHIN);
+        }
+        Ok(())
     }
 
     /// Tells the faces what is served now.

@@ -5,6 +5,7 @@ mod access;
 mod encrypted;
 mod limits;
 mod logs;
+mod many;
 mod reload;
 mod served;
 mod site;

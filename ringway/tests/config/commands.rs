@@ -104,3 +104,13 @@ fn each_command_has_its_help() {
         assert!(out(&output).starts_with(&format!("Usage: ringway {command}")));
     }
 }
+
+#[test]
+fn a_core_that_is_not_there_is_found() {
+    let scratch = Scratch::new("core");
+    let text = "[server]\ncpus = [4095]\n[[endpoint]]\nname = \"x\"\nlisten = [\"127.0.0.1:0\"]\n[[site]]\nnames = [\"*\"]\nroot = \".\"\n";
+    scratch.file("ringway.toml", text.as_bytes());
+    let missing = ringway(&["check"], scratch.path());
+    assert_eq!(missing.status.code(), Some(2));
+    assert!(out(&missing).contains("there is no core 4095 for this process"), "{}", out(&missing));
+}

@@ -1,7 +1,7 @@
 //! Settings of endpoints.
 
 use crate::config::settings::{Governor, LimitOverrides};
-use crate::config::values::{Cidr, Label, Listen};
+use crate::config::values::{Label, Listen};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -23,10 +23,6 @@ pub struct Endpoint {
     /// Whether HTTP/2 is spoken with clients that want it: by ALPN with TLS, else with those that begin with it.
     #[serde(default = "yes")]
     pub http2: bool,
-    /// Networks of proxies that are in front of the server and say in the PROXY protocol (v1 or v2) who the client is.
-    /// Connections from there must begin with it; from elsewhere it is not understood.
-    #[serde(default)]
-    pub proxy_protocol: Vec<Cidr>,
     /// How connections find their worker: `reuseport` lets the kernel spread them by a hash, `least-loaded` gives each to
     /// the worker with the fewest. Unix sockets are always `least-loaded`.
     #[serde(default)]

@@ -47,6 +47,7 @@ pub fn check(loaded: &mut Loaded, questions: Questions) {
     inspector.files();
     inspector.certificates();
     inspector.users();
+    inspector.cpus();
     if questions.hosts {
         inspector.hosts();
     }

@@ -3,6 +3,7 @@
 use super::Inspector;
 use crate::config::source::Place;
 use crate::config::suggest;
+use rustix::thread::CpuSet;
 use std::net::ToSocketAddrs;
 
 impl Inspector<'_> {
@@ -33,6 +34,19 @@ impl Inspector<'_> {
         }
     }
 
+    /// The cores that workers are bound to are there, and this process may use them.
+    pub(super) fn cpus(&mut self) {
+        let Ok(allowed) = rustix::thread::sched_getaffinity(None) else { return };
+        for (at, cpu) in self.config.server.cpus.iter().enumerate() {
+            let is_usable = usize::from(*cpu) < CpuSet::MAX_CPU && allowed.is_set(usize::from(*cpu));
+            if !is_usable {
+                let place = self.tree.under("server").place_in("cpus", at);
+                let hint = format!("this process may use {}", counted(allowed.count()));
+                self.error_with_hint(place, format!("there is no core {cpu} for this process"), hint);
+            }
+        }
+    }
+
     /// Hosts resolve.
     pub(super) fn hosts(&mut self) {
         let (config, tree) = (self.config, self.tree);
@@ -51,4 +65,8 @@ impl Inspector<'_> {
             }
         }
     }
+}
+
+fn counted(cores: u32) -> String {
+    if cores == 1 { "one core".to_owned() } else { format!("{cores} cores") }
 }
