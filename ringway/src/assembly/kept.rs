@@ -4,6 +4,8 @@
 use super::AssemblyError;
 use super::authority::Shelf;
 use super::governor::ScopeNumbers;
+#[cfg(feature = "console")]
+use crate::faces::{Desk, dashboard::Live};
 use crate::web::auth::gate::{Gate, GateLimits};
 use crate::web::compress::CompressionLimit;
 use crate::web::log::files::LogFiles;
@@ -23,12 +25,20 @@ pub struct Kept {
     /// What the requests of each site are counted in, by its name.
     books: Arc<Mutex<BTreeMap<String, Arc<SiteBook>>>>,
     numbers: Arc<Mutex<ScopeNumbers>>,
+    /// Where the faces over HTTP find the server they are part of.
+    #[cfg(feature = "console")]
+    pub(super) desk: Desk,
+    /// What all who look at the dashboard share.
+    #[cfg(feature = "console")]
+    pub(super) live: Live,
 }
 
 impl Kept {
     /// For the first configuration of a process.
     #[must_use]
     pub fn new() -> Self {
+        #[cfg(feature = "console")]
+        let desk = Desk::default();
         Self {
             logs: LogFiles::new(),
             gate: Gate::new(GateLimits::default()),
@@ -36,6 +46,10 @@ impl Kept {
             shelf: Arc::default(),
             books: Arc::default(),
             numbers: Arc::default(),
+            #[cfg(feature = "console")]
+            live: Live::new(desk.clone()),
+            #[cfg(feature = "console")]
+            desk,
         }
     }
 

@@ -6,6 +6,8 @@
 mod access;
 mod authority;
 mod endpoint;
+#[cfg(feature = "console")]
+mod faces;
 mod files;
 mod governor;
 mod kept;

@@ -103,6 +103,9 @@ pub(super) struct Plans {
     pub(super) access: Option<Access>,
     pub(super) server: ServerField,
     pub(super) errors: ErrorLog,
+    /// Health, metrics and dashboard.
+    #[cfg(feature = "console")]
+    pub(super) faces: super::faces::FacesPlan,
 }
 
 impl Plans {
@@ -112,7 +115,14 @@ impl Plans {
         let sites = config.site.iter().map(|site| common.plan(site).map(Arc::new));
         let sites = sites.collect::<Result<Vec<_>, _>>()?;
         let access = access_log(&config.log.access, kept)?;
-        Ok(Self { sites, access, server: common.server, errors: errors.clone() })
+        Ok(Self {
+            sites,
+            access,
+            server: common.server,
+            errors: errors.clone(),
+            #[cfg(feature = "console")]
+            faces: super::faces::FacesPlan::new(config, kept)?,
+        })
     }
 }
 

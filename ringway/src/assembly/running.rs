@@ -77,6 +77,8 @@ impl Running {
         };
         running.govern(config, &doors, &scopes)?;
         running.post(config, &doors, &books, &scopes);
+        #[cfg(feature = "console")]
+        running.kept.desk.open(Arc::clone(&running.faces));
         Ok(Started { running, server, notes })
     }
 

@@ -132,22 +132,23 @@ impl Workshop {
         let here = || plans.sites.iter().filter(|plan| plan.is_on(endpoint));
         let default = here().find(|plan| plan.is_default());
         let mut sites = Sites::new(match default {
-            Some(plan) => self.site(plan)?,
-            None => self.nobody()?,
+            Some(plan) => self.site(plan, endpoint)?,
+            None => self.nobody(endpoint)?,
         });
         if let Some(plan) = default {
             sites.name_default(&names_of(plan)).map_err(io::Error::other)?;
         }
         for plan in here().filter(|plan| !plan.is_default()) {
-            sites.add(self.site(plan)?, &names_of(plan)).map_err(io::Error::other)?;
+            sites.add(self.site(plan, endpoint)?, &names_of(plan)).map_err(io::Error::other)?;
         }
         Ok(sites)
     }
 
     /// The site for requests that no site wants: they are answered 404, and logged.
-    fn nobody(&self) -> io::Result<Site> {
+    fn nobody(&self, endpoint: &Label) -> io::Result<Site> {
         let plans = &self.blueprint.plans;
         let mut site = Site::new("nobody");
+        site.stages = self.faces(endpoint, &plans.errors)?;
         site.server = plans.server;
         if let Some((format, file)) = &plans.access {
             site.served.push(Box::new(AccessLog::new(*format, self.sinks.of(file)?)));
@@ -155,10 +156,11 @@ impl Workshop {
         Ok(site)
     }
 
-    fn site(&self, plan: &SitePlan) -> io::Result<Site> {
+    fn site(&self, plan: &SitePlan, endpoint: &Label) -> io::Result<Site> {
         let mut site = Site::new(&plan.name);
         let log = self.blueprint.plans.errors.of_site(&plan.name);
-        site.stages = self.stages(&plan.stages, &log)?;
+        site.stages = self.faces(endpoint, &log)?;
+        site.stages.extend(self.stages(&plan.stages, &log)?);
         site.handlers = plan.handlers.iter().map(|plan| self.handler(plan)).collect::<io::Result<_>>()?;
         for route in &plan.routes {
             let stages = self.stages(&route.stages, &log)?;
@@ -176,6 +178,18 @@ impl Workshop {
         site.edits = plan.edits.clone();
         site.server = plan.server;
         Ok(site)
+    }
+
+    /// The stages of health, metrics and dashboard on an endpoint.
+    #[cfg(feature = "console")]
+    fn faces(&self, endpoint: &Label, log: &ErrorLog) -> io::Result<Vec<Box<dyn RequestStage>>> {
+        self.blueprint.plans.faces.stages(endpoint, &self.worker, &self.blueprint.gate, log)
+    }
+
+    #[cfg(not(feature = "console"))]
+    #[allow(clippy::unused_self, clippy::unnecessary_wraps, reason = "as with the feature")]
+    fn faces(&self, _endpoint: &Label, _log: &ErrorLog) -> io::Result<Vec<Box<dyn RequestStage>>> {
+        Ok(Vec::new())
     }
 
     fn stages(&self, plans: &[StagePlan], log: &ErrorLog) -> io::Result<Vec<Box<dyn RequestStage>>> {

@@ -4,9 +4,10 @@ use crate::engine::{Pooled, Sleep, ThreadPool, WorkerHandle};
 use crate::faces::{Desk, refuse_method};
 use crate::running::Running;
 use crate::snapshot::{EndpointFigures, GovernorFigures, Rates, Snapshot, State};
+use crate::web::auth::Auth;
 use crate::web::body_source::BodySource;
 use crate::web::exchange::Exchange;
-use crate::web::pipeline::{Handled, Handler};
+use crate::web::pipeline::{Handled, Handler, RequestStage, Verdict};
 use ringway_http::response::EncodeError;
 use ringway_http::status::Status;
 use serde::Serialize;
@@ -109,6 +110,29 @@ struct Viewer(Arc<AtomicUsize>);
 impl Drop for Viewer {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Who comes to the dashboard has to prove who it is; everybody else passes. Stands before it.
+#[derive(Debug)]
+pub struct Guard {
+    prefix: Box<[u8]>,
+    auth: Auth,
+}
+
+impl Guard {
+    /// Below `prefix`, which begins and ends with a slash.
+    #[must_use]
+    pub fn new(prefix: &str, auth: Auth) -> Self {
+        Self { prefix: prefix.as_bytes().into(), auth }
+    }
+}
+
+impl RequestStage for Guard {
+    fn request(&self, exchange: &mut Exchange<'_>) -> Result<Verdict, EncodeError> {
+        let is_below = exchange.path.starts_with(&self.prefix);
+        let is_bare = self.prefix.strip_suffix(b"/") == Some(exchange.path);
+        if is_below || is_bare { self.auth.request(exchange) } else { Ok(Verdict::Pass) }
     }
 }
 

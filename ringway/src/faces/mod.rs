@@ -9,7 +9,7 @@ use crate::engine::heap::local_future;
 use crate::running::Running;
 use crate::web::answer;
 use crate::web::exchange::Exchange;
-use crate::web::pipeline::{Finish, Handled};
+use crate::web::pipeline::{Finish, Handled, Handler, RequestStage, Verdict};
 use ringway_http::response::EncodeError;
 use ringway_http::status::Status;
 
@@ -29,6 +29,24 @@ impl Desk {
     #[must_use]
     pub fn running(&self) -> Option<&Arc<Running>> {
         self.0.get()
+    }
+}
+
+/// A face that is asked before a site's own stages, for its paths only.
+#[derive(Debug)]
+pub struct FaceStage<H>(
+    /// The face.
+    pub H,
+);
+
+impl<H: Handler> RequestStage for FaceStage<H> {
+    fn request(&self, exchange: &mut Exchange<'_>) -> Result<Verdict, EncodeError> {
+        Ok(match self.0.handle(exchange)? {
+            Handled::Answer(reply) => Verdict::Answer(reply),
+            Handled::Later(later) => Verdict::Later(later),
+            Handled::Close => Verdict::Close,
+            Handled::NotMine | Handled::Rewritten => Verdict::Pass,
+        })
     }
 }
 

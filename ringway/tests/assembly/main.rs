@@ -3,6 +3,8 @@
 
 mod access;
 mod encrypted;
+#[cfg(feature = "console")]
+mod faces;
 mod limits;
 mod logs;
 mod many;
