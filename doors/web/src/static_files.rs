@@ -323,12 +323,14 @@ impl StaticFiles {
         }
     }
 
-    /// Loads on the pool, or waits for who does already.
-    fn load(&self, exchange: &Exchange<'_>, job: Box<LoadJob>, loading: Loading) -> Handled {
+    /// Loads on the pool, or waits for who does already; once, because what was loaded may not have been kept.
+    fn load(&self, exchange: &mut Exchange<'_>, job: Box<LoadJob>, loading: Loading) -> Handled {
         let this = self.clone();
         let leader = match self.files.store.board(&job) {
-            Boarding::Leading(leader) => leader,
+            Boarding::Leading(leader) => Some(leader),
+            Boarding::Joined(_) if exchange.course.has_joined => None,
             Boarding::Joined(flight) => {
+                exchange.course.has_joined = true;
                 return Handled::Later(local_future(async move {
                     flight.end().await;
                     let finish: Finish = Box::new(move |exchange| this.try_from(exchange, loading.step));

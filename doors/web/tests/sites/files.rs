@@ -9,9 +9,10 @@ use ringway_web::file_store::FileStore;
 use ringway_web::listing::Theme;
 use ringway_web::load::LoadOptions;
 use ringway_web::pattern::Pattern;
-use ringway_web::root::RootOptions;
+use ringway_web::root::{OpenRoot, RootOptions};
 use ringway_web::site::Site;
 use ringway_web::sites::Sites;
+use ringway_web::static_files::{FilesOptions, StaticFiles};
 use ringway_web::user_dirs::{Account, UserDirs, UserDirsOptions, Users};
 use std::os::unix::fs::{MetadataExt, chown, symlink};
 use std::sync::Arc;
@@ -156,6 +157,38 @@ fn caches_are_told_what_the_rules_say() {
             stand.ask(&format!("GET /s/app.css HTTP/1.1\r\nHost: a\r\nIf-None-Match: {etag}\r\n\r\n"));
         assert_eq!((again.status, again.field("cache-control")), (304, Some("public, max-age=3600")));
         assert!(again.field("expires").is_some());
+    });
+}
+
+#[test]
+fn many_who_ask_for_one_thing_that_is_not_kept_are_all_answered() {
+    const CLIENTS: usize = 64;
+    let place = Scratch::new("crowd");
+    place.file("a.txt", b"a");
+    let root = place.path().to_owned();
+    let build = move |worker: &WorkerHandle| {
+        // Without openat2 every look-up is the pool's, and nothing is kept.
+        let root =
+            OpenRoot::open(&root, RootOptions { openat2: false, ..RootOptions::default() }).expect("there");
+        let store =
+            FileStore::of(worker, CacheLimits { entries_max: 0, absent_max: 0, ..CacheLimits::default() });
+        let load = Arc::new(LoadOptions::default());
+        let files =
+            StaticFiles::new(&root, load, FilesOptions::default(), &store).expect("there are numbers left");
+        Sites::new(Site::with_handler("site", files))
+    };
+    on_each_driver(build, |stand| {
+        for (target, status) in [("/a.txt", 200), ("/missing", 404)] {
+            let mut clients: Vec<_> = (0..CLIENTS).map(|_| stand.client()).collect();
+            for client in &mut clients {
+                client
+                    .send(format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes())
+                    .expect("it is open");
+            }
+            for client in &mut clients {
+                assert_eq!(client.answer(false).expect("an answer").status, status, "{target}");
+            }
+        }
     });
 }
 
