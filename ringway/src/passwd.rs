@@ -37,7 +37,7 @@ pub(crate) fn run(passwd: &Passwd) -> Result<String, String> {
     };
     // What cannot be read is told before anybody types a password in vain.
     let file = &resolved(file);
-    read(file)?;
+    let is_new = read(file)?.is_none();
     let line = match passwd.deletes {
         true => None,
         false => Some(line(&passwd.name, &new_password(&passwd.name)?)?),
@@ -51,7 +51,13 @@ pub(crate) fn run(passwd: &Passwd) -> Result<String, String> {
             return Err(format!("{} has no user {:?}.", file.display(), passwd.name));
         }
     };
-    Ok(format!("{}: {what} {}\n", file.display(), passwd.name))
+    let note = match is_new {
+        true => {
+            " (a new file, for its owner alone: the user that the server runs as must be able to read it)"
+        }
+        false => "",
+    };
+    Ok(format!("{}: {what} {}{note}\n", file.display(), passwd.name))
 }
 
 fn line(name: &str, password: &[u8]) -> Result<String, String> {

@@ -161,6 +161,10 @@ fn rules(config: &Config) -> Result<Rules, String> {
         read.extend(site.error_pages.values().map(path_of));
         read.extend(site.route.iter().flat_map(|route| [&route.root, &route.alias]).flatten().map(path_of));
         read.extend(homes(&site.user_directories));
+        // A file of users is replaced when it changes, so what may be read is its folder.
+        let auths = site.route.iter().filter_map(|route| route.auth.as_ref()).chain(&site.auth);
+        let users = auths.filter_map(|auth| auth.users_file.as_ref());
+        read.extend(users.filter_map(|path| path.as_path().parent().map(Path::to_owned)));
     }
     let logs = config.site.iter().filter_map(|site| site.access_log.as_ref()).chain([&config.log.access]);
     let targets = logs.map(|log| &log.path).chain([&config.log.error.path]);

@@ -111,7 +111,15 @@ pub enum UsersError {
 impl fmt::Display for UsersError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Read(path, error) => write!(f, "cannot read the users in {}: {error}", path.display()),
+            Self::Read(path, error) => {
+                write!(f, "cannot read the users in {}: {error}", path.display())?;
+                match error.kind() {
+                    io::ErrorKind::PermissionDenied => {
+                        f.write_str("; the user that the server runs as must be able to read the file")
+                    }
+                    _ => Ok(()),
+                }
+            }
             Self::TooLarge(path) => {
                 write!(f, "the users in {} take more than {FILE_BYTES_MAX} bytes", path.display())
             }
