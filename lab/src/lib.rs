@@ -23,6 +23,7 @@
 pub mod ceiling;
 pub mod compare;
 pub mod echo;
+pub mod governor;
 pub mod heap;
 pub mod http;
 pub mod interrupt;

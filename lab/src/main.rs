@@ -3,7 +3,8 @@
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 use ringway_lab::{
-    Outcome, Progress, Refusal, Sinks, ceiling, compare, echo, heap, http, jitter, report, udp, watch,
+    Outcome, Progress, Refusal, Sinks, ceiling, compare, echo, governor, heap, http, jitter, report, udp,
+    watch,
 };
 use std::process::ExitCode;
 
@@ -38,6 +39,8 @@ enum Command {
     Compare(compare::Arguments),
     /// Echo servers, clients that stress them and check every byte, and latencies.
     Echo(echo::Arguments),
+    /// How well the bandwidth governor keeps to its figure, at the receivers.
+    Governor(governor::Arguments),
     /// One heap for all threads against a private heap a thread: HeapDemo, its figures, and what servers ask of heaps.
     Heap(heap::Arguments),
     /// How long the machine keeps a spinning thread from running.
@@ -57,6 +60,7 @@ impl Command {
             Command::Ceiling(arguments) => ceiling::run(arguments, progress),
             Command::Compare(arguments) => compare::run(arguments, progress),
             Command::Echo(arguments) => echo::run(arguments, progress),
+            Command::Governor(arguments) => governor::run(arguments, progress),
             Command::Heap(arguments) => heap::run(arguments, progress),
             Command::Jitter(arguments) => jitter::run(arguments, progress),
             Command::Udp(arguments) => udp::run(arguments, progress),

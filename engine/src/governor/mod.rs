@@ -12,6 +12,7 @@ use crate::mailbox::{Mailbox, Message, Visit};
 use crate::worker::Worker;
 use ringway_pace::governor::{Policy, Rules, SMALL_BYTES_MAX, Verdicts};
 use scope::{Entry, Table, Words};
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -158,64 +159,119 @@ struct Shared {
     mailboxes: Vec<Mailbox>,
     /// How many doors come before the endpoints.
     outbound: usize,
-    entries: Mutex<Vec<Entry>>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    entries: Vec<Entry>,
+    /// Endpoints that are governed as others.
+    alike: HashMap<usize, usize>,
+}
+
+impl State {
+    /// The scope that a scope is governed as.
+    fn meant(&self, scope: Scope) -> Scope {
+        match scope {
+            Scope::Endpoint(place) => Scope::Endpoint(self.alike.get(&place).copied().unwrap_or(place)),
+            other => other,
+        }
+    }
 }
 
 impl GovernorHandle {
     pub(crate) fn new(mailboxes: Vec<Mailbox>, outbound: usize) -> Self {
-        let shared = Shared { epoch: Instant::now(), mailboxes, outbound, entries: Mutex::default() };
+        let shared = Shared { epoch: Instant::now(), mailboxes, outbound, state: Mutex::default() };
         Self { shared: Arc::new(shared) }
     }
 
-    /// Sets a scope's M, or takes it away. Open connections go on under the new figure; while no scope has one, nothing is
-    /// governed and nothing costs anything. False when [`SCOPES_MAX`] scopes have one already.
+    /// Sets a scope's M for the direction it has, or takes all of the scope's away. Open connections go on under the new
+    /// figure; while no scope has one, nothing is governed and nothing costs anything. False, and nothing is changed, when
+    /// there are [`SCOPES_MAX`] figures already.
     pub fn set(&self, scope: Scope, bandwidth: Option<Bandwidth>) -> bool {
-        let mut entries = self.entries();
-        let place = entries.iter().position(|entry| entry.scope == scope);
-        match (place, bandwidth) {
-            (Some(place), Some(bandwidth)) => entries[place].set(bandwidth),
-            (None, Some(_)) if entries.len() >= SCOPES_MAX => return false,
-            (None, Some(bandwidth)) => {
-                let words = Arc::new(Words::new(self.shared.mailboxes.len()));
-                entries.push(Entry::new(scope, bandwidth, words));
-            }
-            (Some(place), None) => drop(entries.remove(place)),
-            (None, None) => return true,
+        let state = &mut *self.state();
+        let scope = state.meant(scope);
+        let Some(bandwidth) = bandwidth else {
+            state.entries.retain(|entry| entry.scope != scope);
+            self.tell(state);
+            return true;
+        };
+        if let Some(entry) = state.entries.iter_mut().find(|entry| entry.is(scope, bandwidth.direction)) {
+            entry.set(bandwidth);
+        } else if state.entries.len() < SCOPES_MAX {
+            let words = Arc::new(Words::new(self.shared.mailboxes.len()));
+            state.entries.push(Entry::new(scope, bandwidth, words));
+        } else {
+            return false;
         }
-        // Under the lock, so that workers see changes in their order.
-        for (index, mailbox) in self.shared.mailboxes.iter().enumerate() {
-            let (entries, epoch, outbound) = (entries.clone(), self.shared.epoch, self.shared.outbound);
-            let visit = move |worker: &mut Worker| {
-                worker.govern(
-                    (!entries.is_empty()).then(|| Side::new(index, epoch, Table::new(entries, outbound))),
-                );
-            };
-            // One that has stopped has nothing to govern.
-            mailbox.send(Message::Visit(Visit(Box::new(visit))));
+        self.tell(state);
+        true
+    }
+
+    /// Sets all figures at once, as a configuration has them, and takes all others away; of one scope and direction the last
+    /// counts. What a scope has counted goes on. `alike` has pairs of endpoints' places, of which the first is governed as
+    /// the second and shares its figure: the addresses of what a user calls one endpoint. False, and nothing is changed, for
+    /// more than [`SCOPES_MAX`].
+    pub fn replace(&self, figures: &[(Scope, Bandwidth)], alike: &[(usize, usize)]) -> bool {
+        if figures.len() > SCOPES_MAX {
+            return false;
+        }
+        let state = &mut *self.state();
+        state.alike = alike.iter().copied().collect();
+        let mut next: Vec<Entry> = Vec::new();
+        for &(scope, bandwidth) in figures {
+            let scope = state.meant(scope);
+            next.retain(|entry| !entry.is(scope, bandwidth.direction));
+            let known = state.entries.iter().find(|entry| entry.is(scope, bandwidth.direction));
+            let words = known.map_or_else(
+                || Arc::new(Words::new(self.shared.mailboxes.len())),
+                |entry| Arc::clone(&entry.words),
+            );
+            next.push(Entry::new(scope, bandwidth, words));
+        }
+        let was_any = !std::mem::replace(&mut state.entries, next).is_empty();
+        if was_any || !state.entries.is_empty() {
+            self.tell(state);
         }
         true
     }
 
-    /// A scope's figures, if it has an M.
+    /// A scope's figures, if it has an M; the one that was set first.
     #[must_use]
     pub fn get(&self, scope: Scope) -> Option<Bandwidth> {
-        self.entries().iter().find(|entry| entry.scope == scope).map(|entry| entry.bandwidth)
+        let state = self.state();
+        let scope = state.meant(scope);
+        state.entries.iter().find(|entry| entry.scope == scope).map(|entry| entry.bandwidth)
     }
 
     /// How all scopes stand that have an M, in the order in which they got one.
     #[must_use]
     pub fn status(&self) -> Vec<ScopeStatus> {
         let now_ns = u64::try_from(self.shared.epoch.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        self.entries().iter().map(|entry| entry.status(now_ns)).collect()
+        self.state().entries.iter().map(|entry| entry.status(now_ns)).collect()
     }
 
-    fn entries(&self) -> MutexGuard<'_, Vec<Entry>> {
-        self.shared.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Tells the workers what holds from now on; under the lock, so that they see changes in their order.
+    fn tell(&self, state: &State) {
+        for (index, mailbox) in self.shared.mailboxes.iter().enumerate() {
+            let (entries, alike) = (state.entries.clone(), state.alike.clone());
+            let (epoch, outbound) = (self.shared.epoch, self.shared.outbound);
+            let visit = move |worker: &mut Worker| {
+                let is_any = !entries.is_empty();
+                worker.govern(is_any.then(|| Side::new(index, epoch, Table::new(entries, outbound, &alike))));
+            };
+            // One that has stopped has nothing to govern.
+            mailbox.send(Message::Visit(Visit(Box::new(visit))));
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl fmt::Debug for GovernorHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "GovernorHandle({} scopes)", self.entries().len())
+        write!(f, "GovernorHandle({} scopes)", self.state().entries.len())
     }
 }

@@ -74,6 +74,10 @@ impl Entry {
         Self { scope, bandwidth, rules: bandwidth.rules(), words }
     }
 
+    pub(crate) fn is(&self, scope: Scope, direction: Direction) -> bool {
+        (self.scope, self.bandwidth.direction) == (scope, direction)
+    }
+
     pub(crate) fn set(&mut self, bandwidth: Bandwidth) {
         (self.bandwidth, self.rules) = (bandwidth, bandwidth.rules());
     }
@@ -184,41 +188,49 @@ impl Entry {
 /// All scopes that have an M, as a worker finds them.
 pub(crate) struct Table {
     pub(crate) entries: Vec<Entry>,
-    server: Option<u16>,
+    server: Places,
     /// By door.
-    endpoints: HashMap<u16, u16>,
-    sites: HashMap<u16, u16>,
+    endpoints: HashMap<u16, Places>,
+    sites: HashMap<u16, Places>,
 }
 
+/// The places of a scope's entries, by direction.
+type Places = [Option<u16>; 3];
+
 /// The scopes a connection is under, by their places in the table.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Under([Option<u16>; 3]);
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Under([Places; 3]);
 
 impl Under {
     pub(crate) fn places(self) -> impl Iterator<Item = usize> {
-        self.0.into_iter().flatten().map(usize::from)
+        self.0.into_iter().flatten().flatten().map(usize::from)
     }
 }
 
 impl Table {
-    pub(crate) fn new(entries: Vec<Entry>, outbound: usize) -> Self {
-        let (mut server, mut endpoints, mut sites) = (None, HashMap::new(), HashMap::new());
+    /// `alike`: endpoints that are governed as others.
+    pub(crate) fn new(entries: Vec<Entry>, outbound: usize, alike: &HashMap<usize, usize>) -> Self {
+        let (mut server, mut endpoints, mut sites) = (Places::default(), HashMap::new(), HashMap::new());
+        // An endpoint beyond what there can be has no connections.
+        let door = |endpoint: usize| u16::try_from(outbound.saturating_add(endpoint)).unwrap_or(u16::MAX);
         for (place, entry) in (0_u16..).zip(&entries) {
-            match entry.scope {
-                Scope::Server => server = Some(place),
-                Scope::Endpoint(endpoint) => {
-                    if let Ok(door) = u16::try_from(outbound.saturating_add(endpoint)) {
-                        endpoints.insert(door, place);
-                    }
-                }
-                Scope::Site(site) => drop(sites.insert(site, place)),
+            let places: &mut Places = match entry.scope {
+                Scope::Server => &mut server,
+                Scope::Endpoint(endpoint) => endpoints.entry(door(endpoint)).or_default(),
+                Scope::Site(site) => sites.entry(site).or_default(),
+            };
+            places[entry.bandwidth.direction as usize] = Some(place);
+        }
+        for (&one, &other) in alike {
+            if let Some(places) = endpoints.get(&door(other)).copied() {
+                endpoints.insert(door(one), places);
             }
         }
         Self { entries, server, endpoints, sites }
     }
 
     pub(crate) fn under(&self, door: u16, site: u16) -> Under {
-        let endpoint = self.endpoints.get(&door).copied();
-        Under([self.server, endpoint, self.sites.get(&site).copied()])
+        let of = |places: &HashMap<u16, Places>, key| places.get(&key).copied().unwrap_or_default();
+        Under([self.server, of(&self.endpoints, door), of(&self.sites, site)])
     }
 }
