@@ -4,7 +4,7 @@ use crate::server::{Driver, Server, Setup, age, pattern};
 use ringway_testkit::Scratch;
 use std::process::{Command, Output};
 
-on_both_drivers!(curl, nghttp, h2load);
+on_both_drivers!(curl, nghttp, h2load, over_tls);
 
 const LARGE_BYTES: usize = 5_000_000;
 
@@ -86,3 +86,42 @@ fn h2load(driver: Driver) {
     }
     server.stop().cleanly();
 }
+
+/// Where TLS is, ALPN says what is spoken.
+#[cfg(feature = "tls")]
+fn over_tls(driver: Driver) {
+    let site = site();
+    let server = Setup::new(driver, site.path()).with(&["--tls"]).start();
+    let https = |path: &str| format!("https://{}{path}", server.address());
+    let curl = |arguments: &[&str]| {
+        run("curl", &[&["-sSk", "--max-time", "20"], arguments].concat()).map(|output| {
+            assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+            output.stdout
+        })
+    };
+    let (small, large, index) = (https("/a.txt"), https("/large.bin"), https("/b"));
+    let Some(whole) = curl(&[&large]) else { return };
+    assert!(whole == pattern(LARGE_BYTES));
+    let version = ["-o", "/dev/null", "-w", "%{http_version} %{http_code}"];
+    for (flag, expected) in [("--http2", "2 200"), ("--http1.1", "1.1 200"), ("--no-alpn", "1.1 200")] {
+        let said = curl(&[&version[..], &[flag, &small]].concat()).expect("it ran before");
+        assert_eq!(String::from_utf8_lossy(&said), expected, "{flag}");
+    }
+    // A redirect is followed on the same connection, and many are asked for at once.
+    let followed = curl(&["-L", "-w", "%{num_connects}", &index]).expect("it ran before");
+    assert_eq!(String::from_utf8_lossy(&followed), "<p>index</p>1", "one connection for both");
+    let many = format!("{small}?[1-200]");
+    assert_eq!(curl(&["-Z", "--parallel-max", "50", &many]).expect("it ran before").len(), 200 * 100);
+    for (url, requests, streams) in [(&small, "3000", "16"), (&large, "30", "8")] {
+        let Some(output) = run("h2load", &["-n", requests, "-c", "5", "-m", streams, "-T", "30", url]) else {
+            return;
+        };
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(text.contains("Application protocol: h2"), "{text}");
+        assert!(text.contains(&format!("{requests} succeeded, 0 failed, 0 errored, 0 timeout")), "{text}");
+    }
+    server.stop().cleanly();
+}
+
+#[cfg(not(feature = "tls"))]
+fn over_tls(_driver: Driver) {}
