@@ -108,7 +108,8 @@ impl Conn<'_> {
         }
     }
 
-    /// Gives the connection a rate of its own: it sends `bytes_per_s`, and `burst_bytes` at once. 0: no rate.
+    /// Gives the connection a rate of its own: it sends `bytes_per_s`, and `burst_bytes` at once. 0: its endpoint's rate, or
+    /// none. The rate that it has already goes on as it stands.
     pub fn set_send_rate(&mut self, bytes_per_s: u64, burst_bytes: u64) {
         self.core.set_send_rate(self.id, bytes_per_s, burst_bytes);
     }

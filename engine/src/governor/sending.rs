@@ -27,6 +27,10 @@ impl ConnRate {
         Self { line: Line::new(bytes_per_s), burst_ns: u64::try_from(ns).unwrap_or(u64::MAX), until_ns: 0 }
     }
 
+    fn is_like(&self, other: &Self) -> bool {
+        (self.line, self.burst_ns) == (other.line, other.burst_ns)
+    }
+
     /// How much of `bytes` may go now; 0: none.
     fn room(&self, now_ns: u64, bytes: u64) -> u64 {
         if self.until_ns > now_ns {
@@ -45,13 +49,22 @@ impl Core {
     /// Gives a connection a rate of its own.
     pub(crate) fn set_send_rate(&mut self, id: ConnId, bytes_per_s: u64, burst_bytes: u64) {
         let Some(record) = self.conns.get(id) else { return };
+        let limits = &self.doors[usize::from(record.endpoint)].limits;
+        let (bytes_per_s, burst_bytes) = match bytes_per_s {
+            0 => (limits.send_bytes_per_s, limits.send_burst_bytes),
+            own => (own, burst_bytes),
+        };
         if bytes_per_s == 0 {
             if let Some(extra) = &mut record.extra {
                 extra.rate = None;
             }
             return;
         }
-        record.extra().rate = Some(ConnRate::new(bytes_per_s, burst_bytes));
+        let rate = ConnRate::new(bytes_per_s, burst_bytes);
+        let known = &mut record.extra().rate;
+        if !known.as_ref().is_some_and(|known| known.is_like(&rate)) {
+            *known = Some(rate);
+        }
         self.has_rates = true;
         self.is_governed = true;
     }

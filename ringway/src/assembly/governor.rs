@@ -2,9 +2,8 @@
 
 use super::AssemblyError;
 use crate::config::settings::{self, GovernorDirection, GovernorMethod, GovernorPolicy};
-use crate::engine::{Bandwidth, Direction, EstimateBy, GovernorHandle, Policy, Scope};
+use crate::engine::{Bandwidth, Direction, EstimateBy, GovernorHandle, Policy, SCOPES_MAX, Scope};
 use std::collections::BTreeMap;
-use std::fmt;
 
 /// A site with a bandwidth of its own.
 #[derive(Clone, Debug)]
@@ -14,46 +13,26 @@ pub(crate) struct SiteScope {
     pub(crate) settings: settings::Governor,
 }
 
-/// One bandwidth that is kept to.
-#[derive(Clone, Debug)]
-pub(super) struct Governed {
-    scope: Scope,
-    /// What operators call it.
-    name: String,
-    bandwidth: Bandwidth,
+/// The bandwidths of a configuration.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Wanted {
+    figures: Vec<(Scope, Bandwidth)>,
+    /// Places of endpoints that share the figure of another place: the addresses of one endpoint.
+    alike: Vec<(usize, usize)>,
 }
 
-/// The bandwidths of a server, as they were set last.
-pub(super) struct Governors {
-    handle: GovernorHandle,
-    set: Vec<Governed>,
-}
-
-impl Governors {
-    pub(super) fn new(handle: GovernorHandle) -> Self {
-        Self { handle, set: Vec::new() }
-    }
-
-    /// Keeps to these from now on, and to no others. Open connections go on under them.
-    pub(super) fn keep_to(&mut self, wanted: Vec<Governed>) -> Result<(), AssemblyError> {
-        for gone in self.set.iter().filter(|old| wanted.iter().all(|new| new.scope != old.scope)) {
-            self.handle.set(gone.scope, None);
-        }
-        for governed in &wanted {
-            if !self.handle.set(governed.scope, Some(governed.bandwidth)) {
-                let why = "there are too many bandwidths already";
-                return Err(AssemblyError::new(format_args!("cannot govern {}", governed.name), why));
-            }
-        }
-        self.set = wanted;
-        Ok(())
+impl Wanted {
+    pub(super) fn is_empty(&self) -> bool {
+        self.figures.is_empty()
     }
 }
 
-impl fmt::Debug for Governors {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Governors").field("set", &self.set).finish_non_exhaustive()
+/// Keeps to these bandwidths from now on, and to no others. Open connections go on under them.
+pub(super) fn keep_to(governor: &GovernorHandle, wanted: &Wanted) -> Result<(), AssemblyError> {
+    if governor.replace(&wanted.figures, &wanted.alike) {
+        return Ok(());
     }
+    Err(AssemblyError::new("cannot govern so many bandwidths", format_args!("there may be {SCOPES_MAX}")))
 }
 
 /// All bandwidths of a configuration. `endpoints` are the engine's places with the names and settings of endpoints.
@@ -61,14 +40,20 @@ pub(super) fn wanted<'a>(
     server: Option<&settings::Governor>,
     endpoints: impl Iterator<Item = (usize, &'a str, &'a settings::Governor)>,
     sites: &[SiteScope],
-) -> Vec<Governed> {
-    let of_server = server.map(|settings| (Scope::Server, "server".to_owned(), settings));
-    let of_endpoints = endpoints
-        .map(|(place, name, settings)| (Scope::Endpoint(place), format!("endpoint {name}"), settings));
-    let of_sites =
-        sites.iter().map(|site| (Scope::Site(site.number), format!("site {}", site.name), &site.settings));
-    let all = of_server.into_iter().chain(of_endpoints).chain(of_sites);
-    all.map(|(scope, name, settings)| Governed { scope, name, bandwidth: bandwidth(settings) }).collect()
+) -> Wanted {
+    let mut wanted = Wanted::default();
+    wanted.figures.extend(server.map(|settings| (Scope::Server, bandwidth(settings))));
+    let mut first_places = BTreeMap::new();
+    for (place, name, settings) in endpoints {
+        let first = *first_places.entry(name).or_insert(place);
+        if first == place {
+            wanted.figures.push((Scope::Endpoint(place), bandwidth(settings)));
+        } else {
+            wanted.alike.push((place, first));
+        }
+    }
+    wanted.figures.extend(sites.iter().map(|site| (Scope::Site(site.number), bandwidth(&site.settings))));
+    wanted
 }
 
 fn bandwidth(settings: &settings::Governor) -> Bandwidth {
@@ -108,5 +93,38 @@ impl ScopeNumbers {
         let number = u16::try_from(next).map_err(too_many)?;
         self.0.insert(name.to_owned(), number);
         Ok(number)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::values::Span;
+
+    #[test]
+    fn the_addresses_of_one_endpoint_share_its_figure() {
+        let settings = |rate: &str| settings::Governor {
+            rate: rate.parse().expect("a rate"),
+            direction: GovernorDirection::default(),
+            policy: GovernorPolicy::default(),
+            method: GovernorMethod::default(),
+            queue: 100,
+            wait: Span::from_secs(1),
+        };
+        let (web, other) = (settings("8 Mbit/s"), settings("16 Mbit/s"));
+        let endpoints = [(0, "web", &web), (1, "other", &other), (2, "web", &web)];
+        let site = SiteScope { number: 3, name: "a".to_owned(), settings: settings("80 kbit/s") };
+        let wanted = wanted(Some(&settings("1 Gbit/s")), endpoints.into_iter(), &[site]);
+        let figures: Vec<_> = wanted.figures.iter().map(|(scope, one)| (*scope, one.bytes_per_s)).collect();
+        assert_eq!(
+            figures,
+            [
+                (Scope::Server, 125_000_000),
+                (Scope::Endpoint(0), 1_000_000),
+                (Scope::Endpoint(1), 2_000_000),
+                (Scope::Site(3), 10_000)
+            ]
+        );
+        assert_eq!(wanted.alike, [(2, 0)]);
     }
 }

@@ -1,11 +1,11 @@
 //! A server that runs from a configuration, and takes another one while it does.
 
-use super::governor::{Governors, SiteScope, wanted};
+use super::governor::{SiteScope, keep_to, wanted};
 #[cfg(feature = "console")]
 use super::posts::Told;
 use super::{Assembly, AssemblyError, Door, Kept, Provisions, assemble, process};
 use crate::config::settings::Config;
-use crate::engine::{Control, Server};
+use crate::engine::{Control, GovernorHandle, Server};
 #[cfg(feature = "console")]
 use crate::running::{Posts, Running as Faces};
 use crate::web::log::errors::ErrorLog;
@@ -36,7 +36,7 @@ pub struct Running {
     /// The engine's numbers of endpoints, by the keys of their doors.
     places: BTreeMap<String, usize>,
     errors: ErrorLog,
-    governors: Governors,
+    governor: GovernorHandle,
     /// What operators look at.
     #[cfg(feature = "console")]
     faces: Arc<Faces>,
@@ -65,13 +65,13 @@ impl Running {
         kept.shelf.serve(config, provisions.read_secret, shown, &errors)?;
         let control = server.control();
         let places = doors.iter().enumerate().map(|(place, door)| (door.key.clone(), place)).collect();
-        let governors = Governors::new(server.governor());
-        let mut running = Self {
+        let governor = server.governor();
+        let running = Self {
             control,
             kept,
             places,
             errors,
-            governors,
+            governor,
             #[cfg(feature = "console")]
             faces: Arc::new(Faces::new(&server, provisions.generation, Posts::default())),
         };
@@ -141,15 +141,14 @@ impl Running {
     }
 
     /// Keeps to the bandwidths of a configuration, and to no others.
-    fn govern(&mut self, config: &Config, doors: &[Door], scopes: &[SiteScope]) -> Result<(), AssemblyError> {
+    fn govern(&self, config: &Config, doors: &[Door], scopes: &[SiteScope]) -> Result<(), AssemblyError> {
         let governed = doors.iter().filter_map(|door| Some((door, door.governor.as_ref()?)));
         let placed = governed.filter_map(|(door, settings)| {
             Some((*self.places.get(&door.key)?, door.name.as_str(), settings))
         });
         let all = wanted(config.governor.as_ref(), placed, scopes);
-        let is_governed = !all.is_empty();
-        self.governors.keep_to(all)?;
-        if is_governed {
+        keep_to(&self.governor, &all)?;
+        if !all.is_empty() {
             // Workers are told by their mailboxes, in order: once they answer, they keep to it.
             let _told_later_if_busy = self.control.is_alive(TOLD_WITHIN);
         }
