@@ -23,6 +23,8 @@ const TURN_BYTES_MAX: usize = 1024 * 1024;
 enum Direct {
     /// Tried at once.
     Yes,
+    /// As an operation: others have their turn before.
+    Later,
     /// As the driver likes it best.
     AsPreferred,
     /// As the driver likes it best; the connection is closed right after these bytes, which then travel in one segment
@@ -184,9 +186,14 @@ impl Core {
             }
             match self.seal_next(id) {
                 Sealed::Records { wire, has_file } => {
-                    // Like `sendfile` without a filter: at once, until others must have their turn.
                     turn_bytes += wire.len();
-                    self.send_records(id, wire, has_file && turn_bytes <= TURN_BYTES_MAX);
+                    let direct = match has_file {
+                        _ if turn_bytes > TURN_BYTES_MAX => Direct::Later,
+                        // Like `sendfile` without a filter.
+                        true => Direct::Yes,
+                        false => Direct::AsPreferred,
+                    };
+                    self.send_records(id, wire, direct);
                 }
                 Sealed::Nothing => {}
                 Sealed::Waits => return false,
@@ -203,7 +210,7 @@ impl Core {
     }
 
     /// Sends what `seal_next` made, behind what it had to send before.
-    fn send_records(&mut self, id: ConnId, wire: Slice, is_direct: bool) {
+    fn send_records(&mut self, id: ConnId, wire: Slice, direct: Direct) {
         let Some(record) = self.conns.get(id) else { return };
         let is_behind = record.extra.as_ref().is_some_and(|extra| !extra.queue.is_empty());
         if record.sending.is_some() || is_behind {
@@ -211,7 +218,7 @@ impl Core {
         } else if self.is_governed {
             self.send_governed(id, Outgoing::Bytes(wire));
         } else {
-            self.start_bytes(id, wire, if is_direct { Direct::Yes } else { Direct::AsPreferred });
+            self.start_bytes(id, wire, direct);
         }
     }
 
@@ -282,10 +289,13 @@ impl Core {
     fn start_bytes(&mut self, id: ConnId, mut bytes: Slice, direct: Direct) {
         let Some(record) = self.conns.get(id) else { return };
         // A connection that has no operation yet may be gone before one would be submitted.
-        if self.prefers_direct_send || record.receiving.is_none() || direct == Direct::Yes {
+        let is_preferred = self.prefers_direct_send || record.receiving.is_none() || direct == Direct::Yes;
+        if is_preferred && direct != Direct::Later {
             let sent = match direct {
                 Direct::Last => self.ring.try_send_more(&record.socket, &bytes),
-                Direct::Yes | Direct::AsPreferred => self.ring.try_send(&record.socket, &bytes),
+                Direct::Yes | Direct::AsPreferred | Direct::Later => {
+                    self.ring.try_send(&record.socket, &bytes)
+                }
             };
             match sent {
                 Ok(count) => {
