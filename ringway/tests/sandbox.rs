@@ -43,6 +43,7 @@ fn the_child() {
         Ok("root") => root(),
         Ok("stranger") => stranger(),
         Ok("off") => off(),
+        Ok("reach") => reach(),
         Ok(hostile) => {
             let layers = restrict(&rules()).unwrap();
             if !is_active(&layers, "seccomp") {
@@ -90,6 +91,11 @@ fn root_keeps_no_power() {
 #[test]
 fn who_is_not_root_becomes_nobody_else() {
     plays_well("stranger");
+}
+
+#[test]
+fn only_the_ports_of_the_rules_are_connected_to() {
+    plays_well("reach");
 }
 
 #[test]
@@ -192,6 +198,23 @@ fn rings() {
     let auto = Ring::new(&RingOptions::default()).unwrap();
     assert_eq!(auto.report().driver, "epoll");
     drop(ring);
+}
+
+fn reach() {
+    let (wanted, other) =
+        (TcpListener::bind("127.0.0.1:0").unwrap(), TcpListener::bind("127.0.0.1:0").unwrap());
+    let port = |listener: &TcpListener| listener.local_addr().unwrap().port();
+    let read = ["/etc/hosts", "/etc/nsswitch.conf", "/etc/resolv.conf"].map(PathBuf::from).to_vec();
+    let layers = restrict(&Rules { read, connect: vec![port(&wanted)], ..Rules::default() }).unwrap();
+    if !is_active(&layers, "landlock") || !is_active(&layers, "seccomp") {
+        return eprintln!("SKIPPED: {layers:?}");
+    }
+    assert!(TcpStream::connect(("localhost", port(&wanted))).is_ok(), "by its name");
+    if layers.iter().any(|layer| layer.to_string().contains("not covered")) {
+        return eprintln!("SKIPPED: this landlock refuses no ports");
+    }
+    assert_eq!(kind(TcpStream::connect(("127.0.0.1", port(&other)))), Err(PermissionDenied));
+    assert_eq!(kind(TcpListener::bind("127.0.0.1:0")), Err(PermissionDenied));
 }
 
 fn is_root() -> bool {

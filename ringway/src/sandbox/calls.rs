@@ -154,6 +154,21 @@ const OLDER: &[c_long] = &[
 #[cfg(not(target_arch = "x86_64"))]
 const OLDER: &[c_long] = &[];
 
+/// What a server also does that asks an authority for certificates and keeps them.
+#[cfg(target_arch = "x86_64")]
+const REACHING: &[c_long] = &[
+    libc::SYS_bind,
+    libc::SYS_chmod,
+    libc::SYS_connect,
+    libc::SYS_fchmod,
+    libc::SYS_fchmodat,
+    libc::SYS_mkdir,
+    libc::SYS_mkdirat,
+];
+#[cfg(not(target_arch = "x86_64"))]
+const REACHING: &[c_long] =
+    &[libc::SYS_bind, libc::SYS_connect, libc::SYS_fchmod, libc::SYS_fchmodat, libc::SYS_mkdirat];
+
 /// What no server does: running programs, looking into other processes, changing the machine.
 const HOSTILE: &[c_long] = &[
     libc::SYS_acct,
@@ -245,9 +260,11 @@ fn allowed(connects: bool) -> io::Result<Calls> {
     calls.insert(libc::SYS_ioctl, one_of(1, &CONTROLS)?);
     calls.insert(libc::SYS_socketpair, one_of(0, &[libc::AF_UNIX.unsigned_abs().into()])?);
     if connects {
-        let families = [libc::AF_INET, libc::AF_INET6].map(|family| family.unsigned_abs().into());
-        calls.insert(libc::SYS_socket, one_of(0, &families)?);
-        calls.extend(plain(&[libc::SYS_connect]));
+        // C libraries look names up through a daemon's Unix socket and ask by netlink, on a socket they bind, which address
+        // is the nearest. TCP ports are landlock's matter.
+        let families = [libc::AF_INET, libc::AF_INET6, libc::AF_UNIX, libc::AF_NETLINK];
+        calls.insert(libc::SYS_socket, one_of(0, &families.map(|family| family.unsigned_abs().into()))?);
+        calls.extend(plain(REACHING));
     }
     Ok(calls)
 }

@@ -262,3 +262,52 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
     std::fs::File::open(path)?.take(SECRET_BYTES_MAX).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::load::load_text;
+
+    fn planned(text: &str) -> Plan {
+        let loaded = load_text(Path::new("test.toml"), Path::new("/etc/ringway"), text, &|_| None);
+        assert!(!loaded.report.has_errors(), "{}", loaded.report.text(false));
+        plan(&loaded.config, Secrets::default()).expect("nothing is read for it")
+    }
+
+    #[test]
+    fn a_server_process_gets_what_its_sites_and_logs_need_and_nothing_else() {
+        let plan = planned(
+            r#"
+            [server]
+            workers = 3
+            drain = "7s"
+            [log.access]
+            path = "/var/log/ringway/access.log"
+            [[endpoint]]
+            name = "web"
+            listen = ["127.0.0.1:8080", "systemd:extra"]
+            [[site]]
+            names = ["a.example"]
+            root = "/srv/a"
+            error_pages = { 404 = "/srv/pages/404.html" }
+            [[site]]
+            names = ["b.example"]
+            root = "b"
+            [[site.route]]
+            path = "/files/**"
+            alias = "/srv/files"
+            "#,
+        );
+        let paths = |all: &[PathBuf]| all.iter().map(|path| path.display().to_string()).collect::<Vec<_>>();
+        assert_eq!(
+            paths(&plan.rules.read),
+            ["/etc/ringway/b", "/srv/a", "/srv/files", "/srv/pages/404.html"]
+        );
+        assert_eq!(paths(&plan.rules.write), ["/var/log/ringway"]);
+        assert_eq!((plan.rules.connect.len(), plan.rules.is_off, plan.workers), (0, false, 3));
+        assert_eq!(plan.drain, Duration::from_secs(7));
+        let keys: Vec<&str> = plan.places.iter().map(|place| place.key.as_str()).collect();
+        assert_eq!(keys, ["127.0.0.1:8080", "systemd:extra"]);
+        assert!(plan.places[1].endpoint.is_none());
+    }
+}

@@ -5,8 +5,12 @@
 mod activation;
 mod authority;
 mod confined;
+#[cfg(feature = "console")]
+mod console;
+mod encrypted;
 mod handover;
 mod lives;
+mod logs;
 mod reload;
 mod stand;
 mod stopping;

@@ -42,6 +42,9 @@ pub(crate) struct Stand {
     pub(crate) server: String,
     pub(crate) more: String,
     pub(crate) listen: String,
+    pub(crate) endpoint: String,
+    pub(crate) console: String,
+    pub(crate) log: String,
     pub(crate) root: String,
 }
 
@@ -58,6 +61,9 @@ impl Stand {
             server: format!("driver = \"{driver}\"\nworkers = 2\ndrain = \"30s\"\n"),
             more: String::new(),
             listen: "127.0.0.1:0".to_owned(),
+            endpoint: String::new(),
+            console: "enabled = false".to_owned(),
+            log: "format = \"off\"".to_owned(),
             root: "site".to_owned(),
         };
         stand.write();
@@ -81,10 +87,10 @@ impl Stand {
 
     /// Writes the configuration.
     pub(crate) fn write(&self) {
-        let Self { server, more, listen, root, .. } = self;
+        let Self { server, more, listen, endpoint, console, log, root, .. } = self;
         let text = format!(
-            "[server]\npid_file = \"pid\"\n{server}\n[console]\nenabled = false\n[log.access]\nformat = \"off\"\n\
-             [[endpoint]]\nname = \"web\"\nlisten = [\"{listen}\"]\n\
+            "[server]\npid_file = \"pid\"\n{server}\n[console]\n{console}\n[log.access]\n{log}\n\
+             [[endpoint]]\nname = \"web\"\nlisten = [\"{listen}\"]\n{endpoint}\n\
              [[site]]\nnames = [\"*\"]\nroot = \"{root}\"\n{more}\n"
         );
         self.file("ringway.toml", text.as_bytes());
@@ -118,7 +124,8 @@ impl Stand {
     }
 }
 
-fn done(output: &Output) -> String {
+/// What a command said, which must have done what it was for.
+pub(crate) fn done(output: &Output) -> String {
     let (said, complaint) = (text(&output.stdout), text(&output.stderr));
     assert!(output.status.success(), "{}: {said}{complaint}", output.status);
     said
@@ -154,7 +161,10 @@ impl Running {
         }));
         running.wait_to_say("Ready.");
         let said = running.said();
-        let url = said.lines().find_map(|line| line.trim().strip_prefix("at http://"));
+        let url = said.lines().find_map(|line| {
+            let url = line.trim().strip_prefix("at ")?;
+            url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"))
+        });
         running.address = url.and_then(|url| url.trim_end_matches('/').parse().ok());
         running
     }
