@@ -24,8 +24,6 @@ fn a_thousand_sites_are_served_and_served_anew() {
         assert_eq!(served.get(&format!("deep.below.s{number}.example"), "/"), (200, number.to_string()));
     }
     assert_eq!(served.get("s1000.example", "/").0, 404);
-    for _ in 0..3 {
-        served.reload(&text, folder.path()).expect("it is taken");
-    }
+    served.reload(&text, folder.path()).expect("it is taken");
     assert_eq!(served.get("s999.example", "/"), (200, "999".to_owned()));
 }

@@ -4,6 +4,7 @@
 #![cfg(feature = "config")]
 
 mod commands;
+mod damaged;
 mod good;
 mod many;
 mod snapshots;
