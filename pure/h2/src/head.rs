@@ -229,6 +229,16 @@ impl FieldSink for RequestHead<'_> {
     }
 
     #[inline]
+    fn classify_static(place: usize, name: &[u8], value: &[u8]) -> Class {
+        match place {
+            1 | 2 => Class::Method,
+            3 | 4 => Class::Path,
+            5 | 6 => Class::Scheme,
+            _ => classify(name, value),
+        }
+    }
+
+    #[inline]
     fn field(&mut self, class: Class, name: &[u8], value: &[u8]) {
         self.list_bytes += name.len() + value.len() + ENTRY_BYTES;
         // What is over is decoded for the sake of the table and not kept: a byte can stand for kilobytes.
@@ -337,4 +347,17 @@ fn is_token(byte: u8) -> bool {
 fn decimal(value: &[u8]) -> Option<u64> {
     let is_plain = !value.is_empty() && value.len() <= 20 && value.iter().all(u8::is_ascii_digit);
     if is_plain { str::from_utf8(value).ok()?.parse().ok() } else { None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hpack::STATIC_ENTRIES;
+
+    #[test]
+    fn what_is_known_of_the_static_table_is_true() {
+        for (place, (name, value)) in STATIC_ENTRIES.iter().enumerate() {
+            assert_eq!(RequestHead::classify_static(place, name, value), classify(name, value), "{place}");
+        }
+    }
 }

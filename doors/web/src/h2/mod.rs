@@ -16,6 +16,7 @@ use ringway_engine::ring::Slice;
 use ringway_engine::{Conn, Stream, Turn};
 use ringway_h2::code::Code;
 use ringway_h2::connection::{Buffers, Connection, Event};
+use ringway_h2::limits::Limits;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::pin;
@@ -55,7 +56,14 @@ pub(crate) async fn serve(shared: Rc<Shared>, stream: Stream, state: State) -> T
     let mut session = {
         let memory = &mut *shared.h2.borrow_mut();
         memory.buffers.out.clear();
-        let machine = Connection::new(shared.limits.h2, &mut memory.buffers);
+        // What is read is what HTTP/1.1 would read.
+        let head_bytes_max = shared.limits.head.head_bytes_max;
+        let limits = Limits {
+            header_list_bytes_max: head_bytes_max,
+            block_bytes_max: shared.limits.h2.block_bytes_max.max(head_bytes_max.saturating_mul(2)),
+            ..shared.limits.h2
+        };
+        let machine = Connection::new(limits, &mut memory.buffers);
         let mut outbox = Outbox::new(stream.pool());
         let mut stream = stream;
         if outbox.take(&mut stream, &mut memory.buffers.out, 0).is_err() {

@@ -27,9 +27,13 @@ impl Connection {
         let mut rest = text.get(12..).unwrap_or_default();
         // Behind the reason phrase.
         rest = memchr(b'\n', rest).and_then(|at| rest.get(at + 1..)).unwrap_or_default();
-        while let Some(end) = memchr(b'\r', rest).filter(|end| *end > 0) {
+        while let Some(end) = line_end(rest).filter(|end| *end > 0) {
             let line = &rest[..end];
             rest = rest.get(end + 2..).unwrap_or_default();
+            // What recurs is known as a whole, what changes by where its colon must be.
+            if self.encoder.changing_line(line, block) || self.encoder.known_line(line, block) {
+                continue;
+            }
             let Some(colon) = memchr(b':', line) else { continue };
             let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
             if !is_of_http1(name) {
@@ -135,6 +139,23 @@ impl Connection {
     }
 }
 
+/// Where the carriage return is; eight bytes a step, in place: lines are short.
+#[inline]
+fn line_end(bytes: &[u8]) -> Option<usize> {
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    const HIGHS: u64 = u64::from_ne_bytes([0x80; 8]);
+    let (chunks, rest) = bytes.as_chunks::<8>();
+    for (place, chunk) in chunks.iter().enumerate() {
+        let word = u64::from_le_bytes(*chunk) ^ (ONES * u64::from(b'\r'));
+        let found = word.wrapping_sub(ONES) & !word & HIGHS;
+        if found != 0 {
+            // A borrow can only mark bytes above the first true one, so the lowest mark is exact.
+            return Some(place * 8 + (found.trailing_zeros() / 8) as usize);
+        }
+    }
+    rest.iter().position(|byte| *byte == b'\r').map(|at| chunks.len() * 8 + at)
+}
+
 /// Fields of an answer that HTTP/2 has no place for (section 8.2.2).
 fn is_of_http1(name: &[u8]) -> bool {
     let is = |other: &[u8]| name.eq_ignore_ascii_case(other);
@@ -144,5 +165,23 @@ fn is_of_http1(name: &[u8]) -> bool {
         16 => is(b"proxy-connection"),
         17 => is(b"transfer-encoding"),
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn line_ends_are_found_wherever_they_are() {
+        for before in 0..40 {
+            for after in 0..20 {
+                let mut bytes = vec![b'\x0e'; before];
+                assert_eq!(line_end(&bytes), None);
+                bytes.push(b'\r');
+                bytes.extend(vec![b'\r'; after]);
+                assert_eq!(line_end(&bytes), Some(before));
+            }
+        }
     }
 }

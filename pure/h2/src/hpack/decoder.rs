@@ -43,6 +43,12 @@ pub trait FieldSink {
     /// Looks at a field. Whatever the connection, the same field has the same class.
     fn classify(name: &[u8], value: &[u8]) -> Self::Class;
 
+    /// The class of an entry of the static table, by its place in [`STATIC_ENTRIES`].
+    #[inline]
+    fn classify_static(_place: usize, name: &[u8], value: &[u8]) -> Self::Class {
+        Self::classify(name, value)
+    }
+
     /// Takes the next field.
     fn field(&mut self, class: Self::Class, name: &[u8], value: &[u8]);
 }
@@ -119,7 +125,7 @@ impl<C: Copy> Decoder<C> {
     fn indexed<S: FieldSink<Class = C>>(&self, index: usize, sink: &mut S) -> Result<(), HpackError> {
         let at = index.checked_sub(1).ok_or(HpackError::Index)?;
         match STATIC_ENTRIES.get(at) {
-            Some((name, value)) => sink.field(S::classify(name, value), name, value),
+            Some((name, value)) => sink.field(S::classify_static(at, name, value), name, value),
             None => {
                 let found = self.table.get(at - STATIC_ENTRIES.len());
                 let (name, value, class) = found.ok_or(HpackError::Index)?;

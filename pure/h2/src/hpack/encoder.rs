@@ -1,7 +1,7 @@
 //! Encoding of fields (RFC 7541 sections 3 and 6): what recurs goes into the table, what changes with each message does not.
 
 use super::table::Table;
-use super::{ENTRY_BYTES, TABLE_BYTES, huffman, integer, name_index};
+use super::{ENTRY_BYTES, STATIC_ENTRIES, TABLE_BYTES, huffman, integer, name_index};
 
 /// Places of the index into the table; a power of two above the entries that answers usually share.
 const PLACES: usize = 64;
@@ -9,22 +9,11 @@ const PLACES: usize = 64;
 /// An entry may take this part of the table, as a divisor; longer fields are sent as they are.
 const ENTRY_SHARE: usize = 4;
 
+/// Most bytes of lines that entries came from: twice the table, which keeps them without what separates them.
+const LINES_BYTES_MAX: usize = 2 * TABLE_BYTES;
+
 /// Longest name that is lowered without memory of the heap.
 const NAME_BYTES: usize = 48;
-
-/// Fields whose value is another for each resource, or each answer: they would push out what recurs.
-const CHANGING: [&[u8]; 10] = [
-    b"content-length",
-    b"etag",
-    b"last-modified",
-    b"location",
-    b"content-range",
-    b"content-disposition",
-    b"content-location",
-    b"expires",
-    b"age",
-    b"x-request-id",
-];
 
 /// Fields that nobody may put into a table on the way (section 7.1.3).
 const SECRET: [&[u8]; 4] = [b"set-cookie", b"authorization", b"proxy-authorization", b"cookie"];
@@ -32,17 +21,29 @@ const SECRET: [&[u8]; 4] = [b"set-cookie", b"authorization", b"proxy-authorizati
 /// One direction's encoder.
 #[derive(Debug)]
 pub struct Encoder {
-    /// With each entry the hash of the line it came from.
-    table: Table<u32>,
-    /// By the hash of a line: the number of the entry that came from it, counted as they were inserted.
-    places: [u32; PLACES],
+    table: Table<()>,
+    /// By the hash of a line: which entry came from it.
+    places: [Place; PLACES],
+    /// The lines that entries came from, as they were.
+    lines: Vec<u8>,
     /// The smallest size the peer has asked for since the last section, if it has asked (section 4.2).
     resized: Option<usize>,
 }
 
+/// An entry, and the line it came from.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    /// The entry's number, counted as they were inserted.
+    number: u32,
+    start: u16,
+    len: u16,
+}
+
+const NOWHERE: Place = Place { number: 0, start: 0, len: 0 };
+
 impl Default for Encoder {
     fn default() -> Self {
-        Self { table: Table::new(TABLE_BYTES), places: [0; PLACES], resized: None }
+        Self { table: Table::new(TABLE_BYTES), places: [NOWHERE; PLACES], lines: Vec::new(), resized: None }
     }
 }
 
@@ -88,29 +89,50 @@ impl Encoder {
         out.push(0x80 | index);
     }
 
-    /// Appends a field. `line` is all of it as it came (`Name: value`), which names its place in the table; the name may be
-    /// in any case and is sent in lower case.
+    /// Appends a field whose line (`Name: value`) made an entry of the table before; `false` when none did.
     #[inline]
-    pub fn field(&mut self, line: &[u8], name: &[u8], value: &[u8], out: &mut Vec<u8>) {
-        let hash = hash(line);
-        if let Some(place) = self.find(hash, name, value) {
-            integer::write(out, 0x80, 7, 62 + place);
-            return;
+    pub fn known_line(&self, line: &[u8], out: &mut Vec<u8>) -> bool {
+        let place = self.places[hash(line) as usize % PLACES];
+        let start = usize::from(place.start);
+        if self.lines.get(start..start + usize::from(place.len)) != Some(line) {
+            return false;
         }
-        self.literal(hash, name, value, out);
+        let age = self.table.inserted().wrapping_sub(place.number) as usize;
+        if !self.table.has(age) {
+            return false;
+        }
+        integer::write(out, 0x80, 7, STATIC_ENTRIES.len() + 1 + age);
+        true
     }
 
-    /// The place of the entry that came from a line like this one.
+    /// Appends a field given as a line, if it is one of the frequent ones whose values recur nowhere: a length, a tag, a time.
     #[inline]
-    fn find(&self, hash: u32, name: &[u8], value: &[u8]) -> Option<usize> {
-        let number = self.places[hash as usize % PLACES];
-        let place = self.table.inserted().wrapping_sub(number) as usize;
-        let (kept_name, kept_value, kept_hash) = self.table.get(place)?;
-        let is_it = kept_hash == hash && kept_value == value && kept_name.eq_ignore_ascii_case(name);
-        is_it.then_some(place)
+    pub fn changing_line(&mut self, line: &[u8], out: &mut Vec<u8>) -> bool {
+        for at in [4, 13, 14] {
+            if line.get(at) == Some(&b':')
+                && let Some(index) = changing(&line[..at])
+            {
+                integer::write(out, 0x00, 4, index);
+                write_plain(out, line[at + 1..].trim_ascii());
+                return true;
+            }
+        }
+        false
     }
 
-    fn literal(&mut self, hash: u32, name: &[u8], value: &[u8], out: &mut Vec<u8>) {
+    /// Appends a field. `line` is all of it as it came, for [`Encoder::known_line`] to be found by; the name may be in any
+    /// case and is sent in lower case.
+    pub fn field(&mut self, line: &[u8], name: &[u8], value: &[u8], out: &mut Vec<u8>) {
+        if let Some(index) = changing(name) {
+            integer::write(out, 0x00, 4, index);
+            // It is read once: the bytes saved would not be worth the work.
+            write_plain(out, value);
+        } else if !self.known_line(line, out) {
+            self.literal(line, name, value, out);
+        }
+    }
+
+    fn literal(&mut self, line: &[u8], name: &[u8], value: &[u8], out: &mut Vec<u8>) {
         let mut memory = [0; NAME_BYTES];
         let long;
         let lower = match memory.get_mut(..name.len()) {
@@ -128,7 +150,7 @@ impl Encoder {
         let entry_bytes = name.len() + value.len() + ENTRY_BYTES;
         let (pattern, bits, is_kept) = if SECRET.contains(&lower) {
             (0x10, 4, false)
-        } else if CHANGING.contains(&lower) || entry_bytes > self.table.size_max() / ENTRY_SHARE {
+        } else if entry_bytes > self.table.size_max() / ENTRY_SHARE {
             (0x00, 4, false)
         } else {
             (0x40, 6, true)
@@ -138,14 +160,54 @@ impl Encoder {
             write_coded(out, lower);
         }
         if !is_kept {
-            // It is read once: the bytes saved would not be worth the work.
             write_plain(out, value);
             return;
         }
         write_coded(out, value);
-        self.table.insert(lower, value, hash);
-        self.places[hash as usize % PLACES] = self.table.inserted();
+        self.table.insert(lower, value, ());
+        self.remember(line);
     }
+
+    /// The line is that of the entry that was inserted last.
+    fn remember(&mut self, line: &[u8]) {
+        if self.lines.len() + line.len() > LINES_BYTES_MAX {
+            self.lines.clear();
+            self.places = [NOWHERE; PLACES];
+        }
+        let narrow = |at: usize| u16::try_from(at).unwrap_or(u16::MAX);
+        let (start, len) = (narrow(self.lines.len()), narrow(line.len()));
+        self.places[hash(line) as usize % PLACES] = Place { number: self.table.inserted(), start, len };
+        self.lines.extend_from_slice(line);
+    }
+}
+
+/// The index of a name whose value is another for each resource, or each answer: it would push out what recurs.
+#[inline]
+fn changing(name: &[u8]) -> Option<usize> {
+    match name.len() {
+        3 if is(name, b"age") => Some(21),
+        4 if is(name, b"etag") => Some(34),
+        7 if is(name, b"expires") => Some(36),
+        8 if is(name, b"location") => Some(46),
+        13 if is(name, b"last-modified") => Some(44),
+        13 if is(name, b"content-range") => Some(30),
+        14 if is(name, b"content-length") => Some(28),
+        16 if is(name, b"content-location") => Some(29),
+        19 if is(name, b"content-disposition") => Some(25),
+        _ => None,
+    }
+}
+
+/// Whether `name` is `lower`, which is of letters and hyphens: a few comparisons of words.
+fn is<const N: usize>(name: &[u8], lower: &[u8; N]) -> bool {
+    let Some(name) = name.first_chunk::<N>() else { return false };
+    let mut difference = 0;
+    for (sent, lower) in name.iter().zip(lower) {
+        // Bit 5 is the case of a letter.
+        let case = if *lower == b'-' { 0 } else { 0x20 };
+        difference |= (sent | case) ^ lower;
+    }
+    difference == 0 && name.len() == N
 }
 
 /// A string as it is.
@@ -174,9 +236,12 @@ fn hash(line: &[u8]) -> u32 {
     for chunk in chunks {
         hash = (hash.rotate_left(5) ^ u64::from_le_bytes(*chunk)).wrapping_mul(MIX);
     }
-    let mut last = [0; 8];
-    last[..rest.len()].copy_from_slice(rest);
-    hash = (hash.rotate_left(5) ^ u64::from_le_bytes(last)).wrapping_mul(MIX);
+    // The last eight again, which is cheaper than to take care of fewer.
+    let last = match line.last_chunk::<8>() {
+        Some(last) => u64::from_le_bytes(*last),
+        None => rest.iter().fold(0, |word, byte| word << 8 | u64::from(*byte)),
+    };
+    hash = (hash.rotate_left(5) ^ last).wrapping_mul(MIX);
     u32::try_from(hash >> 32).unwrap_or(0)
 }
 
@@ -253,6 +318,18 @@ mod tests {
         // Section 6.2.3: never indexed.
         let cookie = encode(&mut Encoder::default(), &list(&[("Set-Cookie", "a=b")]));
         assert_eq!(cookie[0] & 0xf0, 0x10);
+    }
+
+    #[test]
+    fn fields_that_change_are_told_by_their_names() {
+        for (at, (name, _)) in STATIC_ENTRIES.iter().enumerate() {
+            if let Some(index) = changing(name) {
+                assert_eq!(index, at + 1);
+                assert_eq!(changing(&name.to_ascii_uppercase()), Some(index));
+            }
+        }
+        assert_eq!(STATIC_ENTRIES.iter().filter(|(name, _)| changing(name).is_some()).count(), 9);
+        assert_eq!(changing(b"etax"), None);
     }
 
     #[test]

@@ -48,6 +48,12 @@ impl<N: Copy> Table<N> {
         self.inserted
     }
 
+    /// Whether there is an entry at `place`.
+    #[inline]
+    pub(super) fn has(&self, place: usize) -> bool {
+        place < self.entries.len()
+    }
+
     /// Changes the most it may hold (section 4.3).
     pub(super) fn resize(&mut self, size_max: usize) {
         self.size_max = size_max.min(usize::from(u16::MAX));
