@@ -5,7 +5,7 @@ use crate::filter::{ACME_PROTOCOL, SharedSource, Source};
 use crate::options::{ClientCertificates, Pem, TlsOptions, Version};
 use crate::problem::Problem;
 use crate::tickets::{BoundTickets, TicketKeys};
-use aws_lc_rs::digest;
+use aws_lc_rs::{digest, rand};
 use ringway_engine::{FilterFactory, FilterSource};
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::server::danger::ClientCertVerifier;
@@ -13,6 +13,7 @@ use rustls::server::{ServerSessionMemoryCache, WebPkiClientVerifier};
 use rustls::version::{TLS12, TLS13};
 use rustls::{RootCertStore, ServerConfig};
 use std::fmt;
+use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -76,6 +77,9 @@ impl TlsServer {
     pub fn filters(&self) -> FilterFactory {
         let config = Arc::clone(&self.config);
         Arc::new(move |_worker| {
+            // Seeding a thread's random numbers takes tens of milliseconds: before its first client comes, not while it waits.
+            rand::fill(&mut [0])
+                .map_err(|_unspecified| io::Error::other("no random numbers are to be had"))?;
             Ok(Rc::new(SharedSource(Source::new(Arc::clone(&config)))) as Rc<dyn FilterSource>)
         })
     }
