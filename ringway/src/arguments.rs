@@ -52,6 +52,9 @@ pub(crate) enum Command {
     /// Talk to a running server.
     #[cfg(feature = "console")]
     Console(Shell, PathBuf),
+    /// Show a running server's figures.
+    #[cfg(feature = "console")]
+    Top(PathBuf),
 }
 
 /// The configuration that is taken when none is named.
@@ -70,6 +73,7 @@ Usage: ringway serve [DIR] [options]     serve a directory (the current one)
        ringway schema                    print the JSON schema of configurations, for editors
        ringway passwd [FILE] NAME        a user's password, into a file of users or printed
        ringway console [COMMAND...]      ask a running server, or tell it what to do
+       ringway top                       a running server's figures, every second
        ringway --version [--verbose]     version; with kernel features and choices
        ringway --help | ringway COMMAND --help
 
@@ -217,6 +221,8 @@ pub(crate) fn parse(mut parser: lexopt::Parser) -> Result<Command, String> {
             Value(command) if command == "schema" && !wants_version => return parse_schema(&mut parser),
             #[cfg(feature = "config")]
             Value(command) if command == "passwd" && !wants_version => return parse_passwd(&mut parser),
+            #[cfg(feature = "console")]
+            Value(command) if command == "top" && !wants_version => return operate::parse_top(&mut parser),
             #[cfg(feature = "console")]
             Value(command) if command == "console" && !wants_version => {
                 return operate::parse_console(&mut parser);

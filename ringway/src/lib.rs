@@ -35,3 +35,5 @@ pub mod serve;
 pub mod snapshot;
 #[cfg(all(feature = "config", feature = "sandbox"))]
 pub mod supervisor;
+#[cfg(feature = "console")]
+pub mod top;

@@ -43,6 +43,8 @@ fn main() -> ExitCode {
         },
         #[cfg(feature = "console")]
         Ok(Command::Console(shell, socket)) => operate::console(&shell, &socket),
+        #[cfg(feature = "console")]
+        Ok(Command::Top(socket)) => operate::top(&socket),
         #[cfg(all(feature = "config", feature = "sandbox"))]
         Ok(Command::Supervised(command)) => supervised::execute(&command),
         Err(sentence) => {

@@ -1,4 +1,4 @@
-//! `ringway console`, and the console of a server that is one process.
+//! `ringway console`, `ringway top`, and the console of a server that is one process.
 
 use crate::CANNOT_START;
 use crate::arguments::{Command, sentence};
@@ -10,6 +10,7 @@ use ringway::console::{self, Request, execute};
 use ringway::engine::Server;
 use ringway::running::Running;
 use ringway::serve::Serve;
+use ringway::top;
 use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -31,6 +32,47 @@ Asks a running server, or tells it what to do. Without COMMAND it reads commands
 
 Exit codes: 0 done, 1 refused, 2 wrong use or no server.
 ";
+
+const TOP_HELP: &str = "\
+Usage: ringway top [--socket PATH | -c FILE]
+
+Shows a running server's figures every second: requests, latencies, bandwidth, connections, workers, sites. q quits. Where
+standard output is no terminal, it prints one second's figures.
+
+  -s, --socket PATH       the server's socket (default: /run/ringway/console.sock)
+  -c, --config FILE       the server's configuration, which says where its socket is
+  -h, --help              this text
+
+Exit codes: 0 done, 2 wrong use or no server.
+";
+
+/// Reads the rest of `ringway top`.
+///
+/// # Errors
+/// One sentence.
+pub(crate) fn parse_top(parser: &mut lexopt::Parser) -> Result<Command, String> {
+    let mut socket = PathBuf::from(console::SOCKET);
+    while let Some(argument) = parser.next().map_err(sentence)? {
+        match argument {
+            Short('h') | Long("help") => return Ok(Command::Help(TOP_HELP)),
+            Short('s') | Long("socket") => socket = parser.value().map_err(sentence)?.into(),
+            Short('c') | Long("config") => socket = socket_of(Path::new(&parser.value().map_err(sentence)?))?,
+            other => return Err(sentence(other.unexpected())),
+        }
+    }
+    Ok(Command::Top(socket))
+}
+
+/// Runs `ringway top`.
+pub(crate) fn top(socket: &Path) -> ExitCode {
+    match top::run(socket) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(reason) => {
+            eprintln!("ringway: {reason}");
+            ExitCode::from(CANNOT_START)
+        }
+    }
+}
 
 /// Reads the rest of `ringway console`.
 ///

@@ -3,11 +3,16 @@
 use crate::server::{Driver, Server, Setup, binary, eventually};
 use ringway_testkit::Scratch;
 use serde_json::Value;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-on_both_drivers!(a_server_tells_how_it_is, connections_are_listed, a_drain_ends_the_server);
+on_both_drivers!(
+    a_server_tells_how_it_is,
+    connections_are_listed,
+    a_drain_ends_the_server,
+    top_shows_figures_until_q,
+);
 
 fn start(driver: Driver, folder: &Scratch) -> (Server, PathBuf) {
     folder.file("a.txt", b"hello");
@@ -125,4 +130,63 @@ fn a_drain_ends_the_server(driver: Driver) {
     assert_eq!(answers[2]["within_s"], 5);
     server.wait().cleanly();
     assert!(!socket.exists(), "its socket is gone with it");
+}
+
+/// One end of a new terminal of that many columns and rows, and the other's path.
+fn terminal(columns: u16, rows: u16) -> (std::fs::File, PathBuf) {
+    let flags = rustix::pty::OpenptFlags::RDWR | rustix::pty::OpenptFlags::NOCTTY;
+    let ours = rustix::pty::openpt(flags).expect("a terminal");
+    rustix::pty::grantpt(&ours).expect("ours");
+    rustix::pty::unlockpt(&ours).expect("ours");
+    resize(&ours, columns, rows);
+    let name = rustix::pty::ptsname(&ours, Vec::new()).expect("it has a name");
+    (std::fs::File::from(ours), name.to_str().expect("ASCII").into())
+}
+
+fn resize(terminal: impl std::os::fd::AsFd, columns: u16, rows: u16) {
+    let size = rustix::termios::Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+    rustix::termios::tcsetwinsize(terminal, size).expect("a terminal");
+}
+
+/// Reads until `text` has been seen `times` times.
+fn read_until(terminal: &mut std::fs::File, seen: &mut String, text: &str, times: usize) {
+    while seen.matches(text).count() < times {
+        let mut buffer = [0; 4096];
+        let count = terminal.read(&mut buffer).expect("it goes on");
+        assert_ne!(count, 0, "{text:?} is not in {seen:?}");
+        seen.push_str(&String::from_utf8_lossy(&buffer[..count]));
+    }
+}
+
+fn top_shows_figures_until_q(driver: Driver) {
+    let folder = Scratch::new("top");
+    let (server, socket) = start(driver, &folder);
+    let path = socket.to_str().expect("UTF-8");
+    assert_eq!(server.get("/a.txt").status, 200);
+    let (mut ours, theirs) = terminal(80, 24);
+    let open = || std::fs::File::options().read(true).write(true).open(&theirs).expect("a terminal");
+    let mut top = Command::new(binary())
+        .args(["top", "--socket", path])
+        .stdin(open())
+        .stdout(open())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it runs");
+    let mut seen = String::new();
+    read_until(&mut ours, &mut seen, "q quits", 2);
+    assert!(seen.contains("serving") && seen.contains("default") && seen.contains("1 so far"), "{seen}");
+    assert!(!seen.contains("\u{1b}[30;1H"), "it has 24 rows");
+    resize(&ours, 100, 30);
+    read_until(&mut ours, &mut seen, "\u{1b}[30;1H", 1);
+    ours.write_all(b"xq").expect("it reads");
+    ours.write_all(b"q").expect("it reads");
+    assert!(top.wait().expect("it ends").success());
+    read_until(&mut ours, &mut seen, "\u{1b}[?1049l", 1);
+
+    let output = Command::new(binary()).args(["top", "--socket", path]).stdin(Stdio::null()).output();
+    let text = told(&output.expect("it runs"));
+    assert!(text.contains("requests") && text.contains("WORKER") && !text.contains('\u{1b}'), "{text}");
+    server.stop().cleanly();
+    let output = Command::new(binary()).args(["top", "--socket", path]).output().expect("it runs");
+    assert_eq!(output.status.code(), Some(2));
 }
