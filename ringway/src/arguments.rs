@@ -172,14 +172,15 @@ Prints the JSON schema of configurations. Editors with a TOML language server co
 
 #[cfg(feature = "config")]
 const PASSWD_HELP: &str = "\
-Usage: ringway passwd [FILE] NAME
-       ringway passwd --delete FILE NAME
+Usage: ringway passwd [FILE | -c CONFIG] NAME
+       ringway passwd --delete (FILE | -c CONFIG) NAME
 
 Asks for NAME's password, twice and without showing it, or takes it from the first line of standard input when that is no
 terminal. Its hash (argon2id) goes into FILE as a line NAME:HASH, in place of the user's line if there is one; FILE is made
 when there is none, for its owner alone to read. Without FILE the line is printed. A running server sees the change with
 the next password it verifies.
 
+  -c, --config CONFIG     the file of users that this configuration names
   -d, --delete            take the user out of FILE
   -h, --help              this text
 
@@ -243,6 +244,11 @@ fn parse_passwd(parser: &mut lexopt::Parser) -> Result<Command, String> {
         match argument {
             Short('h') | Long("help") => return Ok(Command::Help(PASSWD_HELP)),
             Short('d') | Long("delete") => deletes = true,
+            Short('c') | Long("config") => {
+                words.push(
+                    crate::passwd::users_file(&PathBuf::from(parser.value().map_err(sentence)?))?.into(),
+                );
+            }
             Value(word) if words.len() < 2 => words.push(word),
             Value(more) => return Err(format!("a file and a name are enough; {more:?} is a third.")),
             other => return Err(sentence(other.unexpected())),

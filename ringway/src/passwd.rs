@@ -1,9 +1,11 @@
 //! `ringway passwd`: a user's line in a file of users, made from a password that nobody sees.
 
+use ringway::config::load;
 use ringway::web::auth::password::{PASSWORD_LEN_MAX, PasswordHash};
 use ringway::web::auth::{NAME_LEN_MAX, is_name};
 use rustix::fs::{FlockOperation, Gid, Mode, OFlags, Uid, fchmod, fchown, flock};
 use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr};
+use std::collections::BTreeSet;
 use std::fs::{File, Metadata};
 use std::io::{self, BufRead, IsTerminal, Read, Write};
 use std::os::fd::AsFd;
@@ -58,6 +60,28 @@ pub(crate) fn run(passwd: &Passwd) -> Result<String, String> {
         false => "",
     };
     Ok(format!("{}: {what} {}{note}\n", file.display(), passwd.name))
+}
+
+/// The file of users that a configuration names, if it is one.
+///
+/// # Errors
+/// One sentence.
+pub(crate) fn users_file(config: &Path) -> Result<PathBuf, String> {
+    let shown = config.display();
+    let loaded = load::load(config, &|name| std::env::var(name).ok())?;
+    if loaded.report.has_errors() {
+        return Err(format!("{shown} has errors; ringway check -c {shown} tells them."));
+    }
+    let sites = &loaded.config.site;
+    let auths = sites.iter().flat_map(|site| site.route.iter().map(|route| &route.auth).chain([&site.auth]));
+    let named = auths.flatten().filter_map(|auth| auth.users_file.as_ref());
+    let files: BTreeSet<PathBuf> = named.map(|path| path.as_path().to_owned()).collect();
+    let mut files = files.into_iter();
+    match (files.next(), files.next()) {
+        (Some(file), None) => Ok(file),
+        (None, _) => Err(format!("{shown} names no file of users; users_file of [site.auth] does.")),
+        (Some(_), Some(_)) => Err(format!("{shown} names several files of users; say which one.")),
+    }
 }
 
 fn line(name: &str, password: &[u8]) -> Result<String, String> {

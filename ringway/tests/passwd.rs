@@ -101,6 +101,32 @@ fn what_cannot_be_done_is_said_and_changes_nothing() {
     assert_eq!(std::fs::read(&path).expect("ours"), b"alice:x\n");
 }
 
+#[test]
+fn a_configuration_says_where_its_users_are() {
+    let folder = Scratch::new("passwd-config");
+    let site = |users: &str| {
+        let text = format!(
+            "[[endpoint]]\nname = \"web\"\nlisten = [\"127.0.0.1:0\"]\n[[site]]\nnames = [\"*\"]\nroot = \".\"\n{users}"
+        );
+        folder.file("ringway.toml", text.as_bytes()).to_str().expect("UTF-8").to_owned()
+    };
+    let auth = "[site.auth]\nkind = \"basic\"\nusers_file = \"users\"\n";
+    let config = site(auth);
+    let output = passwd(&["-c", &config, "alice"], b"x\n");
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(Users::open(&folder.path().join("users")).expect("users").table().verify("alice", b"x"));
+    assert!(passwd(&["-d", "-c", &config, "alice"], b"").status.success());
+    let more =
+        "[[site.route]]\npath = \"/x/**\"\n[site.route.auth]\nkind = \"basic\"\nusers_file = \"more\"\n";
+    folder.file("more", b"");
+    for (config, words) in [(site(""), "names no file"), (site(&format!("{auth}{more}")), "names several")] {
+        let output = passwd(&["-c", &config, "alice"], b"x\n");
+        assert!(output.status.code() == Some(2) && stderr(&output).contains(words), "{}", stderr(&output));
+    }
+    let output = passwd(&["-c", &site("nonsense = 1\n"), "alice"], b"x\n");
+    assert!(stderr(&output).contains("has errors"), "{}", stderr(&output));
+}
+
 /// Runs it on a terminal that `types`; what the terminal showed, and whether it succeeded.
 fn on_a_terminal(file: &str, types: &[u8]) -> (String, bool) {
     let terminal =

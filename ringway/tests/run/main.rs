@@ -8,6 +8,7 @@ mod confined;
 #[cfg(feature = "console")]
 mod console;
 mod encrypted;
+mod guarded;
 mod handover;
 mod lives;
 mod logs;
