@@ -119,8 +119,8 @@ fn a_configuration_says_where_its_users_are() {
     let more =
         "[[site.route]]\npath = \"/x/**\"\n[site.route.auth]\nkind = \"basic\"\nusers_file = \"more\"\n";
     folder.file("more", b"");
-    for (config, words) in [(site(""), "names no file"), (site(&format!("{auth}{more}")), "names several")] {
-        let output = passwd(&["-c", &config, "alice"], b"x\n");
+    for (users, words) in [("", "names no file"), (&*format!("{auth}{more}"), "names several")] {
+        let output = passwd(&["-c", &site(users), "alice"], b"x\n");
         assert!(output.status.code() == Some(2) && stderr(&output).contains(words), "{}", stderr(&output));
     }
     let output = passwd(&["-c", &site("nonsense = 1\n"), "alice"], b"x\n");
