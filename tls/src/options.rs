@@ -79,12 +79,14 @@ pub struct TlsOptions {
     pub version_min: Version,
     /// What is wanted of clients' certificates.
     pub clients: ClientCertificates,
+    /// Whether clients get tickets, by which they resume a session.
+    pub tickets: bool,
     /// Most sessions of TLS 1.2 that are remembered for clients without tickets.
     pub sessions_max: usize,
 }
 
 impl TlsOptions {
-    /// The defaults, with these certificates: HTTP/1.1, TLS 1.2 and 1.3, nothing wanted of clients.
+    /// The defaults, with these certificates: HTTP/1.1, TLS 1.2 and 1.3, nothing wanted of clients, tickets.
     #[must_use]
     pub fn new(certificates: Vec<CertificateOptions>) -> Self {
         Self {
@@ -92,6 +94,7 @@ impl TlsOptions {
             alpn: vec![b"http/1.1".to_vec()],
             version_min: Version::default(),
             clients: ClientCertificates::default(),
+            tickets: true,
             sessions_max: 1_024,
         }
     }

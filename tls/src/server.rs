@@ -54,7 +54,11 @@ impl TlsServer {
         config.alpn_protocols.clone_from(&options.alpn);
         // Last, and for those only who ask for nothing else: a client that speaks a protocol gets that.
         config.alpn_protocols.push(ACME_PROTOCOL.to_vec());
-        config.ticketer = Arc::new(BoundTickets { keys: tickets, context: context(&options.clients) });
+        if options.tickets {
+            config.ticketer = Arc::new(BoundTickets { keys: tickets, context: context(&options.clients) });
+        } else {
+            config.send_tls13_tickets = 0;
+        }
         config.session_storage = ServerSessionMemoryCache::new(options.sessions_max);
         config.max_early_data_size = 0;
         // The record layer is ours.

@@ -59,6 +59,7 @@ pub(super) fn server(
             TlsVersion::V1_2 => Version::Tls12,
             TlsVersion::V1_3 => Version::Tls13,
         },
+        tickets: config.tls.tickets,
         clients: clients(config, provisions.read_secret).map_err(|problem| cannot(&problem))?,
         ..TlsOptions::new(certificates.clone())
     };

@@ -79,3 +79,33 @@ fn http2_is_spoken_where_it_is_configured() {
     served.reload(&without, folder.path()).expect("it is taken");
     assert_eq!(agreed(&served).as_deref(), Some(&b"http/1.1"[..]));
 }
+
+#[test]
+fn tickets_are_given_where_they_are_configured() {
+    let folder = files("run-tickets", &[("index.html", "i")]);
+    let (cert, key) = (certificates().join("good.pem"), certificates().join("good.key"));
+    let text = format!(
+        "[log.access]\nformat = \"off\"\n[tls]\ntickets = true\n[[endpoint]]\nname = \"https\"\nlisten = [\"127.0.0.1:0\"]\ntls = true\n\
+         [[certificate]]\ncert = \"{}\"\nkey = \"{}\"\n[[site]]\nnames = [\"*\"]\nroot = \".\"\n",
+        cert.display(),
+        key.display()
+    );
+    let mut served = Served::new(&text, folder.path(), drivers()[0]);
+    assert!(tickets(&served) > 0);
+    served.reload(&text.replace("tickets = true", "tickets = false"), folder.path()).expect("it is taken");
+    assert_eq!(tickets(&served), 0);
+}
+
+/// How many tickets a client of TLS 1.3 gets.
+fn tickets(served: &Served) -> u32 {
+    let mut roots = RootCertStore::empty();
+    let der = CertificateDer::from_pem_file(certificates().join("good.pem")).expect("a certificate");
+    roots.add(der).expect("it is one");
+    let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    let server = ServerName::try_from("example.org").expect("a name");
+    let session = ClientConnection::new(Arc::new(config), server).expect("a session");
+    let mut stream = StreamOwned::new(session, TcpStream::connect(served.addresses[0]).expect("it listens"));
+    write!(stream, "GET / HTTP/1.1\r\nHost: example.org\r\nConnection: close\r\n\r\n").expect("it is taken");
+    stream.read_to_string(&mut String::new()).expect("an answer, ended as it should be");
+    stream.conn.tls13_tickets_received()
+}

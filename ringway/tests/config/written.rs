@@ -48,3 +48,48 @@ fn the_example_is_right_where_it_is_commented_out() {
     let loaded = load::load_text(Path::new("example"), Path::new("/"), &uncommented.join("\n"), &environment);
     assert!(loaded.report.findings.is_empty(), "{}", loaded.report.text(false));
 }
+
+/// Everything of the program but the settings themselves and what judges them.
+fn program() -> String {
+    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
+    let mut text = String::new();
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).expect("the sources can be read") {
+            let path = entry.expect("an entry").path();
+            let is_config = path.ends_with("src/config");
+            if path.is_dir() && !is_config {
+                folders.push(path);
+            } else if path.extension().is_some_and(|ending| ending == "rs") {
+                text.push_str(&std::fs::read_to_string(&path).expect("a source is text"));
+            }
+        }
+    }
+    text
+}
+
+/// A setting that nothing reads would be accepted and do nothing.
+#[test]
+fn every_setting_is_read_by_the_program() {
+    let program = program();
+    let is_read = |name: &str| {
+        let name = if name == "try" { "r#try" } else { name };
+        let field = format!(".{name}");
+        program.match_indices(&field).any(|(at, _)| {
+            let behind = program[at + field.len()..].chars().next();
+            behind.is_none_or(|next| !next.is_alphanumeric() && next != '_')
+        })
+    };
+    let schema = load::schema();
+    let tables = schema["$defs"].as_object().expect("types").iter().map(|(name, of)| (name.as_str(), of));
+    let mut unread = Vec::new();
+    for (table, of) in tables.chain([("", schema)]) {
+        for name in of["properties"].as_object().into_iter().flatten().map(|(name, _)| name) {
+            if !is_read(name) {
+                unread.push(format!("{table}.{name}"));
+            }
+        }
+    }
+    // There is one protocol so far, and who writes it gets it; files are included before there are settings.
+    unread.retain(|name| name != "Endpoint.protocol" && name != ".include");
+    assert!(unread.is_empty(), "nothing reads {unread:?}");
+}
