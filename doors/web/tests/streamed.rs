@@ -263,3 +263,105 @@ fn an_endless_body_keeps_to_its_reader_and_ends_with_the_server() {
         assert!(answer.body.iter().enumerate().all(|(at, byte)| *byte == letter(at)));
     });
 }
+
+#[cfg(feature = "h2")]
+mod over_h2 {
+    use super::{LONG, Stand, eventually, letter, on_each_driver};
+    use ringway_h2::code::Code;
+    use ringway_h2::frame::{
+        HEAD_BYTES, Head, Kind, PREFACE, write_reset, write_settings, write_window_update,
+    };
+    use ringway_testkit::Client;
+    use std::collections::HashMap;
+    use std::io::{Read, Write};
+
+    fn get(stream: u32, path: &str) -> Vec<u8> {
+        let length = u8::try_from(path.len()).expect("short");
+        // GET, http, the path and the authority, as literals without indexing.
+        let block = [&[0x82, 0x86, 0x04, length], path.as_bytes(), &[0x01, 1, b'a']].concat();
+        let len = u32::try_from(block.len()).expect("short");
+        [&Head { len, kind: Kind::HEADERS, flags: 5, stream }.bytes()[..], &block].concat()
+    }
+
+    /// Reads a frame, and opens the windows for what it brought.
+    fn next(client: &Client) -> (Head, Vec<u8>) {
+        let mut tcp = client.stream();
+        let mut head = [0; HEAD_BYTES];
+        tcp.read_exact(&mut head).expect("a frame");
+        let head = Head::read(&head).expect("whole");
+        let mut payload = vec![0; head.len as usize];
+        tcp.read_exact(&mut payload).expect("a frame");
+        if head.kind == Kind::DATA && head.len > 0 {
+            let mut update = Vec::new();
+            write_window_update(&mut update, 0, head.len);
+            write_window_update(&mut update, head.stream, head.len);
+            tcp.write_all(&update).expect("it reads");
+        }
+        (head, payload)
+    }
+
+    fn open(stand: &Stand, requests: &[Vec<u8>]) -> Client {
+        let client = stand.client();
+        let mut bytes = PREFACE.to_vec();
+        write_settings(&mut bytes, &[]);
+        bytes.extend(requests.concat());
+        client.stream().write_all(&bytes).expect("it reads");
+        client
+    }
+
+    #[test]
+    fn bodies_in_the_making_share_a_connection_and_one_that_fails_is_reset_alone() {
+        on_each_driver(|stand| {
+            let paths = ["/long", "/fails", "/empty", "/text"];
+            let requests: Vec<Vec<u8>> =
+                (0_u32..).zip(paths).map(|(at, path)| get(at * 2 + 1, path)).collect();
+            let client = open(&stand, &requests);
+            let (mut bodies, mut ended): (HashMap<u32, Vec<u8>>, Vec<u32>) = Default::default();
+            while ended.len() < 4 {
+                let (head, payload) = next(&client);
+                if head.kind == Kind::DATA {
+                    bodies.entry(head.stream).or_default().extend(payload);
+                } else if head.kind == Kind::RST_STREAM {
+                    assert_eq!((head.stream, &payload[..]), (3, &Code::INTERNAL_ERROR.0.to_be_bytes()[..]));
+                    ended.push(3);
+                }
+                if matches!(head.kind, Kind::DATA | Kind::HEADERS) && head.has(1) {
+                    ended.push(head.stream);
+                }
+            }
+            ended.sort_unstable();
+            assert_eq!(ended, [1, 3, 5, 7]);
+            assert!(bodies[&1].iter().enumerate().all(|(at, byte)| *byte == letter(at)));
+            assert_eq!((bodies[&1].len(), &bodies[&7][..]), (LONG, &b"hello"[..]));
+            assert!((20_000..LONG).contains(&bodies[&3].len()), "what was made until it failed");
+            assert!(bodies.get(&5).is_none_or(Vec::is_empty));
+            eventually("the site counts them", || stand.totals().by_class[2] == 4);
+            stand.stop();
+        });
+    }
+
+    #[test]
+    fn endless_bodies_end_when_they_are_reset_or_the_server_drains() {
+        on_each_driver(|stand| {
+            let client = open(&stand, &[get(1, "/endless"), get(3, "/endless")]);
+            while next(&client).0.kind != Kind::DATA {}
+            eventually("both are made", || stand.totals().active == 2);
+            let mut reset = Vec::new();
+            write_reset(&mut reset, 1, Code::CANCEL);
+            client.stream().write_all(&reset).expect("it reads");
+            while stand.totals().active != 1 {
+                next(&client);
+            }
+            let reader = std::thread::spawn(move || {
+                loop {
+                    let (head, _) = next(&client);
+                    if head.kind == Kind::DATA && head.has(1) {
+                        return head.stream;
+                    }
+                }
+            });
+            stand.stop();
+            assert_eq!(reader.join().expect("it ended well"), 3);
+        });
+    }
+}

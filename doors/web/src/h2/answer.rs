@@ -220,7 +220,7 @@ impl Session {
 
     /// Sends the head of an answer, and its body if it is short and at hand.
     fn start(&mut self, stream: u32, mut reply: Reply, memory: &mut Memory) -> Option<Work> {
-        let Memory { buffers, text } = memory;
+        let Memory { buffers, text, .. } = memory;
         let head_len = reply.plan.head_len;
         let text = text.get(..head_len).unwrap_or_default();
         if let Some(source) = reply.take_stream() {

@@ -39,6 +39,8 @@ pub(crate) struct Memory {
     buffers: Buffers,
     /// Where heads of answers are written.
     text: Vec<u8>,
+    /// Where bodies that are made while they are sent write their pieces.
+    piece: Vec<u8>,
 }
 
 /// Whether the handshake of the connection's filter agreed on HTTP/2.

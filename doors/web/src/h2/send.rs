@@ -202,47 +202,31 @@ impl Session {
         if room == 0 {
             return Ok(Sent::Nothing);
         }
-        let out = &mut memory.buffers.out;
         let count = if source.is_endless() && (is_draining || is_ended) {
             0
         } else {
-            // Behind a frame's head, whose length is not known yet.
-            let start = out.len() + HEAD_BYTES;
-            out.resize(start + room, 0);
-            let made = source.poll_piece(context, &mut out[start..]);
-            let Poll::Ready(made) = made else {
-                out.truncate(start - HEAD_BYTES);
-                return Ok(Sent::Nothing);
-            };
-            let Ok(count) = made else {
-                out.truncate(start - HEAD_BYTES);
-                return Ok(Sent::Broken);
-            };
-            out.truncate(start + count.min(room));
-            if count == 0 {
-                out.truncate(start - HEAD_BYTES);
+            memory.piece.resize(PAYLOAD_BYTES, 0);
+            match source.poll_piece(context, &mut memory.piece[..room]) {
+                Poll::Pending => return Ok(Sent::Nothing),
+                Poll::Ready(Err(_cannot_go_on)) => return Ok(Sent::Broken),
+                Poll::Ready(Ok(count)) => count.min(room),
             }
-            count.min(room)
         };
+        *sent += count as u64;
+        let body_bytes = *sent;
+        if !self.machine.data(stream, count, count == 0, &mut memory.buffers) {
+            return Ok(Sent::Broken);
+        }
         if count == 0 {
-            let body_bytes = *sent;
-            if !self.machine.data(stream, 0, true, &mut memory.buffers) {
-                return Ok(Sent::Broken);
-            }
             if let Some(answer) = self.answers.get(at) {
                 self.count_made(answer, body_bytes);
             }
             return Ok(Sent::All);
         }
-        *sent += count as u64;
-        let place = memory.buffers.out.len() - count - HEAD_BYTES;
-        let Some(head) = self.machine.frame_data(stream, count, false, &mut memory.buffers) else {
-            memory.buffers.out.truncate(place);
-            return Ok(Sent::Broken);
-        };
-        memory.buffers.out[place..place + HEAD_BYTES].copy_from_slice(&head);
-        if memory.buffers.out.len() >= BATCH_BYTES / 2 {
-            self.outbox.take(&mut self.stream, &mut memory.buffers.out, 0)?;
+        let out = &mut memory.buffers.out;
+        out.extend_from_slice(&memory.piece[..count]);
+        if out.len() >= BATCH_BYTES / 2 {
+            self.outbox.take(&mut self.stream, out, 0)?;
         }
         Ok(Sent::Some(count))
     }
