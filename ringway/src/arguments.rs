@@ -1,9 +1,11 @@
 //! The command line.
 
+#[cfg(all(feature = "config", feature = "sandbox"))]
+use crate::asking::{self, Ask};
 #[cfg(feature = "console")]
 use crate::operate;
 #[cfg(all(feature = "config", feature = "sandbox"))]
-use crate::supervised::{self, Ask, Supervised};
+use crate::supervised::{self, Supervised};
 use lexopt::prelude::{Long, Short, Value};
 #[cfg(feature = "console")]
 use ringway::console::shell::Shell;
@@ -208,11 +210,11 @@ pub(crate) fn parse(mut parser: lexopt::Parser) -> Result<Command, String> {
             }
             #[cfg(all(feature = "config", feature = "sandbox"))]
             Value(command) if command == "reload" && !wants_version => {
-                return supervised::parse_ask(&mut parser, Ask::Reload);
+                return asking::parse(&mut parser, Ask::Reload);
             }
             #[cfg(all(feature = "config", feature = "sandbox"))]
             Value(command) if command == "upgrade" && !wants_version => {
-                return supervised::parse_ask(&mut parser, Ask::Upgrade);
+                return asking::parse(&mut parser, Ask::Upgrade);
             }
             #[cfg(all(feature = "config", feature = "sandbox"))]
             Value(command) if command == ringway::supervisor::COMMAND => {

@@ -2,6 +2,8 @@
 #![forbid(unsafe_code)]
 
 mod arguments;
+#[cfg(all(feature = "config", feature = "sandbox"))]
+mod asking;
 #[cfg(feature = "config")]
 mod check;
 #[cfg(feature = "console")]

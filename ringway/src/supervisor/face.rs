@@ -8,6 +8,9 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+/// What the supervisor itself knows, for other programs of ours.
+pub const STATUS: &str = "supervisor";
+
 /// Opens it.
 ///
 /// # Errors
@@ -24,6 +27,11 @@ pub(super) fn open(path: &Path, handle: Handle) -> Result<Console, String> {
 }
 
 fn execute(handle: &Handle, request: &Request) -> Answer {
+    if request.command == STATUS {
+        let outcome = handle.status();
+        let text = format!("{:#}", outcome.data);
+        return Answer::done(outcome.data, text);
+    }
     match command::parse(request) {
         Ok(Command::Reload) => answer(handle.reload()),
         Ok(Command::Upgrade) => answer(handle.upgrade()),

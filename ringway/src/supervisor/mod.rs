@@ -23,6 +23,8 @@ mod tasks;
 mod wish;
 
 pub use configured::Configured;
+#[cfg(feature = "console")]
+pub use face::STATUS;
 pub use files::{Note, read_note, read_process};
 pub use generation::COMMAND;
 pub use plan::{Place, Plan, Source};

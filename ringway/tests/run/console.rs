@@ -50,3 +50,22 @@ fn the_console_stops_the_server() {
     done(&console(&stand, &["stop"]));
     assert!(running.wait().success());
 }
+
+#[test]
+fn reload_and_upgrade_go_by_the_console_where_there_is_one() {
+    let mut stand = with_console("run-console-ask", "auto");
+    let running = stand.start();
+    // Whoever has not the pid file still has the console.
+    std::fs::remove_file(stand.at("pid")).unwrap();
+    stand.root = "other".to_owned();
+    stand.write();
+    assert!(stand.reload().contains("server process 2"));
+    assert!(stand.upgrade().contains("server process 3"));
+    assert_eq!(running.get("/").body, b"two");
+    stand.more = "nonsense = 1".to_owned();
+    stand.write();
+    let refused = stand.ask("reload");
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(text(&refused.stderr).contains("nonsense"), "{}", text(&refused.stderr));
+    running.stop();
+}
