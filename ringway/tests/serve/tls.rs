@@ -15,6 +15,7 @@ on_both_drivers!(
     protocols_and_names_are_agreed_on,
     what_is_not_tls_is_told_so,
     hellos_that_are_cut_leave_nothing,
+    handshakes_that_do_not_come_to_an_end_are_cut,
     only_strong_suites_are_offered,
     certificates_from_files_are_renewed,
 );
@@ -214,6 +215,33 @@ fn hellos_that_are_cut_leave_nothing(driver: Driver) {
     child.wait().expect("a child of ours");
     eventually("every connection is closed", || (server.sockets() == resting).then_some(()));
     assert_eq!(curl(&server, &[], &["/small.txt"]).stdout, b"over TLS");
+    server.stop().cleanly();
+}
+
+fn handshakes_that_do_not_come_to_an_end_are_cut(driver: Driver) {
+    if !crate::server::is_slow_run() {
+        return;
+    }
+    let site = site();
+    let server = Setup::new(driver, site.path()).with(&["--tls"]).start();
+    let mut streams: Vec<TcpStream> =
+        (0..3).map(|_| TcpStream::connect(server.address()).expect("it listens")).collect();
+    let begin = std::time::Instant::now();
+    // Nothing; a part; a byte now and then, which buys no time.
+    streams[1].write_all(b"\x16\x03\x01").expect("it reads");
+    let hello = b"\x16\x03\x01\x01\x00\x01\x00\x00\xfc\x03\x03".iter().chain(std::iter::repeat(&7));
+    for byte in hello {
+        if streams[2].write_all(&[*byte]).is_err() {
+            break;
+        }
+        assert!(begin.elapsed() < 2 * PATIENCE, "a dripped handshake is never cut");
+        std::thread::sleep(std::time::Duration::from_millis(500));
+    }
+    assert!(begin.elapsed() > PATIENCE / 2, "{:?}", begin.elapsed());
+    for stream in &mut streams[..2] {
+        stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
+        assert!(matches!(stream.read(&mut [0; 1]), Ok(0)), "cut by now");
+    }
     server.stop().cleanly();
 }
 
