@@ -37,3 +37,5 @@ pub mod snapshot;
 pub mod supervisor;
 #[cfg(feature = "console")]
 pub mod top;
+#[cfg(all(feature = "config", feature = "sandbox"))]
+mod voice;

@@ -10,6 +10,7 @@ use crate::engine::ring::Restrict;
 use crate::engine::ring::socket::Address;
 use crate::listen;
 use crate::tls::TicketKeys;
+use crate::voice::say;
 use serde_json::Value;
 use std::io;
 use std::path::Path;
@@ -76,7 +77,7 @@ impl Served for ConfiguredServer {
             tickets: Arc::clone(&self.tickets),
         };
         let notes = self.running.reload(&config, &provisions).map_err(|error| error.to_string())?;
-        notes.iter().for_each(|note| eprintln!("ringway: {note}"));
+        notes.iter().for_each(|note| say!("ringway: {note}"));
         Ok(())
     }
 

@@ -7,6 +7,7 @@ pub use configured::Configured;
 use crate::control::{Channel, Listeners, Order, Reload, Report, Start, VERSION, sorted};
 use crate::engine::ring;
 use crate::sandbox::{self, Layer, State};
+use crate::voice::say;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::Value;
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -212,7 +213,7 @@ impl Process {
                 }
                 Ok(None) => return is_there,
                 Err(error) => {
-                    eprintln!("ringway: the supervisor cannot be understood: {error}.");
+                    say!("ringway: the supervisor cannot be understood: {error}.");
                     return false;
                 }
             }

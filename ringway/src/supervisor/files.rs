@@ -1,6 +1,7 @@
 //! The pid file, and beside it what came of the last reload or upgrade: for who has no console.
 
 use super::wish::Outcome;
+use crate::voice::say;
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
 use std::io;
@@ -49,7 +50,7 @@ impl PidFile {
         let Some(path) = &self.path else { return };
         let text = serde_json::to_string(note).unwrap_or_default();
         if let Err(error) = replace(&note_path(path), &text) {
-            eprintln!("ringway: cannot write {}: {error}.", note_path(path).display());
+            say!("ringway: cannot write {}: {error}.", note_path(path).display());
         }
     }
 

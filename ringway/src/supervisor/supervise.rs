@@ -11,6 +11,7 @@ use super::tasks::Task;
 use super::wish::{Handle, Outcome, Want, Wish};
 use crate::control::{Order, Report};
 use crate::sandbox::Layer;
+use crate::voice::say;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, VecDeque};
@@ -128,7 +129,7 @@ impl Supervisor {
         let offered = Sockets::offered(super::activation::passed()?);
         let sockets = offered.with(&plan.places, plan.workers)?;
         for name in sockets.unclaimed() {
-            eprintln!("ringway: the passed socket {name:?} is not used: no endpoint listens there.");
+            say!("ringway: the passed socket {name:?} is not used: no endpoint listens there.");
         }
         super::takeover::forget_input();
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
@@ -212,7 +213,7 @@ impl Supervisor {
         let Some(path) = wanted else { return };
         match super::face::open(path, self.wishes.handle.clone()) {
             Ok(console) => self.console = Some((path.to_owned(), console)),
-            Err(sentence) => eprintln!("ringway: {sentence}."),
+            Err(sentence) => say!("ringway: {sentence}."),
         }
     }
 
@@ -365,7 +366,7 @@ impl Supervisor {
                 let number = self.generations[index].number;
                 self.settled(number);
             }
-            Report::LogsReopened { errors } => errors.iter().for_each(|error| eprintln!("ringway: {error}.")),
+            Report::LogsReopened { errors } => errors.iter().for_each(|error| say!("ringway: {error}.")),
             Report::Answer { id, answer } => {
                 if let Some(wish) = self.questions.remove(&id) {
                     wish.end(Outcome { data: answer, ..Outcome::done("") });
@@ -379,13 +380,13 @@ impl Supervisor {
                 if is_alive {
                     self.notify.alive();
                 } else {
-                    eprintln!(
+                    say!(
                         "ringway: a worker of server process {} does not answer.",
                         self.generations[index].number
                     );
                 }
             }
-            Report::Stopped { summary } => eprintln!("{summary}"),
+            Report::Stopped { summary } => say!("{summary}"),
         }
     }
 
@@ -404,7 +405,9 @@ impl Supervisor {
         notes.iter().chain(&self.plan.notes).for_each(|note| text += &format!("ringway: {note}.\n"));
         // What is as it was need not be said again.
         let is_known = text == self.announced;
-        eprint!("Serving, server process {number}\n{}", if is_known { "" } else { &text });
+        let more = if is_known { "" } else { text.trim_end() };
+        let gap = if more.is_empty() { "" } else { "\n" };
+        say!("Serving, server process {number}{gap}{more}");
         self.announced = text;
     }
 
@@ -426,7 +429,7 @@ impl Supervisor {
             Phase::Starting => self.did_not_start(generation.number, reason),
             Phase::Draining => self.settled(generation.number),
             Phase::Serving => {
-                eprintln!("ringway: server process {} died: {reason}.", generation.number);
+                say!("ringway: server process {} died: {reason}.", generation.number);
                 self.notify.status("A server process died and is started again");
                 std::mem::take(&mut self.questions)
                     .into_values()
@@ -498,7 +501,7 @@ impl Supervisor {
             self.queue.push_back(Wish::of_nobody(Want::Renew(path)));
         }
         if let Some(path) = self.stamps.changed() {
-            eprintln!("{} has changed.", path.display());
+            say!("{} has changed.", path.display());
             // Tried once, whatever comes of it; the next change is tried again.
             self.stamps = Stamps::of(&self.plan.watched);
             self.queue.push_back(Wish::of_nobody(Want::Reload));
@@ -511,7 +514,7 @@ impl Supervisor {
             self.generations.iter().for_each(Generation::kill);
             return;
         }
-        eprintln!("Stopping: finishing what is under way, at most {} s.", self.plan.drain.as_secs());
+        say!("Stopping: finishing what is under way, at most {} s.", self.plan.drain.as_secs());
         self.notify.stopping();
         self.restart_at = None;
         self.abandon("the server is stopping");
@@ -531,7 +534,7 @@ impl Supervisor {
 
     /// Leaves a note of what came of something, and tells who waits.
     pub(super) fn conclude(&mut self, what: &str, wish: Option<&Wish>, outcome: Outcome) {
-        eprintln!("{}{}", if outcome.ok { "" } else { "ringway: " }, outcome.shown());
+        say!("{}{}", if outcome.ok { "" } else { "ringway: " }, outcome.shown());
         self.notes += 1;
         let note = Note {
             process: std::process::id(),

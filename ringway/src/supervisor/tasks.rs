@@ -8,6 +8,7 @@ use super::supervise::{Beginning, GENERATIONS_MAX, Options, Supervisor, Wishes};
 use super::takeover::{self, Errand, PassedGeneration, REHEARSE, Rehearsal, State};
 use super::wish::{Outcome, Want, Wish};
 use crate::control::Order;
+use crate::voice::say;
 use rustix::process::{Pid, RawPid};
 use std::ffi::OsString;
 use std::fs::File;
@@ -278,7 +279,7 @@ impl Supervisor {
         match purpose {
             Purpose::First => self.fatal = Some(reason),
             Purpose::Restart => {
-                eprintln!("ringway: the server process does not start: {reason}.");
+                say!("ringway: the server process does not start: {reason}.");
                 self.restart_later();
             }
             Purpose::Reload(wish, _) => {
@@ -368,7 +369,7 @@ impl Supervisor {
 
     fn adopt(&mut self, plan: Plan, sockets: Sockets) {
         if let Err(sentence) = self.pid_file.write(plan.pid_file.as_deref()) {
-            eprintln!("ringway: {sentence}.");
+            say!("ringway: {sentence}.");
         }
         if let Some(current) = self.current().filter(|current| !current.grants.cover(&plan.rules)) {
             // Cannot be: a plan beyond its rules is given to another one. Should the files have changed meanwhile, they
@@ -447,7 +448,7 @@ impl Supervisor {
 
     /// Executes the old program again: the new one's server process does not serve.
     fn go_back(&mut self, from: &str, old: &Old, reason: &str) {
-        eprintln!("ringway: the server process of the new program does not start: {reason}.");
+        say!("ringway: the server process of the new program does not start: {reason}.");
         // The kernel opens it before it closes what shall not be passed on.
         let number = std::os::fd::AsRawFd::as_raw_fd(&old.file);
         let program = PathBuf::from(format!("/proc/self/fd/{number}"));

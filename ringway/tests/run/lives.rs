@@ -92,3 +92,20 @@ fn the_pid_file_is_there_as_long_as_the_server() {
     running.stop();
     assert!(!stand.at("pid").exists() && !stand.at("pid.status").exists());
 }
+
+#[test]
+fn a_supervisor_whose_words_nobody_hears_goes_on() {
+    let stand = Stand::new("run-unheard", "auto");
+    let mut child = stand
+        .command(Path::new(crate::stand::binary()), "run")
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    // The reader of its standard error goes away before it says anything.
+    drop(child.stderr.take());
+    eventually("it serves", || stand.at("pid.status").exists().then_some(()));
+    stand.reload();
+    assert!(child.try_wait().unwrap().is_none(), "it lives");
+    kill_process(rustix::process::Pid::from_child(&child), Signal::TERM).unwrap();
+    assert!(child.wait().unwrap().success());
+}
