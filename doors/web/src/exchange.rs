@@ -253,8 +253,8 @@ pub(crate) struct Course {
     pub(crate) answer_at: u32,
     pub(crate) rewrites: u8,
     pub(crate) is_rewritten: bool,
-    /// It has waited for what another request loaded.
-    pub(crate) has_joined: bool,
+    /// How often it has waited for what another request loads.
+    pub(crate) joins: u8,
     /// Path and query as rewritten, while the request waits.
     pub(crate) rewritten: Option<Box<Rewritten>>,
     pub(crate) user: Option<Rc<str>>,

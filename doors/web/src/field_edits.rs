@@ -1,12 +1,15 @@
 //! Edits of an answer's head: field lines that a site or route adds, sets or removes.
 
-use ringway_http::response::{EncodeError, HeadWriter};
+use ringway_http::response::EncodeError;
+#[cfg(feature = "sites")]
+use ringway_http::response::HeadWriter;
 use std::fmt;
 
 /// Most bytes of lines that one set of edits adds.
 pub const EDIT_BYTES_MAX: usize = 8192;
 
 /// Fields that say how the message is framed or when it was made: there is one of each, and it is the server's.
+#[cfg(feature = "sites")]
 const PROTECTED: [&[u8]; 7] = [
     b"connection",
     b"content-length",
@@ -57,6 +60,7 @@ impl FieldEdits {
     ///
     /// # Errors
     /// [`EditError`].
+    #[cfg(feature = "sites")]
     pub fn add(&mut self, name: &str, value: &str) -> Result<(), EditError> {
         check(name)?;
         let before = self.lines.len();
@@ -80,6 +84,7 @@ impl FieldEdits {
     ///
     /// # Errors
     /// [`EditError`].
+    #[cfg(feature = "sites")]
     pub fn set(&mut self, name: &str, value: &str) -> Result<(), EditError> {
         self.remove(name)?;
         self.add(name, value)
@@ -89,6 +94,7 @@ impl FieldEdits {
     ///
     /// # Errors
     /// [`EditError`].
+    #[cfg(feature = "sites")]
     pub fn remove(&mut self, name: &str) -> Result<(), EditError> {
         check(name)?;
         HeadWriter::new(&mut [0; EDIT_BYTES_MAX])
@@ -104,7 +110,7 @@ impl FieldEdits {
     /// Whether there is nothing to do.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.removed.is_empty() && self.lines.is_empty()
+        !cfg!(feature = "sites") || self.removed.is_empty() && self.lines.is_empty()
     }
 
     /// Edits the head that fills the first `len` bytes of `memory`; gives its new length.
@@ -153,11 +159,13 @@ pub(crate) fn append_lines(memory: &mut [u8], len: usize, lines: &[u8]) -> Resul
     Ok(len + lines.len())
 }
 
+#[cfg(feature = "sites")]
 fn check(name: &str) -> Result<(), EditError> {
     let is_protected = PROTECTED.iter().any(|one| name.as_bytes().eq_ignore_ascii_case(one));
     if is_protected { Err(EditError::Protected(name.to_owned())) } else { Ok(()) }
 }
 
+#[cfg(feature = "sites")]
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -38,7 +38,9 @@ pub mod path;
 pub mod pattern;
 pub mod pipeline;
 pub mod protocol;
+#[cfg(feature = "sites")]
 pub mod redirect;
+#[cfg(feature = "sites")]
 pub mod respond;
 pub mod rewrite;
 pub mod root;
@@ -53,5 +55,6 @@ pub mod template;
 #[cfg(test)]
 mod test_dir;
 pub mod tries;
+#[cfg(feature = "sites")]
 pub mod user_dirs;
 pub mod watch;

@@ -166,6 +166,7 @@ impl Pattern {
         }
     }
 
+    #[cfg(feature = "sites")]
     pub(crate) fn kind(&self) -> &PatternKind {
         &self.kind
     }

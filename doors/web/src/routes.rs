@@ -2,7 +2,9 @@
 
 use crate::clock_table::fast_hasher;
 use crate::field_edits::FieldEdits;
-use crate::pattern::{Captures, Pattern, PatternKind, Token};
+use crate::pattern::{Captures, Pattern};
+#[cfg(feature = "sites")]
+use crate::pattern::{PatternKind, Token};
 use crate::pipeline::{Handler, RequestStage};
 use foldhash::fast::SeedableRandomState;
 use hashbrown::HashMap;
@@ -100,6 +102,7 @@ impl Routes {
     ///
     /// # Errors
     /// [`RouteError`].
+    #[cfg(feature = "sites")]
     pub fn add(&mut self, route: Route) -> Result<(), RouteError> {
         if self.all.len() >= ROUTES_MAX {
             return Err(RouteError::TooMany);
@@ -131,7 +134,7 @@ impl Routes {
     /// The number of the route for a normal path.
     #[must_use]
     pub fn find(&self, path: &[u8]) -> Option<usize> {
-        if self.all.is_empty() {
+        if !cfg!(feature = "sites") || self.all.is_empty() {
             return None;
         }
         let literal = if self.literals.is_empty() { None } else { self.literals.get(path).copied() };
@@ -141,7 +144,7 @@ impl Routes {
     /// The route of that number.
     #[must_use]
     pub fn get(&self, number: usize) -> Option<&Route> {
-        self.all.get(number)
+        if cfg!(feature = "sites") { self.all.get(number) } else { None }
     }
 
     /// Where the wildcards of the route of that number lie in `path`.
@@ -204,6 +207,7 @@ impl fmt::Debug for Routes {
 }
 
 /// Whether two patterns of one kind are for the same paths; a literal's text is not part of its kind.
+#[cfg(feature = "sites")]
 fn is_same(one: &Route, other: &Route) -> bool {
     !matches!(one.pattern.kind(), PatternKind::Literal) || one.pattern == other.pattern
 }
@@ -214,6 +218,7 @@ fn first_segment(path: &[u8]) -> Option<&[u8]> {
     path.get(..end + 2)
 }
 
+#[cfg(feature = "sites")]
 fn first_segment_of(tokens: &[Token]) -> Option<&[u8]> {
     match tokens.first()? {
         Token::Text(text) => first_segment(text),
@@ -221,6 +226,7 @@ fn first_segment_of(tokens: &[Token]) -> Option<&[u8]> {
     }
 }
 
+#[cfg(feature = "sites")]
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -75,6 +75,7 @@ impl Sites {
     ///
     /// # Errors
     /// [`NameError`]; nothing is added then.
+    #[cfg(feature = "sites")]
     pub fn add<N: AsRef<str>>(&mut self, site: Site, names: &[N]) -> Result<(), NameError> {
         let number = self.sites.len();
         self.has_scopes |= site.scope != 0;
@@ -92,6 +93,7 @@ impl Sites {
     ///
     /// # Errors
     /// [`NameError`]; names before the wrong one are given.
+    #[cfg(feature = "sites")]
     pub fn name_default<N: AsRef<str>>(&mut self, names: &[N]) -> Result<(), NameError> {
         self.name(self.default, names)
     }
@@ -117,7 +119,8 @@ impl Sites {
     /// Whether there is one site only.
     #[must_use]
     pub fn is_single(&self) -> bool {
-        self.sites.len() == 1
+        // Where there can be no more, nothing is left of looking for them.
+        !cfg!(feature = "sites") || self.sites.len() == 1
     }
 
     /// The site that has the name of `host`, if any has.
@@ -165,6 +168,7 @@ impl Sites {
         self.get(shown).tls != self.get(number).tls
     }
 
+    #[cfg(feature = "sites")]
     fn name<N: AsRef<str>>(&mut self, number: usize, names: &[N]) -> Result<(), NameError> {
         for name in names {
             let name = name.as_ref();
@@ -221,6 +225,7 @@ fn key_of<'m>(host: &[u8], memory: &'m mut [u8; NAME_BYTES_MAX]) -> Option<&'m [
 }
 
 /// Whether a key is of an address or of labels of letters, digits, hyphens and underscores; a wildcard's begins with a dot.
+#[cfg(feature = "sites")]
 fn is_name(key: &[u8]) -> bool {
     if key.first() == Some(&b'[') {
         return true;
@@ -233,6 +238,7 @@ fn is_name(key: &[u8]) -> bool {
     key.split(|byte| *byte == b'.').all(is_label)
 }
 
+#[cfg(feature = "sites")]
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -30,6 +30,10 @@ const LISTING_ENTRIES_MAX: usize = 10_000;
 /// Longest path that is looked up, in bytes; a request line may be longer, a file's name hardly.
 const PATH_BYTES_MAX: usize = 4096;
 
+/// How often a request waits for what another one loads (a file, its sibling, what is made of it). Beyond that it loads by
+/// itself: what was loaded may not have been kept, and then each would wait for all before it.
+const JOINS_MAX: u8 = 4;
+
 /// Where files lie among a site's paths, and what is tried for a path.
 #[derive(Clone, Debug, Default)]
 pub struct FilesOptions {
@@ -323,14 +327,14 @@ impl StaticFiles {
         }
     }
 
-    /// Loads on the pool, or waits for who does already; once, because what was loaded may not have been kept.
+    /// Loads on the pool, or waits for who does already.
     fn load(&self, exchange: &mut Exchange<'_>, job: Box<LoadJob>, loading: Loading) -> Handled {
         let this = self.clone();
         let leader = match self.files.store.board(&job) {
             Boarding::Leading(leader) => Some(leader),
-            Boarding::Joined(_) if exchange.course.has_joined => None,
+            Boarding::Joined(_) if exchange.course.joins >= JOINS_MAX => None,
             Boarding::Joined(flight) => {
-                exchange.course.has_joined = true;
+                exchange.course.joins += 1;
                 return Handled::Later(local_future(async move {
                     flight.end().await;
                     let finish: Finish = Box::new(move |exchange| this.try_from(exchange, loading.step));

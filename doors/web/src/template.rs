@@ -135,6 +135,7 @@ impl Template {
     }
 
     /// Whether it names the host that was asked for.
+    #[cfg(feature = "sites")]
     pub(crate) fn has_host(&self) -> bool {
         self.parts.contains(&Part::Host)
     }

@@ -1,7 +1,9 @@
 //! What is tried for a path before it counts as not found: `["{path}", "{path}/", "/index.html", "=404"]`.
 
 use crate::exchange::{Exchange, is_normal};
-use crate::rewrite::{RewriteError, Target};
+#[cfg(feature = "sites")]
+use crate::rewrite::RewriteError;
+use crate::rewrite::Target;
 use crate::template::{Template, TemplateError, Values};
 use ringway_engine::heap::{Local, LocalVec};
 use ringway_http::status::Status;
@@ -54,6 +56,7 @@ pub struct Tries {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(not(feature = "sites"), expect(dead_code, reason = "lists are read with the feature only"))]
 enum Last {
     Status(Status),
     Rewrite(Target),
@@ -76,6 +79,7 @@ impl Tries {
     ///
     /// # Errors
     /// [`TriesError`].
+    #[cfg(feature = "sites")]
     pub fn parse<T: AsRef<str>>(list: &[T]) -> Result<Self, TriesError> {
         if list.len() > TRIES_MAX {
             return Err(TriesError::TooMany);
@@ -100,12 +104,12 @@ impl Tries {
     /// Whether nothing is listed.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.last.is_none()
+        !cfg!(feature = "sites") || self.last.is_none()
     }
 
     /// Whether a request for which nothing is there goes on somewhere else.
     pub(crate) fn ends_elsewhere(&self) -> bool {
-        matches!(self.last, Some(Last::Rewrite(_)))
+        !self.is_empty() && matches!(self.last, Some(Last::Rewrite(_)))
     }
 
     /// What is tried at `step` for the path `local` below the root. There is an end: a status or a rewrite.
@@ -115,7 +119,7 @@ impl Tries {
         local: &'p [u8],
         step: usize,
     ) -> Candidate<'p, 't> {
-        let Some(last) = &self.last else {
+        let Some(last) = self.last.as_ref().filter(|_| !self.is_empty()) else {
             return if step == 0 { Candidate::Path(local) } else { Candidate::Status(Status::NOT_FOUND) };
         };
         match (self.paths.get(step), last) {
@@ -138,6 +142,7 @@ fn fill_in<'p>(template: &Template, exchange: &mut Exchange<'p>, local: &[u8]) -
     }
 }
 
+#[cfg(feature = "sites")]
 fn path(text: &str) -> Result<Template, TriesError> {
     if text.starts_with('=') {
         return Err(TriesError::NotLast(text.to_owned()));
@@ -148,6 +153,7 @@ fn path(text: &str) -> Result<Template, TriesError> {
     Template::parse(text).map_err(TriesError::Template)
 }
 
+#[cfg(feature = "sites")]
 #[cfg(test)]
 mod tests {
     use super::*;
