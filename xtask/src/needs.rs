@@ -107,6 +107,12 @@ const NEEDS: &[Need] = &[
         why: "the static C library the embedded build links",
     },
     Need {
+        purpose: Purpose::Test,
+        source: Source::Debian("chromium"),
+        probe: &["chromium", "--version"],
+        why: "shows the dashboard as a browser does",
+    },
+    Need {
         purpose: Purpose::Fuzz,
         source: Source::Crate("cargo-fuzz"),
         probe: &["cargo", "fuzz", "--version"],

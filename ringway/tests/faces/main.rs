@@ -1,6 +1,7 @@
 //! The faces over HTTP on real sockets: metrics, health, dashboard; and the dashboard in a real browser.
 #![forbid(unsafe_code)]
 
+mod browser;
 mod stand;
 
 use ringway_testkit::Client;

@@ -27,7 +27,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// `admin:secret`, as a browser sends it.
 pub(crate) const CREDENTIALS: &str = "Authorization: Basic YWRtaW46c2VjcmV0\r\n";
