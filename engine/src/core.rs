@@ -18,6 +18,9 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::Instant;
 
+/// How often memory that bursts have left is looked at, in milliseconds.
+const TRIM_MS: u64 = 1_000;
+
 /// A task's own operation, or the place where its result waits.
 pub(crate) struct Waiter {
     pub(crate) id: Option<OpId>,
@@ -99,6 +102,7 @@ pub(crate) struct Core {
     pub(crate) udp: udp::Side,
     pub(crate) counters: Arc<Counters>,
     pub(crate) now_ms: u64,
+    trim_at_ms: u64,
     /// When this turn of the loop began, its wait excluded.
     pub(crate) turn_started: Instant,
     pub(crate) is_draining: bool,
@@ -147,6 +151,7 @@ impl Core {
             udp: udp::Side::default(),
             counters,
             now_ms: 0,
+            trim_at_ms: TRIM_MS,
             turn_started: Instant::now(),
             is_draining: false,
             doors,
@@ -180,6 +185,19 @@ impl Core {
 
     pub(crate) fn clock_ms(&self) -> u64 {
         u64::try_from(self.epoch.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// When memory that bursts have left is to be looked at; `None` when there is none.
+    pub(crate) fn next_trim_ms(&self) -> Option<u64> {
+        self.ring.pool().has_surplus().then_some(self.trim_at_ms)
+    }
+
+    /// Gives memory back that nobody has needed for a while.
+    pub(crate) fn trim_pool(&mut self) {
+        if self.now_ms >= self.trim_at_ms && self.ring.pool().has_surplus() {
+            self.ring.pool().trim();
+            self.trim_at_ms = self.now_ms + TRIM_MS;
+        }
     }
 
     /// Writes the levels into the counters; before the worker sleeps, so that they are not of long ago.

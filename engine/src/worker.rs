@@ -186,6 +186,7 @@ impl Worker {
             let core = &mut *self.local.core.borrow_mut();
             core.ring.poll(wait)?;
             core.update_clock();
+            core.trim_pool();
             core.turn_started = Instant::now();
             (core.ring.take_woken(), core.turn_started)
         };
@@ -217,7 +218,8 @@ impl Worker {
         let retries = [self.parts.acceptor.next_retry_ms(), core.udp.next_retry_ms()];
         let governed = if core.is_governed { core.next_to_go_on_ms() } else { None };
         let deadlines = [core.deadlines.next_wakeup(), self.local.timers.next_wakeup(), governed];
-        let all = deadlines.into_iter().chain(retries).chain([self.parts.drain_until_ms]);
+        let own = [self.parts.drain_until_ms, core.next_trim_ms()];
+        let all = deadlines.into_iter().chain(retries).chain(own);
         let next = all.flatten().min().map(|at_ms| at_ms.saturating_sub(core.clock_ms()));
         [next, core.until_feeding_ms()].into_iter().flatten().min()
     }

@@ -20,8 +20,8 @@ pub const SLICE_BYTES_MAX: usize = CLASS_BYTES[CLASS_BYTES.len() - 1];
 /// Bytes of one slab block; a block serves one size class.
 pub(crate) const BLOCK_BYTES: usize = 128 * 1024;
 
-/// Empty blocks of a class kept for the next burst when no more than these are in use; otherwise as many as are. Further ones
-/// are given back to the system.
+/// Empty blocks of a class kept for good. Others are kept for the next burst until [`Pool::trim`] gives those back to the system
+/// that no burst since the last call has needed.
 const RESERVE_BLOCKS: usize = 4;
 
 /// A worker's I/O memory: size classes over lazily mapped blocks under one byte limit.
@@ -39,6 +39,8 @@ struct PoolInner {
     reserved_bytes: Arc<AtomicUsize>,
     slices_out: Cell<usize>,
     refused: Cell<u64>,
+    /// Whether some class has more empty blocks than it is sure to need.
+    has_surplus: Cell<bool>,
     /// Addresses of blocks that a driver has registered with the kernel, and of those of them that were given back since.
     registered: RefCell<Vec<usize>>,
     gone: RefCell<Vec<usize>>,
@@ -52,6 +54,8 @@ struct Class {
     /// Indices of blocks that have a free slice; the last one is served first.
     open: Vec<u32>,
     empty: usize,
+    /// Most blocks that were in use at a time since the last trimming.
+    peak: usize,
 }
 
 struct Block {
@@ -81,6 +85,7 @@ impl Pool {
             reserved_bytes: Arc::default(),
             slices_out: Cell::new(0),
             refused: Cell::new(0),
+            has_surplus: Cell::new(false),
             registered: RefCell::default(),
             gone: RefCell::default(),
             classes: Default::default(),
@@ -156,6 +161,31 @@ impl Pool {
         std::mem::take(&mut *self.inner.gone.borrow_mut())
     }
 
+    /// Whether memory is kept for bursts that may not come again: [`Pool::trim`] should be called within a second or so.
+    #[must_use]
+    pub fn has_surplus(&self) -> bool {
+        self.inner.has_surplus.get()
+    }
+
+    /// Gives empty blocks back to the system that were not needed at any time since the last call. To be called now and then
+    /// while there is a surplus: once a second gives back what a burst has left a second or two after it.
+    pub fn trim(&self) {
+        self.inner.has_surplus.set(false);
+        for class in 0..CLASS_BYTES.len() {
+            let keep = {
+                let mut state = self.inner.classes[class].borrow_mut();
+                let used = state.used();
+                let peak = std::mem::replace(&mut state.peak, used);
+                if state.empty > used.max(RESERVE_BLOCKS) && peak > used.max(RESERVE_BLOCKS) {
+                    // It was needed lately: looked at again after a time without need.
+                    self.inner.has_surplus.set(true);
+                }
+                peak.max(RESERVE_BLOCKS).saturating_sub(used).max(RESERVE_BLOCKS)
+            };
+            self.inner.release_empty(class, keep);
+        }
+    }
+
     /// Gives every empty block back to the system and says whether slices are still out.
     pub fn flush(&self) -> bool {
         for class in 0..CLASS_BYTES.len() {
@@ -187,6 +217,13 @@ impl fmt::Debug for Pool {
     }
 }
 
+impl Class {
+    /// Blocks with a slice that is out.
+    fn used(&self) -> usize {
+        self.blocks.len() - self.vacant.len() - self.empty
+    }
+}
+
 impl PoolInner {
     fn used_bytes(&self) -> usize {
         self.mapped_bytes.get() + self.reserved_bytes.load(Ordering::Relaxed)
@@ -208,6 +245,7 @@ impl PoolInner {
         }
         if was_empty {
             state.empty -= 1;
+            state.peak = state.peak.max(state.used());
         }
         self.slices_out.set(self.slices_out.get() + 1);
         // SAFETY: I2: `self` is an Rc; the count taken here is released when the buffer's last holder drops.
@@ -257,9 +295,11 @@ impl PoolInner {
             if block.free.len() == block.descriptors.len() {
                 state.empty += 1;
             }
-            // As many as are in use: bursts of large slices, of which a block has only two, would map and unmap for each.
-            let used = state.blocks.len() - state.vacant.len() - state.empty;
-            let reserve = used.max(RESERVE_BLOCKS);
+            // Bursts of large slices, of which a block has only two, would else map and unmap for each.
+            let reserve = state.peak.max(RESERVE_BLOCKS);
+            if state.empty > state.used().max(RESERVE_BLOCKS) {
+                self.has_surplus.set(true);
+            }
             (state.empty > reserve).then_some(reserve)
         };
         if let Some(reserve) = over_reserve {
@@ -635,12 +675,14 @@ mod tests {
         assert_eq!(pool.mapped_bytes(), pool.limit_bytes());
         assert_eq!(pool.refused(), 1);
         held.clear();
+        pool.trim();
+        pool.trim();
         assert_eq!(pool.mapped_bytes(), RESERVE_BLOCKS * BLOCK_BYTES);
         assert!(pool.get(256).is_some(), "room for another class");
     }
 
     #[test]
-    fn a_class_in_use_keeps_as_much_again_for_its_next_burst() {
+    fn a_class_keeps_what_bursts_need_until_they_end() {
         let pool = Pool::new(100 * BLOCK_BYTES);
         let take =
             |count: usize| (0..count).map(|_| pool.get(SLICE_BYTES_MAX).expect("room")).collect::<Vec<_>>();
@@ -651,10 +693,20 @@ mod tests {
             drop(burst);
             assert_eq!(pool.mapped_bytes(), 18 * BLOCK_BYTES, "nothing was given back");
         }
-        drop(take(60));
-        assert_eq!(pool.mapped_bytes(), 20 * BLOCK_BYTES, "as much again as is in use, and no more");
+        for _ in 0..3 {
+            drop(take(60));
+            pool.trim();
+            assert_eq!(pool.mapped_bytes(), 40 * BLOCK_BYTES, "it may come again");
+            assert!(pool.has_surplus());
+        }
+        pool.trim();
+        assert_eq!(pool.mapped_bytes(), (10 + RESERVE_BLOCKS) * BLOCK_BYTES, "it did not");
+        assert!(!pool.has_surplus());
         held.clear();
+        pool.trim();
+        pool.trim();
         assert_eq!(pool.mapped_bytes(), RESERVE_BLOCKS * BLOCK_BYTES);
+        assert!(!pool.has_surplus());
     }
 
     #[test]
