@@ -8,11 +8,13 @@ use super::governor::ScopeNumbers;
 use crate::faces::{Desk, dashboard::Live};
 use crate::web::auth::gate::{Gate, GateLimits};
 use crate::web::compress::CompressionLimit;
+use crate::web::log::errors::ErrorLog;
 use crate::web::log::files::LogFiles;
 use crate::web::site_counters::SiteBook;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 /// What a new configuration takes over from the one before.
 #[derive(Clone)]
@@ -22,6 +24,8 @@ pub struct Kept {
     pub(super) gate: Gate,
     pub(super) compressing: CompressionLimit,
     pub(super) shelf: Arc<Shelf>,
+    /// The error log of the configuration that is served.
+    errors: Arc<Mutex<Option<ErrorLog>>>,
     /// What the requests of each site are counted in, by its name.
     books: Arc<Mutex<BTreeMap<String, Arc<SiteBook>>>>,
     numbers: Arc<Mutex<ScopeNumbers>>,
@@ -43,6 +47,7 @@ impl Kept {
             logs: LogFiles::new(),
             gate: Gate::new(GateLimits::default()),
             compressing: CompressionLimit::default(),
+            errors: Arc::default(),
             shelf: Arc::default(),
             books: Arc::default(),
             numbers: Arc::default(),
@@ -62,6 +67,19 @@ impl Kept {
     /// The number of the site of that name for the governor.
     pub(super) fn number(&self, name: &str) -> Result<u16, AssemblyError> {
         self.numbers.lock().unwrap_or_else(PoisonError::into_inner).of(name)
+    }
+}
+
+impl Kept {
+    /// `errors` is the error log from now on.
+    pub(super) fn note_errors(&self, errors: &ErrorLog) {
+        *self.errors.lock().unwrap_or_else(PoisonError::into_inner) = Some(errors.clone());
+    }
+
+    /// Waits until what the error log was told is written, at most `within`. For the end of a process.
+    pub fn flush_errors(&self, within: Duration) {
+        let errors = self.errors.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        errors.iter().for_each(|errors| errors.flush(within));
     }
 }
 

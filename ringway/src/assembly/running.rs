@@ -63,6 +63,7 @@ impl Running {
         let server =
             Server::start(&endpoints, &options).map_err(|why| AssemblyError::new("cannot start", why))?;
         kept.shelf.serve(config, provisions.read_secret, shown, &errors)?;
+        kept.note_errors(&errors);
         let control = server.control();
         let places = doors.iter().enumerate().map(|(place, door)| (door.key.clone(), place)).collect();
         let governor = server.governor();
@@ -119,6 +120,7 @@ impl Running {
         }
         self.govern(config, &doors, &scopes)?;
         self.kept.shelf.serve(config, provisions.read_secret, shown, &errors)?;
+        self.kept.note_errors(&errors);
         self.errors = errors;
         self.post(config, &doors, &books, &scopes);
         Ok(notes)
@@ -193,6 +195,12 @@ impl Running {
     #[must_use]
     pub fn control(&self) -> &Control {
         &self.control
+    }
+
+    /// What outlives configurations.
+    #[must_use]
+    pub fn kept(&self) -> &Kept {
+        &self.kept
     }
 
     /// The error log.

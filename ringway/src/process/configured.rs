@@ -20,6 +20,9 @@ use std::time::Duration;
 /// How long the other workers have when one has died.
 const GRACE: Duration = Duration::from_secs(10);
 
+/// How long the end waits for the error log.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
 /// Makes servers from configurations.
 #[derive(Clone, Copy, Debug)]
 pub struct Configured;
@@ -52,12 +55,16 @@ impl Maker for Configured {
         };
         let Started { server, running, notes } =
             Running::start(&config, &provisions).map_err(|error| error.to_string())?;
+        let kept = running.kept().clone();
         Ok(Made {
             addresses: urls(&config, server.addresses()),
             report: server.report().clone(),
             served: Box::new(ConfiguredServer { running, tickets, restrict, generation: start.generation }),
             wait: Box::new(move || {
-                let totals = server.wait(GRACE)?;
+                let ended = server.wait(GRACE);
+                // What was said last is what is wanted most.
+                kept.flush_errors(LAST_WORDS);
+                let totals = ended?;
                 Ok(format!("Stopped: {} connections, {} bytes sent.", totals.accepted, totals.bytes_sent))
             }),
             notes,
