@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 #[derive(Clone, Debug)]
 pub(crate) struct SiteScope {
     pub(crate) number: u16,
+    #[cfg(feature = "console")]
     pub(crate) name: String,
     pub(crate) settings: settings::Governor,
 }
@@ -113,7 +114,12 @@ mod tests {
         };
         let (web, other) = (settings("8 Mbit/s"), settings("16 Mbit/s"));
         let endpoints = [(0, "web", &web), (1, "other", &other), (2, "web", &web)];
-        let site = SiteScope { number: 3, name: "a".to_owned(), settings: settings("80 kbit/s") };
+        let site = SiteScope {
+            number: 3,
+            #[cfg(feature = "console")]
+            name: "a".to_owned(),
+            settings: settings("80 kbit/s"),
+        };
         let wanted = wanted(Some(&settings("1 Gbit/s")), endpoints.into_iter(), &[site]);
         let figures: Vec<_> = wanted.figures.iter().map(|(scope, one)| (*scope, one.bytes_per_s)).collect();
         assert_eq!(

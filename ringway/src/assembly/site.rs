@@ -55,7 +55,12 @@ impl<'a> Common<'a> {
         let scope = match &site.governor {
             Some(settings) => {
                 let number = self.kept.number(&name)?;
-                Some(SiteScope { number, name: name.clone(), settings: settings.clone() })
+                Some(SiteScope {
+                    number,
+                    #[cfg(feature = "console")]
+                    name: name.clone(),
+                    settings: settings.clone(),
+                })
             }
             None => None,
         };

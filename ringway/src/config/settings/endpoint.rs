@@ -33,7 +33,7 @@ pub struct Endpoint {
     /// Limits that differ from `[limits]`.
     #[serde(default)]
     pub limits: LimitOverrides,
-    /// The bandwidth of each of the endpoint's addresses, under the server's. Unset: no limit of its own.
+    /// The bandwidth of all the endpoint's addresses together, under the server's. Unset: no limit of its own.
     #[serde(default)]
     pub governor: Option<Governor>,
 }
