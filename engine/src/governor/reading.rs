@@ -39,6 +39,8 @@ impl Core {
         let table = Rc::clone(&side.table);
         for place in under.places() {
             let entry = &table.entries[place];
+            // The last look may be of long ago.
+            entry.sample(side.now_ns);
             match entry.rules.read(entry.verdicts(), entry.is_free(side.now_ns)) {
                 Verdict::Allow => {}
                 Verdict::Block => drop(waits.get_or_insert(place)),

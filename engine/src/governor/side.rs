@@ -21,6 +21,8 @@ pub(crate) struct Side {
     pub(crate) table: Rc<Table>,
     /// Of each scope.
     pub(crate) queues: Vec<Queue>,
+    /// The scopes where somebody waits.
+    active: Vec<usize>,
     /// Numbers of waits so far.
     pub(crate) numbers: u32,
 }
@@ -37,6 +39,8 @@ pub(crate) struct Queue {
     sent: u64,
     answer_bytes: u64,
     looked_at_ns: u64,
+    /// It is in the list of those where somebody waits.
+    is_active: bool,
 }
 
 /// Who waits.
@@ -83,7 +87,8 @@ impl Queue {
 impl Side {
     pub(crate) fn new(worker: usize, epoch: Instant, table: Table) -> Self {
         let queues = table.entries.iter().map(|_| Queue::default()).collect();
-        let mut side = Self { worker, epoch, now_ns: 0, table: Rc::new(table), queues, numbers: 0 };
+        let mut side =
+            Self { worker, epoch, now_ns: 0, table: Rc::new(table), queues, active: Vec::new(), numbers: 0 };
         side.update_clock();
         side
     }
@@ -100,6 +105,8 @@ impl Side {
     pub(crate) fn charge_sent(&mut self, under: Under, bytes: u64, paid: u64, took_us: u64) {
         for place in under.places() {
             let entry = &self.table.entries[place];
+            // Before they are counted: what was sent earlier belongs to earlier.
+            entry.sample(self.now_ns);
             let seat = entry.seat(self.worker);
             seat.sent.add(bytes);
             let queue = &mut self.queues[place];
@@ -118,6 +125,7 @@ impl Side {
     pub(crate) fn charge_received(&self, under: Under, bytes: u64) {
         for place in under.places() {
             let entry = &self.table.entries[place];
+            entry.sample(self.now_ns);
             entry.seat(self.worker).received.add(bytes);
             if entry.counts_received() {
                 entry.charge(self.now_ns, bytes);
@@ -136,6 +144,7 @@ impl Side {
         for place in under.places() {
             let (entry, queue) = (&self.table.entries[place], &mut self.queues[place]);
             queue.begun += 1;
+            queue.look(self.now_ns);
             if entry.bandwidth.direction != Direction::Received {
                 most = most.max(queue.read_cost(entry.rules.line().piece_bytes()));
             }
@@ -152,10 +161,31 @@ impl Side {
     }
 
     pub(crate) fn wait(&mut self, place: usize, waiter: Waiter, cost: u64) {
-        self.queues[place].round.push(waiter, cost);
-        let seat = self.table.entries[place].seat(self.worker);
-        seat.blocked.add(1);
-        seat.waiting.set(self.queues[place].round.len() as u64);
+        self.push(place, waiter, cost);
+        self.seat(place).blocked.add(1);
+    }
+
+    fn push(&mut self, place: usize, waiter: Waiter, cost: u64) {
+        let queue = &mut self.queues[place];
+        queue.round.push(waiter, cost);
+        if !std::mem::replace(&mut queue.is_active, true) {
+            self.active.push(place);
+        }
+        self.seat(place).waiting.set(self.queues[place].round.len() as u64);
+    }
+
+    /// The scopes where somebody waits, to be looked at; those where somebody still does come back with [`Side::settle`].
+    fn take_active(&mut self) -> Vec<usize> {
+        std::mem::take(&mut self.active)
+    }
+
+    fn settle(&mut self, place: usize) {
+        let queue = &mut self.queues[place];
+        queue.is_active = !queue.round.is_empty() || !queue.reads.is_empty();
+        if queue.is_active {
+            self.active.push(place);
+        }
+        self.seat(place).waiting.set(self.queues[place].round.len() as u64);
     }
 
     pub(crate) fn wait_to_read(&mut self, place: usize, id: ConnId, number: u32) {
@@ -169,7 +199,8 @@ impl Side {
     /// When somebody is to be let go next, in nanoseconds from now.
     fn next_in_ns(&self) -> Option<u64> {
         let mut next = None;
-        for (entry, queue) in self.table.entries.iter().zip(&self.queues) {
+        for &place in &self.active {
+            let (entry, queue) = (&self.table.entries[place], &self.queues[place]);
             let free = (!queue.round.is_empty()).then(|| entry.free_in_ns(self.now_ns));
             let expiry = queue.reads.front().map(|(until_ns, ..)| until_ns.saturating_sub(self.now_ns));
             next = [next, free, expiry].into_iter().flatten().min();
@@ -185,9 +216,10 @@ impl Core {
         while let Some(index) = self.paced.expire(self.now_ms) {
             self.pace_again(index);
         }
-        let Some(side) = &self.governor else { return };
+        let Some(side) = &mut self.governor else { return };
         let (table, now_ns) = (Rc::clone(&side.table), side.now_ns);
-        for (place, entry) in table.entries.iter().enumerate() {
+        for place in side.take_active() {
+            let entry = &table.entries[place];
             entry.sample(now_ns);
             self.expire_reads(place, now_ns);
             let piece = entry.rules.line().piece_bytes();
@@ -197,8 +229,7 @@ impl Core {
                 self.let_one_go(place, waiter, cost);
             }
             if let Some(side) = &mut self.governor {
-                side.queues[place].look(now_ns);
-                side.seat(place).waiting.set(side.queues[place].round.len() as u64);
+                side.settle(place);
             }
         }
     }
@@ -223,7 +254,7 @@ impl Core {
         let under = side.table.under(record.endpoint, record.site);
         // Another scope may have been taken meanwhile: then it waits there.
         if let Some(other) = side.first_taken(under).filter(|&other| other != place) {
-            side.queues[other].round.push(waiter, cost);
+            side.push(other, waiter, cost);
             return;
         }
         match waiter {
