@@ -325,6 +325,14 @@ impl Acceptor {
         }
     }
 
+    /// Ends the accepts under way and begins them anew, which looks at the queues. A process that was killed leaves its own
+    /// accepts in the kernel for a moment, and they may be woken, in vain, for a connection that then waits for the next.
+    pub(crate) fn renew(&mut self, core: &mut Core) {
+        for listener in self.listeners.iter_mut().filter(|listener| listener.ending.is_none()) {
+            listener.stop(core);
+        }
+    }
+
     /// Looks at the accept queues: a multishot accept empties them as fast as the worker turns, so a full one means that
     /// the worker is overloaded and clients are being turned away.
     pub(crate) fn check_backlog(&self) {

@@ -237,6 +237,14 @@ impl Control {
         Ok(found)
     }
 
+    /// Has every worker look at its listening sockets' queues. For a server that has inherited them from a process that was
+    /// killed: the accepts of that one linger in the kernel for a moment, and take wake-ups that are meant for this one.
+    pub fn renew_accepts(&self) {
+        for seat in &self.shared.workers {
+            let _stopped = seat.ask(Worker::renew_accepts);
+        }
+    }
+
     /// Whether every worker comes to what it is asked within a time: one that a panic, a deadlock or a disk holds does not.
     #[must_use]
     pub fn is_alive(&self, within: Duration) -> bool {

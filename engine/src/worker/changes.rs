@@ -54,6 +54,11 @@ impl Worker {
         self.parts.acceptor.add(listeners);
     }
 
+    /// Begins to accept anew.
+    pub(crate) fn renew_accepts(&mut self) {
+        self.parts.acceptor.renew(&mut self.local.core.borrow_mut());
+    }
+
     /// Stops accepting for an endpoint; `told` is dropped when nothing more will be accepted or handed to another worker.
     pub(crate) fn stop_accepting(&mut self, endpoint: u16, told: &Sender<()>) {
         let core = &mut *self.local.core.borrow_mut();

@@ -110,6 +110,10 @@ impl Served for ConfiguredServer {
         serde_json::json!({ "ok": false, "text": "this program was built without console.\n" })
     }
 
+    fn renew_accepts(&self) {
+        self.running.control().renew_accepts();
+    }
+
     fn is_alive(&self, within: Duration) -> bool {
         self.running.control().is_alive(within)
     }

@@ -27,6 +27,11 @@ const REPORT_MAX: Duration = Duration::from_secs(30);
 /// How long a worker may take to answer before it counts as dead.
 const PULSE_MAX: Duration = Duration::from_secs(5);
 
+/// How often, and how many times, a process that has just started looks at the queues it may have inherited from one that was
+/// killed: the kernel needs a moment to clear up behind that.
+const RENEW_EVERY: Timespec = Timespec { tv_sec: 0, tv_nsec: 250_000_000 };
+const RENEWALS: u32 = 8;
+
 /// How often the supervisor hears of new keys of tickets.
 const KEYS_EVERY: Timespec = Timespec { tv_sec: 30, tv_nsec: 0 };
 
@@ -69,6 +74,9 @@ pub trait Served {
 
     /// Answers a request of the console.
     fn console(&mut self, request: Value) -> Value;
+
+    /// Looks at the queues of the listening sockets, whatever the kernel says of them.
+    fn renew_accepts(&self);
 
     /// Whether every worker answers within a time.
     fn is_alive(&self, within: Duration) -> bool;
@@ -171,7 +179,7 @@ fn rings(report: &ring::Report, is_off: bool) -> Layer {
 
 impl Process {
     fn run(&mut self, mut channel: Channel) -> Result<(), String> {
-        let mut is_led = true;
+        let (mut is_led, mut renewals) = (true, RENEWALS);
         loop {
             let mut polled =
                 vec![PollFd::new(&self.ended, PollFlags::IN), PollFd::new(&self.stop, PollFlags::IN)];
@@ -179,10 +187,15 @@ impl Process {
                 polled.push(PollFd::new(&channel, PollFlags::IN));
             }
             // EINTR: a signal, which the next round sees.
-            let woken = poll(&mut polled, Some(&KEYS_EVERY));
+            let timeout = if renewals > 0 { RENEW_EVERY } else { KEYS_EVERY };
+            let woken = poll(&mut polled, Some(&timeout));
             let has_news =
                 |index: usize| polled.get(index).is_some_and(|polled| !polled.revents().is_empty());
             let (has_ended, is_stopped, is_told) = (has_news(0), has_news(1), has_news(2));
+            if woken == Ok(0) && renewals > 0 {
+                renewals -= 1;
+                self.served.renew_accepts();
+            }
             if woken == Ok(0) && is_led {
                 self.hand_on_keys(&mut channel);
             }
