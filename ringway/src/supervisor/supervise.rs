@@ -69,6 +69,7 @@ pub fn supervise(source: Box<dyn Source>, options: Options) -> Result<(), String
 
 /// Where wishes come from.
 pub(super) struct Wishes {
+    #[cfg_attr(not(feature = "console"), allow(dead_code, reason = "nobody else talks to it"))]
     handle: Handle,
     taken: Receiver<Wish>,
 }
