@@ -98,7 +98,7 @@ impl Conn<'_> {
     /// same read.
     #[must_use]
     pub fn governed_read(&mut self) -> GovernedRead {
-        if self.core.is_governed { self.core.govern_read(self.id) } else { GovernedRead::Allow }
+        if self.core.is_governed() { self.core.govern_read(self.id) } else { GovernedRead::Allow }
     }
 
     /// Says what the connection works for from now on: a site, an export; see [`crate::Scope::Site`]. 0: nothing.
@@ -194,6 +194,7 @@ impl Conn<'_> {
     }
 
     /// Puts a filter between transport and protocol. Bytes that arrived before go through it.
+    #[cfg(feature = "filters")]
     pub fn set_filter(&mut self, filter: Box<dyn Filter>) {
         let Some(record) = self.core.conns.get(self.id) else { return };
         let early = std::mem::take(&mut record.inbox);

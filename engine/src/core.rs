@@ -200,6 +200,13 @@ impl Core {
         }
     }
 
+    /// Whether any operation may have to wait for a bandwidth's sake.
+    #[inline]
+    pub(crate) fn is_governed(&self) -> bool {
+        // Without the feature all that the governor needs is dead code.
+        cfg!(feature = "governor") && self.is_governed
+    }
+
     /// Writes the levels into the counters; before the worker sleeps, so that they are not of long ago.
     pub(crate) fn publish(&self) {
         self.counters.operations.set(self.ring.in_flight() as u64);
@@ -301,7 +308,7 @@ impl Core {
     /// Puts the endpoint's filter on a new connection; says whether there is one.
     fn put_filter(&self, record: &mut Record) -> std::thread::Result<bool> {
         let source = self.doors[usize::from(record.endpoint)].filters.as_ref();
-        let Some(source) = source else { return Ok(false) };
+        let Some(source) = source.filter(|_| cfg!(feature = "filters")) else { return Ok(false) };
         record.extra().filter = Some(catch_unwind(AssertUnwindSafe(|| source.make()))?);
         record.flags.set(Flags::SHAKING);
         Ok(true)

@@ -74,7 +74,7 @@ impl Core {
     fn arrived(&mut self, id: ConnId, slice: Slice, known: usize) {
         let fresh = slice.len().saturating_sub(known) as u64;
         self.counters.bytes_received.add(fresh);
-        if self.is_governed {
+        if self.is_governed() {
             self.govern_received(id, fresh);
         }
         let Some(record) = self.conns.get(id) else { return };
@@ -125,6 +125,9 @@ impl Core {
     /// Whether a filter, if there is one, agrees that the peer has said all it wanted to.
     fn is_whole(&mut self, id: ConnId) -> bool {
         let Some(record) = self.conns.get(id) else { return true };
+        if !record.has_filter() {
+            return true;
+        }
         let Some(filter) = record.extra.as_mut().and_then(|extra| extra.filter.as_mut()) else { return true };
         let ended = catch_unwind(AssertUnwindSafe(|| filter.ended()));
         self.is_sound(ended)
@@ -305,7 +308,7 @@ impl Core {
     pub(crate) fn decode(&mut self, id: ConnId) {
         let pool = self.pool();
         let Some(record) = self.conns.get(id) else { return };
-        let Some(extra) = &mut record.extra else { return };
+        let Some(extra) = record.extra.as_mut().filter(|_| cfg!(feature = "filters")) else { return };
         let Extra { filter: Some(filter), wire, plain, .. } = &mut **extra else { return };
         let before = record.inbox.len();
         let mut replies = Vec::new();

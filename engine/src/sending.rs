@@ -52,7 +52,7 @@ impl Core {
     pub(crate) fn send_last(&mut self, id: ConnId, bytes: Slice) {
         let Some(record) = self.conns.get(id) else { return };
         let is_open = !record.flags.has(Flags::BROKEN) && !record.flags.has(Flags::SHUT);
-        if is_open && record.is_flushed() && !record.has_filter() && !self.is_governed {
+        if is_open && record.is_flushed() && !record.has_filter() && !self.is_governed() {
             self.start_bytes(id, bytes, Direct::Last);
         } else {
             self.send(id, Outgoing::Bytes(bytes));
@@ -215,7 +215,7 @@ impl Core {
         let is_behind = record.extra.as_ref().is_some_and(|extra| !extra.queue.is_empty());
         if record.sending.is_some() || is_behind {
             record.extra().queue.push_back(Outgoing::Bytes(wire));
-        } else if self.is_governed {
+        } else if self.is_governed() {
             self.send_governed(id, Outgoing::Bytes(wire));
         } else {
             self.start_bytes(id, wire, direct);
@@ -265,7 +265,7 @@ impl Core {
     }
 
     fn start_send(&mut self, id: ConnId, piece: Outgoing) {
-        if self.is_governed {
+        if self.is_governed() {
             self.send_governed(id, piece);
         } else {
             self.start_piece(id, piece);

@@ -169,7 +169,7 @@ impl Server {
             addresses.push(address);
         }
         let mut udp_addresses = Vec::new();
-        for endpoint in &options.udp {
+        for endpoint in options.udp.iter().filter(|_| cfg!(feature = "udp")) {
             let bound = endpoint.bind(count);
             let (address, fds) = bound.map_err(|error| StartError::Datagrams(endpoint.address, error))?;
             sockets.iter_mut().zip(fds).for_each(|(own, fd)| own.datagrams.push(fd));
@@ -506,7 +506,7 @@ fn receivers(
         let prepared = endpoint.prepare(ring, socket);
         prepared.map_err(|error| StartError::Datagrams(endpoint.address, error))
     };
-    endpoints.iter().zip(sockets).map(prepare).collect()
+    endpoints.iter().zip(sockets).filter(|_| cfg!(feature = "udp")).map(prepare).collect()
 }
 
 /// Makes what speaks on a worker's connections and handles its datagrams.
@@ -532,7 +532,19 @@ fn worker_count(wanted: usize) -> usize {
     if wanted > 0 {
         return wanted;
     }
+    cores()
+}
+
+/// Cores that this process may use, and that its control group pays for.
+#[cfg(feature = "quotas")]
+fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Who built without the feature counts cores, as looking for control groups takes 10 KiB of code.
+#[cfg(not(feature = "quotas"))]
+fn cores() -> usize {
+    1
 }
 
 pub(crate) fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {

@@ -176,7 +176,7 @@ impl Worker {
             self.parts.acceptor.arm(core);
             core.arm_udp();
             core.feed_starved();
-            if core.is_governed {
+            if core.is_governed() {
                 core.let_go_on();
             }
             core.publish();
@@ -216,7 +216,7 @@ impl Worker {
             return Some(0);
         }
         let retries = [self.parts.acceptor.next_retry_ms(), core.udp.next_retry_ms()];
-        let governed = if core.is_governed { core.next_to_go_on_ms() } else { None };
+        let governed = if core.is_governed() { core.next_to_go_on_ms() } else { None };
         let deadlines = [core.deadlines.next_wakeup(), self.local.timers.next_wakeup(), governed];
         let own = [self.parts.drain_until_ms, core.next_trim_ms()];
         let all = deadlines.into_iter().chain(retries).chain(own);
@@ -291,8 +291,11 @@ impl Worker {
                     self.parts.counters.adopted.add(1);
                 }
                 Message::Drain(within_ms) => self.begin_drain(within_ms),
+                // Without the feature nobody asks.
                 Message::Survey(survey) => {
-                    survey.carry_out(&mut self.local.core.borrow_mut(), &self.parts.protocols);
+                    if cfg!(feature = "survey") {
+                        survey.carry_out(&mut self.local.core.borrow_mut(), &self.parts.protocols);
+                    }
                 }
                 Message::Visit(visit) => (visit.0)(self),
             }

@@ -284,10 +284,12 @@ fn parse_serve(parser: &mut lexopt::Parser) -> Result<Command, String> {
             Long("no-listing") => serve.listing = false,
             Long("log") => log_format(&text(parser)?, &mut serve)?,
             Long("log-file") => serve.log = LogTarget::File(parser.value().map_err(sentence)?.into()),
-            Long("log-size") => {
+            Long("log-size") if cfg!(feature = "rotation") => {
                 serve.log_rotation.bytes_max = number(parser, "--log-size", 0, 1024 * 1024_u64)? << 20
             }
-            Long("log-keep") => serve.log_rotation.kept = number(parser, "--log-keep", 1, KEPT_MAX)?,
+            Long("log-keep") if cfg!(feature = "rotation") => {
+                serve.log_rotation.kept = number(parser, "--log-keep", 1, KEPT_MAX)?
+            }
             Long("max-connections") => {
                 serve.connections_max = number(parser, "--max-connections", 1, 10_000_000)?
             }

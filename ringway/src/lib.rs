@@ -20,6 +20,7 @@ pub mod config;
 pub mod console;
 #[cfg(all(feature = "config", feature = "sandbox"))]
 pub mod control;
+pub mod cores;
 #[cfg(feature = "console")]
 pub mod faces;
 pub mod listen;

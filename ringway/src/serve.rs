@@ -3,6 +3,7 @@
 #[cfg(feature = "tls")]
 mod certificates;
 
+use crate::cores;
 use crate::engine::ring::socket::{Address, ListenOptions};
 use crate::engine::ring::{DriverChoice, RingOptions};
 use crate::engine::{
@@ -277,7 +278,8 @@ impl Serve {
 
     fn server_options(&self) -> ServerOptions {
         let ring = RingOptions { driver: self.driver, ..RingOptions::default() };
-        ServerOptions { workers: self.workers, wait: self.wait, ring, ..ServerOptions::default() }
+        let workers = if self.workers == 0 { cores::count() } else { self.workers };
+        ServerOptions { workers, wait: self.wait, ring, ..ServerOptions::default() }
     }
 
     fn endpoint(&self, address: &Address, log: Option<LogFile>, filter: Option<FilterFactory>) -> Endpoint {
@@ -328,8 +330,7 @@ impl Serve {
 /// Descriptors that the file cache of each of so many workers (0: one per core) may hold; all of them together leave most to
 /// connections.
 pub(crate) fn cached_descriptors_max(workers: usize) -> usize {
-    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
-    let workers = if workers == 0 { cores() } else { workers };
+    let workers = if workers == 0 { cores::count() } else { workers };
     let limit = getrlimit(Resource::Nofile).current.and_then(|limit| usize::try_from(limit).ok());
     let share = limit.map_or(usize::MAX, |limit| limit / CACHED_DESCRIPTORS_SHARE / workers);
     share.min(CacheLimits::default().descriptors_max)

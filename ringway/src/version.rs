@@ -15,7 +15,7 @@ pub(crate) fn text(verbose: bool) -> String {
 fn add_machine(text: &mut String) {
     let uname = rustix::system::uname();
     let kernel = uname.release().to_string_lossy();
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let cores = ringway::cores::count();
     let driver = match ring::probe() {
         Ok(features) => format!("uring ({features})"),
         Err(error) => format!("epoll (io_uring is not used: {error})"),

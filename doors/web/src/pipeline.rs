@@ -34,6 +34,10 @@ impl Reply {
     /// The body that is made while it is sent, if this answer has one.
     #[inline]
     pub(crate) fn take_stream(&mut self) -> Option<Box<dyn BodySource>> {
+        // Files alone are never made while they are sent; without anything else there is no code for it.
+        if !cfg!(feature = "streams") {
+            return None;
+        }
         if !matches!(self.source, Source::Stream(_)) {
             return None;
         }

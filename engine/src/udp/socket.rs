@@ -8,6 +8,9 @@ use ringway_ring::{Batch, Completion, Datagrams, Handle, Interest, Op, OpId, Pay
 use std::collections::VecDeque;
 use std::io;
 
+/// Without the feature all that datagrams need is dead code.
+const HAS_UDP: bool = cfg!(feature = "udp");
+
 /// How long a reception that ended with an error rests before it is tried again, in milliseconds.
 const RETRY_PAUSE_MS: u64 = 50;
 
@@ -99,12 +102,12 @@ impl Side {
     }
 
     pub(crate) fn has_news(&self) -> bool {
-        !self.news.is_empty()
+        HAS_UDP && !self.news.is_empty()
     }
 
     /// How many news there are.
     pub(crate) fn news(&self) -> usize {
-        self.news.len()
+        if HAS_UDP { self.news.len() } else { 0 }
     }
 
     /// Lends an endpoint's answers out.
@@ -127,6 +130,9 @@ impl Side {
 
     /// When the first reception that rests is to be tried again.
     pub(crate) fn next_retry_ms(&self) -> Option<u64> {
+        if !HAS_UDP {
+            return None;
+        }
         self.sockets.iter().filter_map(|socket| socket.retry_at_ms).min()
     }
 
@@ -135,14 +141,14 @@ impl Side {
         let is_settled = |socket: &UdpSocket| {
             socket.receiving.is_none() && socket.out.as_ref().is_none_or(SendBatch::is_empty)
         };
-        self.news.is_empty() && self.sockets.iter().all(is_settled)
+        !HAS_UDP || self.news.is_empty() && self.sockets.iter().all(is_settled)
     }
 }
 
 impl Core {
     /// Starts the receptions that are not under way and need not rest.
     pub(crate) fn arm_udp(&mut self) {
-        if self.is_draining {
+        if self.is_draining || !HAS_UDP {
             return;
         }
         for (place, socket) in self.udp.sockets.iter_mut().enumerate() {
@@ -162,6 +168,9 @@ impl Core {
 
     /// A datagram operation has brought something, or has ended.
     pub(crate) fn datagrams_came(&mut self, place: u32, completion: Completion) {
+        if !HAS_UDP {
+            return;
+        }
         let Self { udp, ring, counters, now_ms, is_draining, .. } = self;
         let place = place as usize;
         let Some(socket) = udp.sockets.get_mut(place) else { return };
@@ -194,6 +203,9 @@ impl Core {
 
     /// A socket takes more.
     pub(crate) fn datagrams_have_room(&mut self, place: u32) {
+        if !HAS_UDP {
+            return;
+        }
         let place = place as usize;
         if let Some(socket) = self.udp.sockets.get_mut(place) {
             socket.room = None;
@@ -230,6 +242,9 @@ impl Core {
 
     /// Ends reception; what was received is still handled and answered.
     pub(crate) fn drain_udp(&mut self) {
+        if !HAS_UDP {
+            return;
+        }
         for socket in &mut self.udp.sockets {
             (socket.idle, socket.retry_at_ms) = (None, None);
             if let Some(id) = socket.receiving {
@@ -240,6 +255,9 @@ impl Core {
 
     /// Gives up what a drain has not got done in its time.
     pub(crate) fn abandon_udp(&mut self) {
+        if !HAS_UDP {
+            return;
+        }
         for socket in &mut self.udp.sockets {
             if let Some(out) = &mut socket.out {
                 self.counters.datagrams_refused.add(out.len() as u64);

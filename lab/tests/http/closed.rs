@@ -153,7 +153,7 @@ fn ringway_itself_is_asked_for_small_and_large_files() {
         serve.listen = ringway::listen::parse("127.0.0.1:0").expect("an address");
         serve.log = LogTarget::Off;
         let server = serve.start().expect("the server starts");
-        let url = ringway::listen::url(&server.addresses()[0]);
+        let url = ringway::listen::url(&server.addresses()[0], false);
         for (name, bytes, pipeline) in [("small", 100, 16), ("large", 200 * 1024, 1)] {
             let plan = Plan {
                 requests: Some(2000),

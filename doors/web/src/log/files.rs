@@ -163,7 +163,8 @@ impl LogFile {
             return false;
         }
         let size = self.0.size_bytes.fetch_add(bytes as u64, Ordering::Relaxed) + bytes as u64;
-        size >= most && !self.0.is_rotating.swap(true, Ordering::Acquire)
+        // Without the feature there is no code to rotate either.
+        cfg!(feature = "rotation") && size >= most && !self.0.is_rotating.swap(true, Ordering::Acquire)
     }
 
     /// Nobody could be found for the rotation that [`LogFile::note_written`] gave out.

@@ -201,7 +201,7 @@ impl Target {
         }
         let log = self.log.clone();
         // What fails is counted by the file. The pool does it unheard.
-        if self.worker.pool().run(move || log.rotate()).is_err() {
+        if cfg!(feature = "rotation") && self.worker.pool().run(move || log.rotate()).is_err() {
             self.log.give_rotation_back();
         }
     }
