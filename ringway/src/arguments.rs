@@ -65,7 +65,7 @@ pub(crate) const CONFIGURATION: &str = "ringway.toml";
 
 #[cfg(feature = "config")]
 const HELP: &str = "\
-Ringway serves files over HTTP/1.1 on a completion engine (io_uring, or epoll where that is refused).
+Ringway serves sites of files over HTTP/1.1, HTTP/2 and TLS on a completion engine (io_uring, or epoll where that is refused).
 
 Usage: ringway serve [DIR] [options]     serve a directory (the current one)
        ringway run [-c FILE]             serve what a configuration says

@@ -163,6 +163,8 @@ fn restricted(maker: &dyn Maker, channel: &mut Channel) -> Result<Process, Strin
     let waiter = waiter.map_err(|error| format!("cannot wait for the server: {error}"))?;
     let driver = report.to_string();
     channel.send(&Report::Ready { addresses, driver, notes, layers }, &[], REPORT_MAX).map_err(sentence)?;
+    // Half of the program is there for starting. Where it cannot be let go of, it stays.
+    let _let_go = ringway_confine::program::let_go();
     Ok(Process { served, keys_told: Vec::new(), ended, end: Some(waiter), stop: stopped, drain })
 }
 

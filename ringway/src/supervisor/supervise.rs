@@ -359,6 +359,8 @@ impl Supervisor {
                 if self.generations[index].phase == Phase::Starting {
                     self.announce(number, &addresses, &driver, &notes, &layers);
                     self.serves(index);
+                    // From now on little is done here, and little of the program is wanted.
+                    let _let_go = ringway_confine::program::let_go();
                 }
             }
             Report::Failed { sentence } => self.generations[index].failure = Some(sentence),

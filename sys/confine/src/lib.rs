@@ -1,4 +1,4 @@
-//! Confinement: what a process gives up for good, what it inherits, and which signals it puts off.
+//! Confinement: what a process gives up for good, what it inherits, which signals it puts off, and which memory it can do without.
 //!
 //! This crate is one of the few that may use `unsafe`. Every block cites one of these invariants:
 //!
@@ -6,11 +6,13 @@
 //! - **I2** A descriptor's number is adopted at most once in a process: numbers are reserved in a table before they are
 //!   adopted, and only numbers that are open and that nobody in this process made are offered for it.
 //! - **I3** A descriptor that the kernel just returned has no other owner.
+//! - **I4** Code and constants of this program are mapped from its file, which the kernel keeps from being written while it runs.
 #![allow(unsafe_code, reason = "sys is where unsafe code lives; the invariants above say why it is sound")]
 
 pub mod filter;
 pub mod inherited;
 pub mod landlock;
+pub mod program;
 pub mod signals;
 
 use std::io;
