@@ -1,7 +1,7 @@
 //! Assembly: from a configuration to what serves: endpoints with their sites, stages, handlers, limits and logs.
 //!
-//! What may fail, wait for a disk or be shared is made once, in [`plan`]; from that each worker makes its own values, in
-//! [`workshop`], without opening anything.
+//! What may fail, wait for a disk or be shared is made once, in `plan`; from that each worker makes its own values, in
+//! `workshop`, without opening anything.
 
 mod access;
 mod authority;

@@ -2,7 +2,7 @@
 //!
 //! [`load::load`] reads a file and what it includes into a tree that knows places ([`tree`]), holds it against the JSON schema
 //! of the types in [`settings`] ([`shape`]), reads it into these types, and judges what a shape does not say ([`meaning`]).
-//! [`surroundings`] asks the machine: files, certificates, names, ports. [`reference`] writes the manual page of it all.
+//! [`surroundings`] asks the machine: files, certificates, names, ports. [`mod@reference`] writes the manual page of it all.
 
 pub mod include;
 pub mod load;
