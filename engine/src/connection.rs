@@ -194,7 +194,6 @@ impl Conn<'_> {
     }
 
     /// Puts a filter between transport and protocol. Bytes that arrived before go through it.
-    #[cfg(feature = "filters")]
     pub fn set_filter(&mut self, filter: Box<dyn Filter>) {
         let Some(record) = self.core.conns.get(self.id) else { return };
         let early = std::mem::take(&mut record.inbox);
