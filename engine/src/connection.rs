@@ -195,6 +195,10 @@ impl Conn<'_> {
 
     /// Puts a filter between transport and protocol. Bytes that arrived before go through it.
     pub fn set_filter(&mut self, filter: Box<dyn Filter>) {
+        if !cfg!(feature = "filters") {
+            // Better no connection than one that is not encrypted.
+            return self.core.abort(self.id);
+        }
         let Some(record) = self.core.conns.get(self.id) else { return };
         let early = std::mem::take(&mut record.inbox);
         let extra = record.extra();

@@ -157,6 +157,7 @@ impl Server {
     /// # Errors
     /// The first thing that cannot be had; nothing is left running then.
     pub fn start(endpoints: &[Endpoint], options: &ServerOptions) -> Result<Self, StartError> {
+        check_features(endpoints, options)?;
         let count = worker_count(options.workers);
         let mut addresses = Vec::new();
         let mut sockets: Vec<OwnSockets> = (0..count).map(|_| OwnSockets::default()).collect();
@@ -526,6 +527,26 @@ fn set_handlers(worker: &mut Worker, seed: &Seed) -> io::Result<()> {
     worker.set_filters(filters?);
     worker.set_datagram_handlers(handlers?);
     Ok(())
+}
+
+/// What was left out of this build must not be left out in silence.
+fn check_features(endpoints: &[Endpoint], options: &ServerOptions) -> Result<(), StartError> {
+    let missing = [
+        (cfg!(feature = "filters") || endpoints.iter().all(|endpoint| endpoint.filter.is_none()), "filters"),
+        (
+            cfg!(feature = "governor")
+                || endpoints.iter().all(|endpoint| endpoint.limits.send_bytes_per_s == 0),
+            "governor",
+        ),
+        (cfg!(feature = "udp") || options.udp.is_empty(), "udp"),
+    ];
+    match missing.iter().find(|(is_there, _)| !is_there) {
+        None => Ok(()),
+        Some((_, name)) => {
+            let reason = format!("the engine was built without its feature {name}");
+            Err(StartError::Protocol(io::Error::new(io::ErrorKind::Unsupported, reason)))
+        }
+    }
 }
 
 fn worker_count(wanted: usize) -> usize {

@@ -187,8 +187,11 @@ impl GovernorHandle {
 
     /// Sets a scope's M for the direction it has, or takes all of the scope's away. Open connections go on under the new
     /// figure; while no scope has one, nothing is governed and nothing costs anything. False, and nothing is changed, when
-    /// there are [`SCOPES_MAX`] figures already.
+    /// there are [`SCOPES_MAX`] figures already, or when this was built without the feature `governor`.
     pub fn set(&self, scope: Scope, bandwidth: Option<Bandwidth>) -> bool {
+        if !cfg!(feature = "governor") && bandwidth.is_some() {
+            return false;
+        }
         let state = &mut *self.state();
         let scope = state.meant(scope);
         let Some(bandwidth) = bandwidth else {
