@@ -11,10 +11,11 @@
 //! A client reads the answer with [`reply`], and its body with [`body::BodyDecoder`] where it is chunked.
 //!
 //! Whatever a peer sends either has exactly one reading or is refused with a [`refusal::Refusal`]; after one,
-//! the connection answers once and closes. Nothing in this crate allocates.
+//! the connection answers once and closes. Nothing in this crate allocates, but for the orders of [`cgi::order`].
 #![forbid(unsafe_code)]
 
 pub mod body;
+pub mod cgi;
 pub mod conditional;
 pub mod date;
 pub mod etag;

@@ -45,7 +45,7 @@ impl Default for Limits {
 }
 
 impl Limits {
-    fn head_max(&self) -> usize {
+    pub(crate) fn head_max(&self) -> usize {
         (self.head_bytes_max as usize).min(HEAD_BYTES_CEILING)
     }
 }
