@@ -9,6 +9,7 @@
 //! 5. [`response::HeadWriter`] writes the head of the answer into memory of the caller.
 //!
 //! A client reads the answer with [`reply`], and its body with [`body::BodyDecoder`] where it is chunked.
+//! [`fastcgi`] carries requests to programs of others and their answers back.
 //!
 //! Whatever a peer sends either has exactly one reading or is refused with a [`refusal::Refusal`]; after one,
 //! the connection answers once and closes. Nothing in this crate allocates, but for the orders of [`cgi::order`].
@@ -19,6 +20,7 @@ pub mod cgi;
 pub mod conditional;
 pub mod date;
 pub mod etag;
+pub mod fastcgi;
 pub mod head;
 mod list;
 pub mod method;
