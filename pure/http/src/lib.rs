@@ -8,7 +8,8 @@
 //! 4. [`conditional`], [`range`] and [`negotiate`] decide what a known representation answers.
 //! 5. [`response::HeadWriter`] writes the head of the answer into memory of the caller.
 //!
-//! A client reads the answer with [`reply`], and its body with [`body::BodyDecoder`] where it is chunked.
+//! A client reads the answer with [`reply`], its body with [`reply::ReplyBody`]. Who stands between client and server passes heads
+//! on with [`relay`], and learns from [`forwarded`] whom a request came from at first.
 //! [`fastcgi`] carries requests to programs of others and their answers back.
 //!
 //! Whatever a peer sends either has exactly one reading or is refused with a [`refusal::Refusal`]; after one,
@@ -21,6 +22,7 @@ pub mod conditional;
 pub mod date;
 pub mod etag;
 pub mod fastcgi;
+pub mod forwarded;
 pub mod head;
 mod list;
 pub mod method;
@@ -28,6 +30,7 @@ pub mod negotiate;
 mod octets;
 pub mod range;
 pub mod refusal;
+pub mod relay;
 pub mod reply;
 pub mod response;
 pub mod status;

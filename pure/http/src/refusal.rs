@@ -110,6 +110,10 @@ refusals! {
     TrailerField BAD_REQUEST "forbidden trailer field";
     /// The body is over its limit.
     BodyLength CONTENT_TOO_LARGE "request body over the limit";
+    /// A `Forwarded` that has no one reading, from somebody who is trusted to write it.
+    Forwarded BAD_REQUEST "malformed Forwarded";
+    /// `Connection` names more fields than anybody has a reason to.
+    ConnectionOptions BAD_REQUEST "too many connection options";
     /// The path has an escape that is not `%` and two hexadecimal digits.
     PathEscape BAD_REQUEST "malformed escape in the path";
     /// The path has an escaped slash, or a backslash, plain or escaped.

@@ -22,6 +22,8 @@ pub enum Fault {
     Head(Refusal),
     /// The chunks of the body.
     Body(Refusal),
+    /// The connection ended before the body did.
+    Cut,
 }
 
 impl Fault {
@@ -33,6 +35,7 @@ impl Fault {
             Self::StatusLine => "malformed status line",
             Self::HeadLength => "head of the answer over the limit",
             Self::FieldCount => "too many header fields",
+            Self::Cut => "the connection ended before the answer did",
             Self::Head(refusal) | Self::Body(refusal) => refusal.reason(),
         }
     }

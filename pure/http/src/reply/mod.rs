@@ -13,6 +13,7 @@
 //! # Ok::<(), ringway_http::reply::Fault>(())
 //! ```
 
+mod body;
 mod fault;
 mod likeness;
 mod parse;
@@ -20,6 +21,7 @@ mod scan;
 #[cfg(test)]
 mod splits;
 
+pub use body::ReplyBody;
 pub use fault::Fault;
 pub use likeness::Likeness;
 pub use parse::{Delivery, Reply};

@@ -105,6 +105,11 @@ impl<'b> Reply<'b> {
         self.fields().find(|field| field.name.eq_ignore_ascii_case(name.as_bytes())).map(|field| field.value)
     }
 
+    /// The field lines as sent, each with its CRLF, and the empty line.
+    pub(crate) fn field_lines(&self) -> &'b [u8] {
+        &self.head[self.fields_at..]
+    }
+
     /// The head as sent, the empty line included.
     pub const fn as_bytes(&self) -> &'b [u8] {
         self.head
