@@ -12,6 +12,7 @@ use crate::{Violation, relative, root};
 const TABLE: &[(&str, &[&str])] = &[
     ("pure/ws", &["pure/http"]),
     ("pure/h2", &["pure/http"]),
+    ("pure/dav", &["pure/http"]),
     ("pure/*", &[]),
     ("sys/*", &["pure/*"]),
     ("engine", &["sys/ring", "sys/heap", "pure/pace"]),
