@@ -13,7 +13,7 @@ pub(super) struct Step {
     /// The name of its part.
     pub(super) name: &'static str,
     pub(super) title: &'static str,
-    /// The lab's arguments. `{ringway}`, `{nginx}`, `{lighttpd}` and `{www}` are paths; an argument with `{yardstick}` is left out when
+    /// The lab's arguments. `{ringway}`, `{nginx}`, `{lighttpd}`, `{ringway-sites}`, `{nginx-tls}` and `{www}` are paths; an argument with `{yardstick}` is left out when
     /// there is none.
     pub(super) arguments: &'static [&'static str],
 }
@@ -42,6 +42,8 @@ const EPOLL: &str =
 const NGINX: &str = "nginx={nginx} {port} {root}";
 const NGINX_CACHE: &str = "nginx-cache=env NGINX_HTTP='open_file_cache max=1000;' {nginx} {port} {root}";
 const LIGHTTPD: &str = "lighttpd={lighttpd} {port} {root}";
+const SITES: &str = "ringway=env RINGWAY={ringway} {ringway-sites} {port} {secure-port} {root}";
+const NGINX_TLS: &str = "nginx={nginx-tls} {port} {secure-port} {root}";
 const SWEEP_NGINX: &str = "nginx={nginx} {port} {www}";
 
 pub(super) const CHAPTERS: &[Chapter] = &[
@@ -115,6 +117,37 @@ its cache of open files, lighttpd.
                 LIGHTTPD,
             ],
         }],
+    },
+    Chapter {
+        title: "HTTP over TLS, and HTTP/2",
+        introduction: "
+Files of 100 bytes and of 200 KB over TLS 1.3 (s), over HTTP/2 with one stream and with 16 together (h), and what a waiting TLS connection
+takes (sidle). Ringway runs from a configuration, as an operator has it: a supervisor and a confined server process.
+",
+        steps: &[Step {
+            name: "secure-compare",
+            title: "The comparison",
+            arguments: &[
+                "compare",
+                "--cases",
+                "s100,s200k,h100,h100x16,h200k,sidle",
+                "--idle-connections",
+                "2000",
+                "--seconds",
+                "2",
+                "--rounds",
+                "3",
+                NGINX_TLS,
+                SITES,
+            ],
+        }],
+    },
+    Chapter {
+        title: "The bandwidth governor",
+        introduction: "
+How near to M the receivers' rates stay, for one large transfer and for hundreds of small ones.
+",
+        steps: &[Step { name: "governor", title: "Rates at the receivers", arguments: &["governor", "--workers", "1"] }],
     },
     Chapter {
         title: "Echo: the engine's own cost, and latency",

@@ -14,6 +14,8 @@ const FILES: &[(&str, usize)] = &[("200k.bin", 200 * 1024)];
 const PEERS: &[(&str, &str)] = &[
     ("nginx.sh", include_str!("../../peers/nginx.sh")),
     ("lighttpd.sh", include_str!("../../peers/lighttpd.sh")),
+    ("nginx-tls.sh", include_str!("../../peers/nginx-tls.sh")),
+    ("ringway.sh", include_str!("../../peers/ringway.sh")),
 ];
 
 /// Where the steps find what they need.
@@ -58,6 +60,8 @@ impl Stand {
                 .replace("{ringway}", &path(self.ringway.clone()))
                 .replace("{nginx}", &path(self.place.join("nginx.sh")))
                 .replace("{lighttpd}", &path(self.place.join("lighttpd.sh")))
+                .replace("{nginx-tls}", &path(self.place.join("nginx-tls.sh")))
+                .replace("{ringway-sites}", &path(self.place.join("ringway.sh")))
                 .replace("{www}", &path(self.place.join("www")))
                 .replace("{yardstick}", yardstick.as_deref().unwrap_or_default())
         };
@@ -80,6 +84,8 @@ pub(super) fn shown(step: &Step) -> String {
     let words = step.arguments.iter().filter(|argument| !argument.contains("{yardstick}")).map(|argument| {
         let argument = argument.replace("{ringway}", "ringway").replace("{nginx}", "lab/peers/nginx.sh");
         let argument = argument.replace("{lighttpd}", "lab/peers/lighttpd.sh").replace("{www}", "www");
+        let argument = argument.replace("{nginx-tls}", "lab/peers/nginx-tls.sh");
+        let argument = argument.replace("{ringway-sites}", "lab/peers/ringway.sh");
         if argument.contains(' ') { format!("{argument:?}") } else { argument }
     });
     words.collect::<Vec<_>>().join(" ")
