@@ -135,6 +135,18 @@ impl Stream {
         .await
     }
 
+    /// As [`crate::Conn::governed_read`]: asks without waiting. After [`GovernedRead::Block`] the connection's task is woken when
+    /// there is another answer.
+    #[must_use]
+    pub fn try_governed_read(&mut self) -> GovernedRead {
+        self.with(|core, id| if core.is_governed() { core.govern_read(id) } else { GovernedRead::Allow })
+    }
+
+    /// What was asked for and told [`GovernedRead::Block`] is not wanted any more: the next question is a new one.
+    pub fn withdraw_read(&mut self) {
+        self.with(Core::withdraw_read);
+    }
+
     /// As [`crate::Conn::set_scope`].
     pub fn set_scope(&mut self, site: u16) {
         self.with(|core, id| {

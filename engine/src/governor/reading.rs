@@ -61,6 +61,13 @@ impl Core {
         GovernedRead::Block
     }
 
+    /// Forgets what a connection has asked for; its place in a queue is passed over.
+    pub(crate) fn withdraw_read(&mut self, id: ConnId) {
+        if let Some(record) = self.conns.get(id).filter(|record| record.reading() != Reading::None) {
+            record.extra().reading_began = Reading::None;
+        }
+    }
+
     /// Counts bytes that arrived.
     pub(crate) fn govern_received(&mut self, id: ConnId, bytes: u64) {
         let (Some(side), Some(record)) = (&self.governor, self.conns.get(id)) else { return };

@@ -2,6 +2,7 @@
 
 use crate::served::{ENDPOINT, Served, drivers, files};
 use ringway_testkit::Client;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// Bytes of the large file.
@@ -30,6 +31,47 @@ fn a_site_keeps_to_its_bandwidth() {
         served.reload(&text.replace("1 MB/s", "1 Gbit/s"), folder.path()).expect("it is taken");
         let faster = took(&served, "slow");
         assert!(faster < slow, "{faster:?} and {slow:?}");
+    }
+}
+
+/// Asks so often over one connection of HTTP/2: statuses, and how many answers say when to come back.
+fn ask_over_h2(served: &Served, host: &str, times: usize) -> (Vec<u16>, usize) {
+    let url = format!("http://{}/part", served.addresses[0]);
+    let said = Command::new("nghttp")
+        .args(["-n", "-v", "-t", "60", "-m", &times.to_string(), "-H", &format!(":authority: {host}"), &url])
+        .output()
+        .expect("nghttp runs");
+    assert!(said.status.success(), "{said:?}");
+    let said = String::from_utf8(said.stdout).expect("text");
+    let status =
+        |line: &str| line.split(":status: ").nth(1).map(|status| status.trim().parse().expect("a status"));
+    (said.lines().filter_map(status).collect(), said.matches("retry-after: ").count())
+}
+
+#[test]
+fn requests_over_http2_ask_the_governor() {
+    let folder = files("run-governor-h2", &[("part", &"x".repeat(20_000))]);
+    let with = |policy: &str| {
+        format!(
+            "{ENDPOINT}\n[[site]]\nnames = [\"slow\"]\nroot = \".\"\n\
+             governor = {{ rate = \"1 MB/s\", policy = \"{policy}\" }}\n[[site]]\nnames = [\"*\"]\nroot = \".\"\n"
+        )
+    };
+    for driver in drivers() {
+        let mut served = Served::new(&with("full"), folder.path(), driver);
+        let before = Instant::now();
+        // 800 kB at 1 MB/s: nobody is refused, and it takes its time.
+        let answers = ask_over_h2(&served, "slow", 40);
+        assert_eq!(answers, (vec![200; 40], 0));
+        let slow = before.elapsed();
+        assert!(slow > Duration::from_millis(400), "{slow:?}");
+        // Nothing that is asked for is held back by this policy, so too much is refused.
+        served.reload(&with("simple"), folder.path()).expect("it is taken");
+        let (statuses, told) = ask_over_h2(&served, "slow", 300);
+        let refused = statuses.iter().filter(|status| **status == 503).count();
+        assert!(statuses.len() == 300 && refused > 0 && refused < 300, "{statuses:?}");
+        assert_eq!(told, refused);
+        assert_eq!(ask_over_h2(&served, "free", 40), (vec![200; 40], 0));
     }
 }
 

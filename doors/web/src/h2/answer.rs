@@ -8,13 +8,15 @@ use crate::clock::Persistence;
 use crate::exchange::Course;
 use crate::execution::{Asked, Decided};
 use crate::limits::deadline;
-use crate::pipeline::{Finish, Reply};
+use crate::pipeline::{Finish, Plan, Reply};
 use crate::site_counters::Active;
+use ringway_engine::GovernedRead;
 use ringway_engine::ring::SLICE_BYTES_MAX;
 use ringway_h2::code::Code;
 use ringway_h2::connection::Buffers;
 use ringway_h2::frame::PAYLOAD_BYTES;
 use ringway_http::head::{Body as Framing, Request};
+use ringway_http::response::EncodeError;
 use ringway_http::status::Status;
 use std::task::{Context, Poll};
 use std::time::Instant;
@@ -62,6 +64,13 @@ struct Kept {
     waits: u32,
 }
 
+/// A request that the governor keeps back.
+#[derive(Debug)]
+pub(super) struct Held {
+    stream: u32,
+    head: Vec<u8>,
+}
+
 /// A request whose body is still to come.
 #[derive(Debug)]
 pub(super) struct Upload {
@@ -78,33 +87,70 @@ impl Session {
     /// A request has come; its head is in the buffers.
     pub(super) fn begin(&mut self, stream: u32, ends: bool, memory: &mut Memory) {
         self.count_request(memory);
-        let shared = std::rc::Rc::clone(&self.shared);
         let head = memory.buffers.take_head();
-        let request = match Request::parse(&head, &shared.limits.head) {
-            Ok(request) => request,
-            Err(refusal) => {
-                self.refuse(stream, ends, refusal.status(), None, memory);
-                memory.buffers.put_head(head);
-                return;
+        let limits = &self.shared.limits;
+        let too_large = |request: &Request<'_>| matches!(request.body(), Framing::Length(length) if length > limits.body.body_bytes_max);
+        let refused = match Request::parse(&head, &limits.head) {
+            Err(refusal) => Some(refusal.status()),
+            Ok(request) if too_large(&request) => Some(Status::CONTENT_TOO_LARGE),
+            Ok(request) => {
+                if !ends {
+                    let until_ms = deadline(self.stream.now_ms(), limits.body_ms_max);
+                    let (left, is_unwanted) = (limits.body.body_bytes_max, request.expects_continue());
+                    self.uploads.push(Upload { stream, until_ms, left, is_unwanted });
+                }
+                None
             }
         };
+        match refused {
+            Some(status) => {
+                self.refuse(stream, ends, status, &head, memory);
+                memory.buffers.put_head(head);
+            }
+            None if self.held.is_empty() => self.begin_if_allowed(stream, head, memory),
+            // In the order they came.
+            None => self.held.push_back(Held { stream, head }),
+        }
+    }
+
+    /// Begins what the governor has kept back and does not any more; says whether there was any.
+    pub(super) fn begin_held(&mut self, memory: &mut Memory) -> bool {
+        let mut has_moved = false;
+        while let Some(Held { stream, head }) = self.held.pop_front() {
+            let waiting = self.held.len();
+            self.begin_if_allowed(stream, head, memory);
+            if self.held.len() > waiting {
+                // Kept back again: it is the last now and was the first.
+                self.held.rotate_right(1);
+                break;
+            }
+            has_moved = true;
+        }
+        has_moved
+    }
+
+    fn begin_if_allowed(&mut self, stream: u32, head: Vec<u8>, memory: &mut Memory) {
+        let shared = std::rc::Rc::clone(&self.shared);
+        let Ok(request) = Request::parse(&head, &shared.limits.head) else { return };
         let started = shared.stopwatch(|| self.stream.arrived());
         let asked = Asked { request: &request, kept: Persistence::Keep, started, protocol: PROTOCOL };
-        let bytes_max = shared.limits.body.body_bytes_max;
-        if matches!(request.body(), Framing::Length(length) if length > bytes_max) {
-            self.refuse(stream, ends, Status::CONTENT_TOO_LARGE, Some(&asked), memory);
-            memory.buffers.put_head(head);
-            return;
-        }
-        if !ends {
-            let until_ms = deadline(self.stream.now_ms(), shared.limits.body_ms_max);
-            let is_unwanted = request.expects_continue();
-            self.uploads.push(Upload { stream, until_ms, left: bytes_max, is_unwanted });
-        }
-        let mut course = Course::default();
-        let decided = self.decide(&asked, &mut course, memory, None);
-        let kept = Kept { head: Vec::new(), course, started, waits: 0 };
-        let mut answer = self.decided(stream, &asked, decided, kept, memory);
+        let may_begin = shared.may_begin(&mut self.stream, &request);
+        let mut answer = match may_begin {
+            GovernedRead::Block => {
+                self.held.push_back(Held { stream, head });
+                return;
+            }
+            GovernedRead::Reject { retry_after_s } => {
+                self.come_back(stream, &asked, retry_after_s, memory);
+                None
+            }
+            GovernedRead::Allow => {
+                let mut course = Course::default();
+                let decided = self.decide(&asked, &mut course, memory, None);
+                let kept = Kept { head: Vec::new(), course, started, waits: 0 };
+                self.decided(stream, &asked, decided, kept, memory)
+            }
+        };
         match answer.as_mut().and_then(|answer| answer.kept.as_mut()) {
             Some(kept) => kept.head = head,
             None => memory.buffers.put_head(head),
@@ -247,28 +293,48 @@ impl Session {
         None
     }
 
-    /// Answers with an error page, and takes no more of the request.
-    fn refuse(
+    /// Answers with an error page, and takes no more of the request, of which `head` is what can be read.
+    fn refuse(&mut self, stream: u32, ends: bool, status: Status, head: &[u8], memory: &mut Memory) {
+        let shared = std::rc::Rc::clone(&self.shared);
+        let request = Request::parse(head, &shared.limits.head).ok();
+        let asked = request.as_ref().map(|request| {
+            let started = shared.stopwatch(|| self.stream.arrived());
+            Asked { request, kept: Persistence::Keep, started, protocol: PROTOCOL }
+        });
+        if !ends {
+            let until_ms = deadline(self.stream.now_ms(), shared.limits.body_ms_max);
+            self.uploads.push(Upload { stream, until_ms, left: 0, is_unwanted: true });
+        }
+        memory.text.resize(TEXT_BYTES.max(memory.text.len()), 0);
+        let refusal = shared.refusal(status, asked.as_ref(), Persistence::Keep, &mut memory.text);
+        self.send_refusal(stream, asked.as_ref(), refusal, memory);
+    }
+
+    /// Answers a request that the governor rejects; its body is taken and dropped.
+    fn come_back(&mut self, stream: u32, asked: &Asked<'_>, retry_after_s: u32, memory: &mut Memory) {
+        if let Some(upload) = self.uploads.iter_mut().find(|upload| upload.stream == stream) {
+            upload.is_unwanted = true;
+        }
+        memory.text.resize(TEXT_BYTES.max(memory.text.len()), 0);
+        let shared = std::rc::Rc::clone(&self.shared);
+        let refusal = shared.refusal_for_now(Some(asked), Persistence::Keep, retry_after_s, &mut memory.text);
+        self.send_refusal(stream, Some(asked), refusal, memory);
+    }
+
+    fn send_refusal(
         &mut self,
         stream: u32,
-        ends: bool,
-        status: Status,
         asked: Option<&Asked<'_>>,
+        refusal: Result<(Plan, Course), EncodeError>,
         memory: &mut Memory,
     ) {
-        memory.text.resize(TEXT_BYTES.max(memory.text.len()), 0);
-        let Ok((plan, course)) = self.shared.refusal(status, asked, Persistence::Keep, &mut memory.text)
-        else {
+        let Ok((plan, course)) = refusal else {
             self.give_up(stream, Code::INTERNAL_ERROR, &mut memory.buffers);
             return;
         };
-        if !ends {
-            let until_ms = deadline(self.stream.now_ms(), self.shared.limits.body_ms_max);
-            self.uploads.push(Upload { stream, until_ms, left: 0, is_unwanted: true });
-        }
-        let body_bytes = plan.body_len;
+        let (status, body_bytes) = (plan.status.code(), plan.body_len);
         let work = self.start(stream, plan.into(), memory);
-        self.shared.tell_served(asked, &course, &mut self.stream, status.code(), body_bytes);
+        self.shared.tell_served(asked, &course, &mut self.stream, status, body_bytes);
         if let Some(work) = work {
             self.answers.push(Answering { stream, work, kept: None, moved: 0, _active: None });
         }
@@ -276,7 +342,7 @@ impl Session {
 
     pub(super) fn refuse_oversized(&mut self, stream: u32, ends: bool, memory: &mut Memory) {
         self.count_request(memory);
-        self.refuse(stream, ends, Status::REQUEST_HEADER_FIELDS_TOO_LARGE, None, memory);
+        self.refuse(stream, ends, Status::REQUEST_HEADER_FIELDS_TOO_LARGE, b"", memory);
     }
 
     /// Part of a request's body has come: files want none.
@@ -300,6 +366,11 @@ impl Session {
 
     /// The stream is gone.
     pub(super) fn forget(&mut self, stream: u32) {
+        if self.held.front().is_some_and(|held| held.stream == stream) {
+            // The question was this one's; the next of the held asks its own.
+            self.stream.withdraw_read();
+        }
+        self.held.retain(|held| held.stream != stream);
         self.answers.retain(|answer| answer.stream != stream);
         self.uploads.retain(|upload| upload.stream != stream);
     }

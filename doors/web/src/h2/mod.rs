@@ -10,13 +10,14 @@ mod watch;
 use crate::connection::{Phase, State};
 use crate::execution::Shared;
 use crate::output::NoMemory;
-use answer::{Answering, Upload, Work};
+use answer::{Answering, Held, Upload, Work};
 use outbox::Outbox;
 use ringway_engine::ring::Slice;
 use ringway_engine::{Conn, Stream, Turn};
 use ringway_h2::code::Code;
 use ringway_h2::connection::{Buffers, Connection, Event};
 use ringway_h2::limits::Limits;
+use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::pin;
@@ -82,6 +83,7 @@ pub(crate) async fn serve(shared: Rc<Shared>, stream: Stream, state: State) -> T
             outbox,
             answers,
             uploads,
+            held: VecDeque::new(),
             watch,
             state,
             kept: 0,
@@ -102,6 +104,8 @@ struct Session {
     answers: Vec<Answering>,
     /// Requests whose bodies are still to come.
     uploads: Vec<Upload>,
+    /// Requests that the governor keeps back, in the order they came.
+    held: VecDeque<Held>,
     watch: Watch,
     state: State,
     /// Bytes of input that are there and need more behind them.
@@ -173,6 +177,7 @@ impl Session {
         }
         let mut has_moved = false;
         if is_flushed && !self.is_over {
+            has_moved |= self.begin_held(memory);
             has_moved |= self.take_input(context, memory)?;
             has_moved |= self.go_on(context, memory);
             has_moved |= self.send_bodies(context, memory)?;
@@ -274,6 +279,7 @@ impl Session {
                 Err(_fault) => {
                     self.is_over = true;
                     self.answers.clear();
+                    self.held.clear();
                     return true;
                 }
             };
@@ -312,7 +318,8 @@ impl Session {
             return Some(Turn::Linger);
         }
         // Nobody will open a window any more: what could be sent was sent.
-        let waits = self.answers.iter().any(|answer| !matches!(answer.work, Work::Sending(_)));
+        let is_made = |answer: &Answering| !matches!(answer.work, Work::Sending(_));
+        let waits = !self.held.is_empty() || self.answers.iter().any(is_made);
         if is_flushed && self.stream.is_ended() && !waits {
             self.stream.clear_deadline();
             return Some(Turn::Close);
