@@ -28,6 +28,7 @@ mod list;
 pub mod method;
 pub mod negotiate;
 mod octets;
+pub mod proxy_protocol;
 pub mod range;
 pub mod refusal;
 pub mod relay;
