@@ -115,6 +115,7 @@ impl Core {
     pub(crate) fn close_now(&mut self, id: ConnId) {
         let Some(mut record) = self.conns.remove(id) else { return };
         self.wakes.extend(record.extra.as_mut().and_then(|extra| extra.waker.take()));
+        let is_owned = record.is_owned();
         if let Some(op) = record.receiving {
             if !record.flags.has(Flags::ENDED) && !record.flags.has(Flags::BROKEN) {
                 // The descriptor lives until the receive is cancelled; the FIN need not wait for that.
@@ -135,12 +136,17 @@ impl Core {
         self.counters.closed.add(1);
         self.counters.open.set(self.conns.len() as u64);
         let filter = record.extra.as_mut().and_then(|extra| extra.filter.take());
-        let is_known = !record.flags.has(Flags::SHAKING);
-        if !is_known {
+        let is_shaking = record.flags.has(Flags::SHAKING);
+        if is_shaking {
             self.counters.handshakes_failed.add(1);
         }
+        let is_known = !is_shaking && !is_owned;
         self.ended.push_back(Ended { endpoint: record.endpoint, context: record.context, filter, is_known });
-        if let Some(task) = record.task {
+        if is_owned {
+            self.owned -= 1;
+            // Who polled it last is another connection's task, or a free one.
+            record.task.into_iter().for_each(crate::task::schedule);
+        } else if let Some(task) = record.task {
             // The task may be the one running: the worker removes it after this.
             self.orphaned_tasks.push(task);
         }

@@ -110,6 +110,8 @@ pub(crate) struct Core {
     pub(crate) doors: Vec<Door>,
     /// How many of them are kinds of outbound connections.
     pub(crate) outbound: usize,
+    /// Connections that a [`crate::Stream`] owns.
+    pub(crate) owned: usize,
     /// Connections that shall have a turn.
     pub(crate) ready: Vec<ConnId>,
     /// Connections whose stream found no buffer.
@@ -156,6 +158,7 @@ impl Core {
             is_draining: false,
             doors,
             outbound,
+            owned: 0,
             ready: Vec::new(),
             starved: VecDeque::new(),
             hungry: VecDeque::new(),
@@ -365,6 +368,10 @@ impl Core {
     pub(crate) fn notify(&mut self, id: ConnId, events: Events) {
         let Some(record) = self.conns.get(id) else { return };
         record.events.add(events);
+        if record.is_owned() {
+            self.tell_owner(id, events);
+            return;
+        }
         if let Some(waker) = record.extra.as_mut().and_then(|extra| extra.waker.take()) {
             self.wakes.push_back(waker);
         }

@@ -2,7 +2,7 @@
 
 use crate::core::{Core, Waiter};
 use crate::token::Token;
-use crate::worker::{Local, WorkerHandle};
+use crate::worker::{Abandoned, Local, WorkerHandle};
 use ringway_ring::socket::{self, Address, RawAddress};
 use ringway_ring::{Completion, Connect, Handle, Op};
 use std::fmt;
@@ -91,7 +91,7 @@ impl Drop for Operation {
         // A protocol that drops an operation in its turn has the core: then the worker does this when the turn is over.
         match self.local.core.try_borrow_mut().map(|mut core| core.release_waiter(self.place)) {
             Ok(_released) => {}
-            Err(_lent_out) => self.local.abandoned.borrow_mut().push(self.place),
+            Err(_lent_out) => self.local.abandoned.borrow_mut().push(Abandoned::Operation(self.place)),
         }
     }
 }

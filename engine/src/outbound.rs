@@ -39,14 +39,7 @@ impl WorkerHandle {
 
 impl Core {
     fn open_outbound(&mut self, outbound: usize, socket: Handle, context: [u64; 2]) -> io::Result<()> {
-        let door = self.doors[..self.outbound].get(outbound);
-        let (Some(door), Ok(endpoint)) = (door, u16::try_from(outbound)) else {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "no such kind of outbound connections"));
-        };
-        if door.open >= door.limits.connections_max {
-            self.counters.refused.add(1);
-            return Err(io::ErrorKind::QuotaExceeded.into());
-        }
+        let endpoint = self.outbound_room(outbound)?;
         let mut record = Record::new(socket, endpoint);
         record.context = context;
         let id = self.insert(record);
@@ -57,6 +50,19 @@ impl Core {
         }
         self.notify(id, events);
         Ok(())
+    }
+
+    /// The door of a kind of outbound connections, when one more may come through.
+    pub(crate) fn outbound_room(&self, outbound: usize) -> io::Result<u16> {
+        let door = self.doors[..self.outbound].get(outbound);
+        let (Some(door), Ok(endpoint)) = (door, u16::try_from(outbound)) else {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "no such kind of outbound connections"));
+        };
+        if door.open >= door.limits.connections_max {
+            self.counters.refused.add(1);
+            return Err(io::ErrorKind::QuotaExceeded.into());
+        }
+        Ok(endpoint)
     }
 
     /// Whether this side opened the connections of an endpoint.

@@ -22,14 +22,18 @@ const LINGER_BYTES_MAX: u64 = 4 * 1024 * 1024;
 const STARVED_BATCH: usize = 64;
 
 /// Our own cancel, on Linux.
-const ECANCELED: i32 = 125;
+pub(crate) const ECANCELED: i32 = 125;
 /// No provided buffer was free, on Linux.
 const ENOBUFS: i32 = 105;
 
 impl Core {
     pub(crate) fn received(&mut self, id: ConnId, completion: Completion) {
-        let Completion { result, more, payload, .. } = completion;
         let Some(record) = self.conns.get(id) else { return };
+        if record.is_owned() {
+            self.watched(id, &completion);
+            return;
+        }
+        let Completion { result, more, payload, .. } = completion;
         if matches!(payload, Payload::Bytes(_)) {
             record.flags.set(Flags::FED);
         }
@@ -71,10 +75,10 @@ impl Core {
     }
 
     /// Takes in what was received. Its first `known` bytes were there before and are counted already.
-    fn arrived(&mut self, id: ConnId, slice: Slice, known: usize) {
+    pub(crate) fn arrived(&mut self, id: ConnId, slice: Slice, known: usize) {
         let fresh = slice.len().saturating_sub(known) as u64;
         self.counters.bytes_received.add(fresh);
-        if self.is_governed() {
+        if self.governs(id) {
             self.govern_received(id, fresh);
         }
         let Some(record) = self.conns.get(id) else { return };
@@ -104,12 +108,13 @@ impl Core {
     fn limit_inbox(&mut self, id: ConnId) {
         let Some(record) = self.conns.get(id) else { return };
         let bytes_max = self.doors[usize::from(record.endpoint)].limits.inbox_bytes_max;
-        if record.mode == Mode::Stream && record.inbox.capacity() > bytes_max {
+        // What is owned receives only what was asked for.
+        if record.mode == Mode::Stream && record.inbox.capacity() > bytes_max && !record.is_owned() {
             self.set_mode(id, Mode::Paused);
         }
     }
 
-    fn peer_ended(&mut self, id: ConnId) {
+    pub(crate) fn peer_ended(&mut self, id: ConnId) {
         let Some(record) = self.conns.get(id) else { return };
         let was_ended = record.flags.has(Flags::ENDED);
         record.flags.set(Flags::ENDED);
@@ -130,7 +135,7 @@ impl Core {
         }
         let Some(filter) = record.extra.as_mut().and_then(|extra| extra.filter.as_mut()) else { return true };
         let ended = catch_unwind(AssertUnwindSafe(|| filter.ended()));
-        self.is_sound(ended)
+        self.is_sound(&ended)
     }
 
     fn receive_failed(&mut self, id: ConnId, error: &io::Error) {
@@ -202,6 +207,7 @@ impl Core {
         let socket = record.socket.clone();
         let op = match record.mode {
             Mode::Paused => return,
+            _ if record.is_owned() => Op::Watch { socket },
             Mode::Stream => Op::Stream { socket },
             Mode::Exact(want) => {
                 let Some(mut buffer) = self.ring.pool().get(want as usize) else {
@@ -239,7 +245,7 @@ impl Core {
         }
     }
 
-    fn starve(&mut self, id: ConnId) {
+    pub(crate) fn starve(&mut self, id: ConnId) {
         self.is_scarce = true;
         if let Some(record) = self.conns.get(id)
             && !record.flags.has(Flags::STARVED)
@@ -264,6 +270,7 @@ impl Core {
                 record.flags.clear(Flags::FED);
             }
             self.rearm(id);
+            self.feed_owner(id);
         }
     }
 
@@ -321,7 +328,8 @@ impl Core {
         let is_ended = filter.is_ended() && !record.flags.has(Flags::ENDED);
         let is_waiting = !plain.is_empty();
         let is_agreed = record.flags.has(Flags::SHAKING) && filter.session().is_some();
-        if !self.is_sound(received) || is_stuck {
+        if !self.is_sound(&received) || is_stuck {
+            self.note_failure(id, received);
             self.filter_failed(id, replies);
             return;
         }

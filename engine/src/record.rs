@@ -2,6 +2,7 @@
 
 use crate::filter::Filter;
 use crate::governor::{ConnRate, Reading};
+use crate::held::Held;
 use crate::inbox::Inbox;
 use crate::protocol::Events;
 use crate::session::Session;
@@ -65,6 +66,12 @@ pub(crate) struct Extra {
     pub(crate) reserved: u64,
     /// Bytes that may be sent now because it is this connection's turn.
     pub(crate) granted: u64,
+    /// What is kept of a connection that a [`crate::Stream`] owns.
+    pub(crate) held: Option<Box<Held>>,
+    /// The end of what is sent follows when everything before is with the kernel.
+    pub(crate) finishes: bool,
+    /// Bytes that may still be queued when who waits for room is to be woken; 0: nobody waits so.
+    pub(crate) room_at_bytes: usize,
     /// The connection's own rate, and whether the piece that is kept back waits for it.
     pub(crate) rate: Option<ConnRate>,
     pub(crate) is_paced: bool,
@@ -103,6 +110,10 @@ impl Flags {
     pub(crate) const FED: Self = Self(4096);
     /// The handshake of the endpoint's filter is under way: the protocol has not heard of the connection yet.
     pub(crate) const SHAKING: Self = Self(8192);
+    /// A [`crate::Stream`] owns it: there are no turns, and it receives when its owner asks.
+    pub(crate) const OWNED: Self = Self(16_384);
+    /// There may be something to receive.
+    pub(crate) const READABLE: Self = Self(32_768);
 
     pub(crate) fn has(self, other: Self) -> bool {
         self.0 & other.0 != 0
@@ -163,6 +174,12 @@ impl Record {
         self.extra.get_or_insert_with(|| LocalBox::new_in(Extra::default(), Local::new()))
     }
 
+    /// Whether a [`crate::Stream`] owns it.
+    pub(crate) fn is_owned(&self) -> bool {
+        // Without the feature all that owned connections need is dead code.
+        cfg!(feature = "held") && self.flags.has(Flags::OWNED)
+    }
+
     pub(crate) fn has_filter(&self) -> bool {
         // Without the feature all that filters need is dead code.
         cfg!(feature = "filters") && self.extra.as_ref().is_some_and(|extra| extra.filter.is_some())
@@ -187,6 +204,14 @@ impl Record {
         let peer = socket::peer_address(self.socket.kernel()?)?;
         self.extra().peer = Some(peer);
         Some(peer)
+    }
+
+    /// What is kept of an owned connection.
+    pub(crate) fn held(&mut self) -> Option<&mut Held> {
+        if !self.is_owned() {
+            return None;
+        }
+        self.extra.as_mut()?.held.as_deref_mut()
     }
 
     /// How many pieces wait behind the one under way.

@@ -93,14 +93,14 @@ impl Core {
         for slice in words {
             self.send_wire(id, Outgoing::Bytes(slice));
         }
-        if !self.is_sound(finished) {
+        if !self.is_sound(&finished) {
             // Without them the peer must not take what it got for the whole.
             self.abort(id);
         }
     }
 
     /// Whether a filter did its work; a panic of one is counted, and takes its connection only.
-    pub(crate) fn is_sound(&self, outcome: std::thread::Result<io::Result<()>>) -> bool {
+    pub(crate) fn is_sound(&self, outcome: &std::thread::Result<io::Result<()>>) -> bool {
         match outcome {
             Ok(result) => result.is_ok(),
             Err(_panic) => {
@@ -128,6 +128,16 @@ impl Core {
         if is_whole {
             self.continue_sending(id);
             self.tell_room(id);
+        } else {
+            self.send_failed(id);
+        }
+    }
+
+    /// Something could not be sent.
+    fn send_failed(&mut self, id: ConnId) {
+        if self.conns.get(id).is_some_and(|record| record.is_owned()) {
+            // What its peer had said before can still be read.
+            self.write_failed(id);
         } else {
             // A body that ends early must not look whole: the connection is reset.
             self.abort(id);
@@ -215,7 +225,7 @@ impl Core {
         let is_behind = record.extra.as_ref().is_some_and(|extra| !extra.queue.is_empty());
         if record.sending.is_some() || is_behind {
             record.extra().queue.push_back(Outgoing::Bytes(wire));
-        } else if self.is_governed() {
+        } else if self.governs(id) {
             self.send_governed(id, Outgoing::Bytes(wire));
         } else {
             self.start_bytes(id, wire, direct);
@@ -224,10 +234,10 @@ impl Core {
 
     /// Wakes a task that waits for room in the queue when half of it is empty again.
     pub(crate) fn tell_room(&mut self, id: ConnId) {
-        if let Some(record) = self.conns.get(id)
-            && record.task.is_some()
-            && record.queued() == QUEUE_PIECES_MAX / 2
-        {
+        let Some(record) = self.conns.get(id) else { return };
+        let is_waited_for = record.task.is_some() || record.is_owned();
+        let is_half_empty = is_waited_for && record.queued() == QUEUE_PIECES_MAX / 2;
+        if is_half_empty || self.has_room_wanted(id) {
             self.notify(id, Events::default());
         }
     }
@@ -239,6 +249,7 @@ impl Core {
         } else if record.flags.has(Flags::CLOSING) {
             self.close_now(id);
         } else {
+            self.send_end(id);
             self.notify(id, Events::SENT);
         }
     }
@@ -265,7 +276,7 @@ impl Core {
     }
 
     fn start_send(&mut self, id: ConnId, piece: Outgoing) {
-        if self.is_governed() {
+        if self.governs(id) {
             self.send_governed(id, piece);
         } else {
             self.start_piece(id, piece);
@@ -306,10 +317,8 @@ impl Core {
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(_gone) => {
-                    self.broke(id);
-                    return;
-                }
+                Err(_gone) if record.is_owned() => return self.write_failed(id),
+                Err(_gone) => return self.broke(id),
             }
         }
         let socket = record.socket.clone();
@@ -320,7 +329,7 @@ impl Core {
         match self.ring.try_transmit(&mut transmit) {
             Ok(Progress::Done) => self.counters.bytes_sent.add(transmit.sent()),
             Ok(_) => self.submit_send(id, Op::Transmit(Box::new(transmit))),
-            Err(_gone) => self.abort(id),
+            Err(_gone) => self.send_failed(id),
         }
     }
 

@@ -11,6 +11,7 @@ use crate::mailbox::{Mailbox, Message};
 use crate::observe::Watched;
 use crate::outbound::Outbound;
 use crate::pool::ThreadPool;
+use crate::resolving;
 use crate::udp::{UdpEndpoint, UdpSocket};
 use crate::wait::WaitMode;
 use crate::worker::{Worker, WorkerHandle, WorkerParts};
@@ -322,6 +323,7 @@ impl Server {
     ) -> Result<(Vec<Running>, Receiver<ServerEvent>, Report), StartError> {
         let count = sockets.len();
         let pool = ThreadPool::new(options.pool_threads_max, options.pool_queue_max);
+        let resolver = resolving::threads();
         let (event_sender, events) = channel();
         let mut starting = Vec::new();
         let mut failure = None;
@@ -336,6 +338,7 @@ impl Server {
                 options: options.clone(),
                 counters: Arc::clone(&counters),
                 pool: pool.clone(),
+                resolver: resolver.clone(),
                 started: started_sender,
                 peers,
             };
@@ -439,6 +442,7 @@ struct Seed {
     options: ServerOptions,
     counters: Arc<Counters>,
     pool: ThreadPool,
+    resolver: ThreadPool,
     started: Sender<Result<Started, StartError>>,
     peers: Receiver<Vec<Peer>>,
 }
@@ -480,6 +484,7 @@ fn work(mut seed: Seed) -> io::Result<()> {
         outbound: seed.options.outbound.len(),
         counters: Arc::clone(&seed.counters),
         pool: seed.pool.clone(),
+        resolver: seed.resolver.clone(),
         wait: seed.options.wait,
         first_receive_bytes: seed.options.ring.stream_buffer_bytes,
     };

@@ -1,32 +1,39 @@
 //! A connection as a task sees it: an asynchronous, consume-n, back-pressured stream.
 
+mod polling;
+
 use crate::connection::SendProgress;
 use crate::core::Core;
 use crate::governor::GovernedRead;
 use crate::protocol::Events;
-use crate::receiving::INBOX_BYTES_MAX;
-use crate::record::{ConnId, Flags, Mode, Outgoing, Record};
-use crate::sending::QUEUE_PIECES_MAX;
+use crate::record::{ConnId, Flags, Outgoing, Record};
 use crate::session::Session;
-use crate::worker::{Local, WorkerHandle};
+use crate::worker::{Abandoned, Local, WorkerHandle};
 use ringway_ring::{Handle, Pool, SLICE_BYTES_MAX, Slice};
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::time::Instant;
 
-/// The connection of a running task. The engine owns every receive: dropping one of these futures loses no byte.
+/// The connection of a running task, or one that this value owns (see [`WorkerHandle::hold`]) and closes when it is dropped.
+/// The engine owns every receive: dropping one of these futures loses no byte.
 pub struct Stream {
     local: Rc<Local>,
     id: ConnId,
+    is_owner: bool,
 }
 
 impl Stream {
     pub(crate) fn new(local: Rc<Local>, id: ConnId) -> Self {
-        Self { local, id }
+        Self { local, id, is_owner: false }
+    }
+
+    /// The stream that owns a connection.
+    pub(crate) fn owner(local: Rc<Local>, id: ConnId) -> Self {
+        Self { local, id, is_owner: true }
     }
 
     /// Waits for the next bytes; `None` at the end of the stream. What is not used goes back with [`Stream::unread`].
@@ -37,7 +44,7 @@ impl Stream {
     /// # Cancellation
     /// Dropping the future loses nothing: what arrives stays on the connection.
     pub async fn read(&mut self) -> io::Result<Option<Slice>> {
-        poll_fn(|context| self.wait(context, poll_read)).await
+        poll_fn(|context| self.poll_read(context)).await
     }
 
     /// Waits until at least `bytes` (up to [`SLICE_BYTES_MAX`]) are there and returns exactly so many in one piece.
@@ -53,7 +60,10 @@ impl Stream {
             let reason = format!("an exact read takes 1 to {SLICE_BYTES_MAX} bytes");
             return Err(io::Error::new(io::ErrorKind::InvalidInput, reason));
         }
-        poll_fn(|context| self.wait(context, |core, id| poll_read_exact(core, id, bytes))).await
+        poll_fn(|context| {
+            self.wait(context, Events::DATA, |core, id| polling::poll_read_exact(core, id, bytes))
+        })
+        .await
     }
 
     /// Waits until more than `bytes` are unread and returns them in one piece, as far as the largest slice reaches; `None`
@@ -65,7 +75,7 @@ impl Stream {
     /// # Cancellation
     /// As [`Stream::read`].
     pub async fn read_beyond(&mut self, bytes: usize) -> io::Result<Option<Slice>> {
-        poll_fn(|context| self.wait(context, |core, id| poll_read_beyond(core, id, bytes))).await
+        poll_fn(|context| self.poll_read_beyond(context, bytes)).await
     }
 
     /// Puts back what was read and not used: it is read again first.
@@ -123,9 +133,9 @@ impl Stream {
     /// `ConnectionReset` when the connection broke.
     pub async fn governed_read(&mut self) -> io::Result<GovernedRead> {
         poll_fn(|context| {
-            self.wait(context, |core, id| match core.conns.get(id) {
-                None => Poll::Ready(Err(gone())),
-                Some(record) if record.flags.has(Flags::BROKEN) => Poll::Ready(Err(gone())),
+            self.wait(context, Events::DATA, |core, id| match core.conns.get(id) {
+                None => Poll::Ready(Err(polling::gone())),
+                Some(record) if record.flags.has(Flags::BROKEN) => Poll::Ready(Err(polling::gone())),
                 Some(_) => match core.govern_read(id) {
                     GovernedRead::Block => Poll::Pending,
                     answer => Poll::Ready(Ok(answer)),
@@ -166,8 +176,7 @@ impl Stream {
     /// # Errors
     /// `ConnectionReset` when the connection broke.
     pub async fn flush(&mut self) -> io::Result<()> {
-        let is_flushed = |record: &mut Record| record.is_flushed();
-        poll_fn(|context| self.wait(context, |core, id| poll_record(core, id, is_flushed))).await
+        poll_fn(|context| self.poll_flush(context)).await
     }
 
     /// Copies bytes into a slice of this worker's pool.
@@ -263,6 +272,38 @@ impl Stream {
         self.with(|core, id| core.conns.get(id).is_none_or(|record| record.flags.has(Flags::ENDED)))
     }
 
+    /// Whether a held connection may be used for something new: nothing is to be read, everything is sent, and neither its end
+    /// nor a failure is known. Asked when one is taken out of a pool, and when it is put there: nobody is woken for it
+    /// until it is polled again. Costs no system call unless something has come.
+    #[must_use]
+    pub fn is_quiet(&self) -> bool {
+        self.with(Core::is_quiet)
+    }
+
+    /// Bytes that were sent and are not with the kernel. Without io_uring the part of the piece under way that is with the
+    /// kernel does not count; with it the whole piece does.
+    #[must_use]
+    pub fn queued_bytes(&self) -> usize {
+        self.with(Core::queued_bytes)
+    }
+
+    /// Finishes sending: the end (and before it a filter's last words) follows what was sent before. Reading goes on. What
+    /// is sent later is dropped.
+    pub fn shutdown_write(&mut self) {
+        self.with(Core::shutdown_write);
+    }
+
+    /// Waits until the handshake of a held connection's filter is done: see [`Stream::poll_handshake`].
+    ///
+    /// # Errors
+    /// As [`Stream::poll_handshake`].
+    ///
+    /// # Cancellation
+    /// Dropping the future loses nothing.
+    pub async fn handshake(&mut self) -> io::Result<()> {
+        poll_fn(|context| self.poll_handshake(context)).await
+    }
+
     /// Whether the server drains, or the connection's endpoint was removed: this answer should be the connection's last.
     #[must_use]
     pub fn is_draining(&self) -> bool {
@@ -282,22 +323,7 @@ impl Stream {
     }
 
     async fn room(&self) -> io::Result<()> {
-        let has_room = |record: &mut Record| record.queued() < QUEUE_PIECES_MAX;
-        poll_fn(|context| self.wait(context, |core, id| poll_record(core, id, has_room))).await
-    }
-
-    /// One attempt of a wait. The engine wakes the connection's task at every event; a future inside it that is polled
-    /// with a waker of its own (as combinators do) must be woken too.
-    fn wait<T>(&self, context: &Context<'_>, attempt: impl FnOnce(&mut Core, ConnId) -> Poll<T>) -> Poll<T> {
-        let (polled, task) = self.with(|core, id| {
-            let polled = attempt(core, id);
-            (polled, core.conns.get(id).and_then(|record| record.task))
-        });
-        if polled.is_pending() && !task.is_some_and(|task| self.local.tasks.owns(task, context.waker())) {
-            let waker = context.waker().clone();
-            let _replaced = self.with(|core, id| core.conns.get(id)?.extra().waker.replace(waker));
-        }
-        polled
+        poll_fn(|context| self.poll_room(context)).await
     }
 
     fn with<T>(&self, act: impl FnOnce(&mut Core, ConnId) -> T) -> T {
@@ -305,103 +331,22 @@ impl Stream {
     }
 }
 
+impl Drop for Stream {
+    fn drop(&mut self) {
+        if !self.is_owner {
+            return;
+        }
+        // Dropped in a protocol's turn, which has the core: then the worker does this when the turn is over.
+        let released = self.local.core.try_borrow_mut().map(|mut core| core.let_go(self.id));
+        match released {
+            Ok(waker) => drop(waker),
+            Err(_lent_out) => self.local.abandoned.borrow_mut().push(Abandoned::Stream(self.id)),
+        }
+    }
+}
+
 impl fmt::Debug for Stream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Stream({})", self.id.index)
     }
-}
-
-fn poll_read(core: &mut Core, id: ConnId) -> Poll<io::Result<Option<Slice>>> {
-    let Some(record) = core.conns.get(id) else { return Poll::Ready(Err(gone())) };
-    if let Some(slice) = record.inbox.take_first() {
-        let is_low = record.inbox.capacity() * 4 <= INBOX_BYTES_MAX;
-        if record.mode == Mode::Paused && is_low {
-            core.set_mode(id, Mode::Stream);
-        }
-        return Poll::Ready(Ok(Some(slice)));
-    }
-    if let Some(error) = failure(record) {
-        return Poll::Ready(Err(error));
-    }
-    if record.flags.has(Flags::ENDED) {
-        return Poll::Ready(Ok(None));
-    }
-    core.set_mode(id, Mode::Stream);
-    core.rearm(id);
-    Poll::Pending
-}
-
-fn poll_read_beyond(core: &mut Core, id: ConnId, bytes: usize) -> Poll<io::Result<Option<Slice>>> {
-    let pool = core.pool();
-    let Some(record) = core.conns.get(id) else { return Poll::Ready(Err(gone())) };
-    if record.inbox.len() > bytes {
-        return Poll::Ready(Ok(record.inbox.next_joined(&pool)));
-    }
-    if let Some(error) = failure(record) {
-        return Poll::Ready(Err(error));
-    }
-    if record.flags.has(Flags::ENDED) {
-        return Poll::Ready(Ok(None));
-    }
-    core.set_mode(id, Mode::Stream);
-    core.rearm(id);
-    Poll::Pending
-}
-
-fn poll_read_exact(core: &mut Core, id: ConnId, bytes: usize) -> Poll<io::Result<Slice>> {
-    let pool = core.pool();
-    let Some(record) = core.conns.get(id) else { return Poll::Ready(Err(gone())) };
-    if record.inbox.len() >= bytes {
-        return Poll::Ready(take_exact(record, &pool, bytes));
-    }
-    if let Some(error) = failure(record) {
-        return Poll::Ready(Err(error));
-    }
-    if record.flags.has(Flags::ENDED) {
-        return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
-    }
-    let want = u32::try_from(bytes).unwrap_or(u32::MAX);
-    core.set_mode(id, Mode::Exact(want));
-    core.rearm(id);
-    // The receive may have found everything in the inbox.
-    match core.conns.get(id) {
-        Some(record) if record.inbox.len() >= bytes => Poll::Ready(take_exact(record, &pool, bytes)),
-        _ => Poll::Pending,
-    }
-}
-
-/// Takes exactly `bytes`, which are there.
-fn take_exact(record: &mut Record, pool: &Pool, bytes: usize) -> io::Result<Slice> {
-    let mut first = record.inbox.take_first().ok_or_else(gone)?;
-    if first.len() < bytes {
-        let Some(mut whole) = pool.get(bytes) else {
-            record.inbox.unread(first);
-            return Err(io::ErrorKind::OutOfMemory.into());
-        };
-        whole[..first.len()].copy_from_slice(&first);
-        record.inbox.copy_to(&mut whole[first.len()..bytes]);
-        return Ok(whole.freeze(bytes));
-    }
-    let exact = first.split_to(bytes);
-    record.inbox.unread(first);
-    Ok(exact)
-}
-
-fn poll_record(core: &mut Core, id: ConnId, is_done: impl Fn(&mut Record) -> bool) -> Poll<io::Result<()>> {
-    let Some(record) = core.conns.get(id) else { return Poll::Ready(Err(gone())) };
-    if let Some(error) = failure(record) {
-        return Poll::Ready(Err(error));
-    }
-    if is_done(record) { Poll::Ready(Ok(())) } else { Poll::Pending }
-}
-
-fn failure(record: &Record) -> Option<io::Error> {
-    if record.flags.has(Flags::BROKEN) {
-        return Some(gone());
-    }
-    record.events.has(Events::TIMEOUT).then(|| io::ErrorKind::TimedOut.into())
-}
-
-fn gone() -> io::Error {
-    io::ErrorKind::ConnectionReset.into()
 }

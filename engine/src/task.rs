@@ -4,7 +4,7 @@ use crate::mailbox::{Mailbox, Message};
 use crate::protocol::{ConnTask, Turn};
 use crate::record::ConnId;
 use ringway_heap::LocalFuture;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -57,6 +57,8 @@ pub(crate) struct Tasks {
     free: RefCell<Vec<u32>>,
     mailbox: Mailbox,
     thread: ThreadId,
+    /// The task that is being polled.
+    current: Cell<Option<TaskId>>,
 }
 
 struct Entry {
@@ -74,7 +76,13 @@ thread_local! {
 impl Tasks {
     pub(crate) fn new(mailbox: Mailbox) -> Self {
         let thread = std::thread::current().id();
-        Self { entries: RefCell::default(), free: RefCell::default(), mailbox, thread }
+        Self {
+            entries: RefCell::default(),
+            free: RefCell::default(),
+            mailbox,
+            thread,
+            current: Cell::new(None),
+        }
     }
 
     /// Adds a task and schedules its first poll.
@@ -109,12 +117,14 @@ impl Tasks {
         };
         let Some((mut work, waker)) = taken else { return Polled::Done };
         let mut context = Context::from_waker(&waker);
+        self.current.set(Some(id));
         let polled = catch_unwind(AssertUnwindSafe(|| match &mut work {
             Work::Connection(conn, future) => {
                 future.as_mut().poll(&mut context).map(|turn| Polled::Turn(*conn, turn))
             }
             Work::Free(future) => future.as_mut().poll(&mut context).map(|()| Polled::Done),
         }));
+        self.current.set(None);
         match polled {
             Ok(Poll::Pending) => match self.put_back(id, work) {
                 None => Polled::Pending,
@@ -145,6 +155,11 @@ impl Tasks {
         let entries = self.entries.borrow();
         let entry = entries.get(id.index as usize).filter(|entry| entry.generation == id.generation);
         entry.is_some_and(|entry| entry.waker.will_wake(waker))
+    }
+
+    /// The task that is being polled, when `waker` is its own.
+    pub(crate) fn current(&self, waker: &Waker) -> Option<TaskId> {
+        self.current.get().filter(|id| self.owns(*id, waker))
     }
 
     /// A wake-up from another thread has arrived; the next one is to be mailed again.

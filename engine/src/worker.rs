@@ -40,10 +40,20 @@ pub(crate) struct Local {
     pub(crate) tasks: Tasks,
     pub(crate) timers: Timers,
     pub(crate) pool: ThreadPool,
-    /// Places of operations that were dropped while the core was lent out.
-    pub(crate) abandoned: RefCell<Vec<u32>>,
-    /// How many tasks hold the worker: see [`WorkerHandle::hold`].
-    pub(crate) holds: Cell<usize>,
+    /// What was dropped while the core was lent out.
+    pub(crate) abandoned: RefCell<Vec<Abandoned>>,
+    /// How many tasks keep the worker from stopping: see [`WorkerHandle::unfinished`].
+    pub(crate) unfinished: Cell<usize>,
+    /// Threads that look names up.
+    pub(crate) resolver: ThreadPool,
+}
+
+/// What nobody waits for any more, dropped where the core was lent out.
+pub(crate) enum Abandoned {
+    /// An operation, by its place.
+    Operation(u32),
+    /// A connection that its owner has let go of.
+    Stream(ConnId),
 }
 
 /// A handle to the worker whose thread this is. `!Send`.
@@ -64,6 +74,7 @@ pub(crate) struct WorkerParts {
     pub(crate) outbound: usize,
     pub(crate) counters: Arc<Counters>,
     pub(crate) pool: ThreadPool,
+    pub(crate) resolver: ThreadPool,
     pub(crate) wait: WaitMode,
     pub(crate) first_receive_bytes: usize,
 }
@@ -113,7 +124,8 @@ impl Worker {
             timers: Timers::default(),
             pool: parts.pool,
             abandoned: RefCell::default(),
-            holds: Cell::new(0),
+            unfinished: Cell::new(0),
+            resolver: parts.resolver,
         };
         let side = WorkerSide {
             mailbox: parts.mailbox,
@@ -226,9 +238,10 @@ impl Worker {
 
     fn is_done(&self) -> bool {
         let core = self.local.core.borrow();
-        let is_held = self.local.holds.get() > 0 && self.parts.drain_until_ms.is_some();
+        let is_busy = self.local.unfinished.get() > 0 && self.parts.drain_until_ms.is_some();
         let is_receiving = self.parts.acceptor.is_accepting() || !core.udp.is_settled();
-        core.is_draining && core.conns.len() == 0 && !is_receiving && !is_held
+        // Connections that somebody here owns do not outlive those that they serve.
+        core.is_draining && core.conns.len() == core.owned && !is_receiving && !is_busy
     }
 
     // Completions.
@@ -502,8 +515,12 @@ impl Local {
     /// Orphans the operations that were dropped while the core was lent out.
     fn release_abandoned(&self) {
         loop {
-            let Some(place) = self.abandoned.borrow_mut().pop() else { return };
-            let _released = self.core.borrow_mut().release_waiter(place);
+            let Some(abandoned) = self.abandoned.borrow_mut().pop() else { return };
+            // What is released is dropped after the core.
+            match abandoned {
+                Abandoned::Operation(place) => drop(self.core.borrow_mut().release_waiter(place)),
+                Abandoned::Stream(id) => drop(self.core.borrow_mut().let_go(id)),
+            }
         }
     }
 }
@@ -521,9 +538,9 @@ impl WorkerHandle {
     /// Keeps a draining worker from stopping, for a task that has something to finish; at most until the drain's time is
     /// up. Ends when the guard is dropped.
     #[must_use]
-    pub fn hold(&self) -> Hold {
-        self.local.holds.set(self.local.holds.get() + 1);
-        Hold { local: Rc::clone(&self.local) }
+    pub fn unfinished(&self) -> Unfinished {
+        self.local.unfinished.set(self.local.unfinished.get() + 1);
+        Unfinished { local: Rc::clone(&self.local) }
     }
 
     /// Where this worker's slices come from. Not during a turn: a protocol asks its [`Conn`].
@@ -551,19 +568,19 @@ impl fmt::Debug for WorkerHandle {
     }
 }
 
-/// See [`WorkerHandle::hold`].
-pub struct Hold {
+/// See [`WorkerHandle::unfinished`].
+pub struct Unfinished {
     local: Rc<Local>,
 }
 
-impl Drop for Hold {
+impl Drop for Unfinished {
     fn drop(&mut self) {
-        self.local.holds.set(self.local.holds.get() - 1);
+        self.local.unfinished.set(self.local.unfinished.get() - 1);
     }
 }
 
-impl fmt::Debug for Hold {
+impl fmt::Debug for Unfinished {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Hold")
+        f.write_str("Unfinished")
     }
 }

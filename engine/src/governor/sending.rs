@@ -188,7 +188,7 @@ impl Core {
 
 impl Outgoing {
     /// What it puts on the wire.
-    fn bytes(&self) -> u64 {
+    pub(crate) fn bytes(&self) -> u64 {
         match self {
             Self::Bytes(bytes) => bytes.len() as u64,
             Self::File { head, bytes, .. } => bytes + head.as_ref().map_or(0, |head| head.len() as u64),

@@ -10,6 +10,7 @@ mod dropped_reads;
 mod echo;
 mod endpoints;
 mod governor;
+mod held;
 mod limits;
 mod observe;
 mod outbound;

@@ -127,7 +127,7 @@ impl Epoll {
         }
         let Some((handle, interest)) = op.target() else { return Err(io::ErrorKind::Unsupported.into()) };
         let (handle, is_complete) = (handle.clone(), op.is_complete());
-        let attempts_first = !matches!(op, Op::Stream { .. } | Op::Datagrams(_));
+        let attempts_first = !matches!(op, Op::Stream { .. } | Op::Watch { .. } | Op::Datagrams(_));
         let state = self.state(&handle);
         let place = match interest {
             Interest::Readable => &mut state.input,
@@ -233,6 +233,7 @@ impl Epoll {
             Op::Accept { .. } => self.accept(id, &handle, events),
             Op::Stream { .. } => self.stream(id, &handle, events),
             Op::Datagrams(datagrams) => self.datagrams(id, &handle, datagrams, events),
+            Op::Watch { .. } => self.tell(id, &handle, events),
             Op::Exact { buffer, filled, want, .. } => self.exact(&handle, buffer, filled, *want),
             Op::Send { bytes, sent, .. } => self.send(&handle, bytes, sent),
             Op::SendZeroCopy(send) => self.send_copied(&handle, send),
@@ -301,6 +302,14 @@ impl Epoll {
             }
         }
         Attempt::Again
+    }
+
+    /// Says that there is something to receive: receiving it is not this operation's business.
+    fn tell(&mut self, id: OpId, socket: &Handle, events: &mut Vec<Event>) -> Attempt {
+        let state = self.state(socket);
+        let result = i32::from(state.is_hung_up || state.is_urgent);
+        events.push(Event { id, result, more: true, arrival: Arrival::None });
+        Attempt::Waits
     }
 
     /// An error ends reception as it does with io_uring; the ring starts it again.

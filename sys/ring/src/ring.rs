@@ -338,6 +338,20 @@ impl Ring {
         }
     }
 
+    /// Bytes that a sending operation has still to hand over, as far as [`Ring::progress`] knows.
+    #[must_use]
+    pub fn left(&self, id: OpId) -> u64 {
+        match self.slots.get(id) {
+            Some(Op::Transmit(transmit)) => transmit.left(),
+            Some(Op::Send { bytes, sent, .. }) => (bytes.len() as u64).saturating_sub(u64::from(*sent)),
+            Some(Op::Gather(gather)) => gather.left().len() as u64,
+            Some(Op::SendZeroCopy(send)) => {
+                (send.bytes().len() as u64).saturating_sub(u64::from(send.sent()))
+            }
+            _ => 0,
+        }
+    }
+
     /// Operations in flight, those nobody waits for included.
     #[must_use]
     pub fn in_flight(&self) -> usize {

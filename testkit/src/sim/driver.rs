@@ -171,7 +171,8 @@ impl SimDriver {
             }
             Op::SendZeroCopy(_) => self.send_zero_copy(id, op),
             Op::Gather(_) => self.gather(op),
-            Op::Transmit(_) | Op::Ready { .. } => self.readiness(op),
+            // A watch may end whenever it has told something: this one always does.
+            Op::Transmit(_) | Op::Ready { .. } | Op::Watch { .. } => self.readiness(op),
             Op::Connect(connect) => {
                 let (socket, address) = (connect.socket.raw(), connect.address.socket_address());
                 match self.world.borrow_mut().connect(socket, address) {
@@ -284,7 +285,9 @@ impl SimDriver {
         let is_ready = op
             .target()
             .is_some_and(|(socket, interest)| self.world.borrow().is_ready(socket.raw(), interest));
-        if is_ready { Attempt::Ended(0, Arrival::None) } else { Attempt::Waits }
+        // What lasts is not told apart from what does not.
+        let result = i32::from(matches!(op, Op::Watch { .. }));
+        if is_ready { Attempt::Ended(result, Arrival::None) } else { Attempt::Waits }
     }
 
     fn file(&self, op: &mut Op) -> Attempt {

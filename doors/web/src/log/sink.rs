@@ -132,7 +132,7 @@ async fn write_lines(shared: Rc<RefCell<Shared>>, mut target: Target) {
     let mut spare = Vec::new();
     loop {
         wait_for_lines(&shared, 1, None).await;
-        let _until_written = target.worker.hold();
+        let _until_written = target.worker.unfinished();
         let gathered = target.worker.sleep_until(target.worker.now_ms() + GATHER_MS);
         wait_for_lines(&shared, WRITE_BYTES, Some(gathered)).await;
         let lines = std::mem::replace(&mut shared.borrow_mut().lines, std::mem::take(&mut spare));

@@ -67,6 +67,13 @@ pub enum Op {
         /// What to wait for.
         interest: Interest,
     },
+    /// Tells until cancelled or failed that something new can be received, once for what came at a time, without receiving it.
+    /// The result is 1 when it was not only bytes (the end of the stream, an error, urgent data): from then on a short
+    /// receive does not mean that nothing is left. Else it is 0, and whoever received less than asked for has everything.
+    Watch {
+        /// A connected socket.
+        socket: Handle,
+    },
     /// Connects a socket.
     Connect(Box<Connect>),
     /// Opens a file below a directory.
@@ -83,7 +90,7 @@ impl Op {
     /// Whether one submission may complete more than once.
     #[must_use]
     pub fn is_multishot(&self) -> bool {
-        matches!(self, Self::Accept { .. } | Self::Stream { .. } | Self::Datagrams(_))
+        matches!(self, Self::Accept { .. } | Self::Stream { .. } | Self::Watch { .. } | Self::Datagrams(_))
     }
 
     /// The operation's name in counters and messages.
@@ -99,6 +106,7 @@ impl Op {
             Self::SendZeroCopy { .. } => "send-zero-copy",
             Self::Transmit(_) => "transmit",
             Self::Ready { .. } => "ready",
+            Self::Watch { .. } => "watch",
             Self::Connect(_) => "connect",
             Self::Open(_) => "open",
             Self::Stat(_) => "stat",
@@ -125,7 +133,9 @@ impl Op {
     pub fn target(&self) -> Option<(&Handle, Interest)> {
         match self {
             Self::Accept { listener } => Some((listener, Interest::Readable)),
-            Self::Stream { socket } | Self::Exact { socket, .. } => Some((socket, Interest::Readable)),
+            Self::Stream { socket } | Self::Watch { socket } | Self::Exact { socket, .. } => {
+                Some((socket, Interest::Readable))
+            }
             Self::Datagrams(datagrams) => Some((&datagrams.socket, Interest::Readable)),
             Self::Send { socket, .. } => Some((socket, Interest::Writable)),
             Self::SendZeroCopy(send) => send.socket().map(|socket| (socket, Interest::Writable)),

@@ -365,6 +365,10 @@ fn prepare(op: &mut Op, block: Option<u16>) -> Entry {
         }
         Op::Transmit(transmit) => ready(&transmit.socket, Interest::Writable),
         Op::Ready { socket, interest } => ready(socket, *interest),
+        Op::Watch { socket } => {
+            let mask = poll_mask(Interest::Readable) | lasting_mask();
+            opcode::PollAdd::new(Fd(socket.raw()), mask).multi(true).build()
+        }
         Op::Connect(connect) => {
             let socket = Fd(connect.socket.raw());
             connect.address.with(|pointer, len| opcode::Connect::new(socket, pointer, len).build())
@@ -408,6 +412,12 @@ fn poll_mask(interest: Interest) -> u32 {
         Interest::Readable => libc::POLLIN,
         Interest::Writable => libc::POLLOUT,
     };
+    u32::from(mask.unsigned_abs())
+}
+
+/// What a socket is watched for besides bytes, and what is told of it unasked: none of it ends with a receive.
+fn lasting_mask() -> u32 {
+    let mask = libc::POLLPRI | libc::POLLRDHUP | libc::POLLHUP | libc::POLLERR;
     u32::from(mask.unsigned_abs())
 }
 
@@ -478,6 +488,9 @@ fn translate(id: OpId, entry: &cqueue::Entry, buffers: &mut Buffers, slots: &mut
         },
         // What is ready is not told: the epoll driver does not know it either.
         Op::Ready { .. } => event.result = result.min(0),
+        Op::Watch { .. } if result >= 0 => {
+            event.result = i32::from(result.cast_unsigned() & lasting_mask() != 0);
+        }
         _ => {}
     }
     Outcome::Event(event)

@@ -22,3 +22,4 @@ mod send_datagrams;
 mod transmit;
 mod wait_batch;
 mod wake;
+mod watch;

@@ -65,6 +65,7 @@ fn submit_everything(bench: &mut Bench, scratch: &Scratch) -> Vec<Box<dyn Peer>>
         Op::Accept { listener },
         Op::Stream { socket: socket(bench, &mut peers) },
         Op::Ready { socket: socket(bench, &mut peers), interest: Interest::Writable },
+        Op::Watch { socket: socket(bench, &mut peers) },
         Op::Open(OpenFile::beneath(directory, b"file").expect("no NUL")),
         Op::Stat(StatFile::new(file.clone())),
         Op::Read(ReadFile::new(file.clone(), pool.get(65_536).expect("memory"), 0, 65_536)),
