@@ -55,6 +55,8 @@ pub mod template;
 #[cfg(test)]
 mod test_dir;
 pub mod tries;
+#[cfg(feature = "upstream")]
+pub mod upstream;
 #[cfg(feature = "sites")]
 pub mod user_dirs;
 pub mod watch;
