@@ -46,6 +46,8 @@ pub mod rewrite;
 pub mod root;
 pub mod routes;
 pub mod rules;
+#[cfg(feature = "scripts")]
+pub mod scripts;
 pub mod site;
 pub mod site_counters;
 pub mod sites;

@@ -40,6 +40,9 @@ pub struct LoadOptions {
     /// Compression of files that have no prepared sibling. Default none.
     #[cfg(feature = "compress")]
     pub compression: Option<std::sync::Arc<crate::compress::Compression>>,
+    /// Names that are run, and whose content is never sent. Default none.
+    #[cfg(feature = "scripts")]
+    pub scripts: Option<std::sync::Arc<crate::scripts::Endings>>,
     /// Largest file, in bytes, whose content is kept in memory. Default 16 KiB.
     pub body_len_max: u32,
 }
@@ -55,6 +58,8 @@ impl Default for LoadOptions {
             theme: Theme::default(),
             #[cfg(feature = "compress")]
             compression: None,
+            #[cfg(feature = "scripts")]
+            scripts: None,
             body_len_max: 16 * 1024,
         }
     }

@@ -10,6 +10,8 @@ use crate::load::LoadOptions;
 use crate::open_error::OpenError;
 use crate::pipeline::{Finish, Handled, Handler, Reply, Source};
 use crate::root::{OpenRoot, Refresh, Root};
+#[cfg(feature = "scripts")]
+use crate::scripts::{RunScripts, Script};
 use crate::tries::{Candidate, Tries};
 use ringway_engine::heap::local_future;
 use ringway_engine::ring::Handle;
@@ -42,6 +44,9 @@ pub struct FilesOptions {
     pub prefix: Box<[u8]>,
     /// What is tried for a path. By default the path itself.
     pub tries: Tries,
+    /// Whether files are the answer to any method, as where somebody else has done what was asked. Default no.
+    #[cfg(feature = "scripts")]
+    pub any_method: bool,
 }
 
 /// Serves the files below a root. Clones are the same handler.
@@ -56,6 +61,9 @@ struct Files {
     number: u16,
     load: Arc<LoadOptions>,
     options: FilesOptions,
+    /// Who runs what [`LoadOptions`] says are scripts; without anybody they are answered elsewhere, or not at all.
+    #[cfg(feature = "scripts")]
+    runner: Option<Rc<dyn RunScripts>>,
 }
 
 impl Drop for Files {
@@ -77,7 +85,33 @@ impl StaticFiles {
     ) -> io::Result<Self> {
         let number = store.number()?;
         let root = RefCell::new(Root::of(root, 0));
-        let files = Files { root, store: store.clone(), number, load, options };
+        let files = Files {
+            root,
+            store: store.clone(),
+            number,
+            load,
+            options,
+            #[cfg(feature = "scripts")]
+            runner: None,
+        };
+        Ok(Self { files: Rc::new(files) })
+    }
+
+    /// The same with somebody who runs the files that are scripts ([`LoadOptions::scripts`]).
+    ///
+    /// # Errors
+    /// As [`StaticFiles::new`].
+    #[cfg(feature = "scripts")]
+    pub fn with_scripts(
+        root: &OpenRoot,
+        load: Arc<LoadOptions>,
+        options: FilesOptions,
+        store: &FileStore,
+        runner: Rc<dyn RunScripts>,
+    ) -> io::Result<Self> {
+        let number = store.number()?;
+        let root = RefCell::new(Root::of(root, 0));
+        let files = Files { root, store: store.clone(), number, load, options, runner: Some(runner) };
         Ok(Self { files: Rc::new(files) })
     }
 }
@@ -92,7 +126,8 @@ impl Handler for StaticFiles {
     fn handle(&self, exchange: &mut Exchange<'_>) -> Result<Handled, EncodeError> {
         let Some(path) = self.local_path(exchange.path) else { return Ok(Handled::NotMine) };
         if !self.files.options.tries.ends_elsewhere()
-            && let Some(refused) = refuse_method(exchange)?
+            && !self.has_scripts()
+            && let Some(refused) = self.refuse_method(exchange)?
         {
             return Ok(refused);
         }
@@ -107,7 +142,7 @@ impl Handler for StaticFiles {
             return Ok(later);
         }
         // Most requests are for a file that is open, and need not go through what may be tried.
-        if self.files.options.tries.is_empty() && !target::has_dot_name(path) {
+        if self.files.options.tries.is_empty() && !self.has_scripts() && !target::has_dot_name(path) {
             let fetched = self.fetch(exchange, path);
             return match fetched {
                 // Other methods are refused by now, as nothing else is tried.
@@ -206,12 +241,13 @@ impl StaticFiles {
     fn candidate<'p>(&self, exchange: &mut Exchange<'p>, step: usize) -> Candidate<'p, '_> {
         let local = self.local_path(exchange.path).unwrap_or(b"/");
         match self.files.options.tries.candidate(exchange, local, step) {
-            Candidate::Path(path) if target::has_dot_name(path) => Candidate::Skip,
+            Candidate::Path(path) if target::has_dot_name(self.file_part(path)) => Candidate::Skip,
             candidate => candidate,
         }
     }
 
     fn fetch(&self, exchange: &Exchange<'_>, path: &[u8]) -> Fetched<Handle> {
+        let path = self.file_part(path);
         let root = self.files.root.borrow();
         self.files.store.cache().fetch(self.source(&root), path, exchange.moment)
     }
@@ -243,8 +279,14 @@ impl StaticFiles {
         path: &[u8],
         entry: Rc<Entry<Handle>>,
     ) -> Result<Option<Handled>, EncodeError> {
+        #[cfg(feature = "scripts")]
+        match self.script(exchange, path, &entry)? {
+            Look::Other => {}
+            Look::Nothing => return Ok(None),
+            Look::Decided(handled) => return Ok(Some(handled)),
+        }
         let is_listed = !self.files.options.tries.is_empty();
-        if let Some(refused) = refuse_method(exchange)? {
+        if let Some(refused) = self.refuse_method(exchange)? {
             // A directory that was only come upon on the way is no reason.
             return Ok(Some(refused).filter(|_| !is_listed || !matches!(*entry, Entry::Redirect)));
         }
@@ -267,6 +309,64 @@ impl StaticFiles {
             Entry::Redirect => redirect(exchange).map(Some),
             Entry::Listing => Ok(Some(self.list(exchange, path))),
         }
+    }
+
+    /// The part of a path that is looked for: what follows a script's name is the script's business.
+    #[cfg(feature = "scripts")]
+    fn file_part<'p>(&self, path: &'p [u8]) -> &'p [u8] {
+        self.files.load.scripts.as_ref().map_or(path, |endings| endings.split(path).0)
+    }
+
+    #[cfg(not(feature = "scripts"))]
+    #[expect(clippy::unused_self, reason = "where there are no scripts it is all of it")]
+    fn file_part<'p>(&self, path: &'p [u8]) -> &'p [u8] {
+        path
+    }
+
+    #[cfg(feature = "scripts")]
+    fn has_scripts(&self) -> bool {
+        self.files.load.scripts.is_some()
+    }
+
+    #[cfg(not(feature = "scripts"))]
+    #[expect(clippy::unused_self, reason = "where there are no scripts it is a constant")]
+    fn has_scripts(&self) -> bool {
+        false
+    }
+
+    /// Runs a script, or has its own path answer; its content is never sent.
+    #[cfg(feature = "scripts")]
+    fn script(
+        &self,
+        exchange: &mut Exchange<'_>,
+        path: &[u8],
+        entry: &Entry<Handle>,
+    ) -> Result<Look, EncodeError> {
+        let Some(endings) = &self.files.load.scripts else { return Ok(Look::Other) };
+        let (_, path_info) = endings.split(path);
+        let Some(file) = entry.file().filter(|file| endings.is_script(file.name())) else {
+            // What is there in the place of a script was not asked for.
+            return Ok(if path_info.is_empty() { Look::Other } else { Look::Nothing });
+        };
+        if path_info.is_empty() && self.lacks_slash(exchange, path) {
+            return redirect(exchange).map(Look::Decided);
+        }
+        let script = Script { prefix: &self.files.options.prefix, name: file.name(), path_info };
+        match &self.files.runner {
+            Some(runner) if runner.runs(script.name) => runner.run(exchange, &script).map(Look::Decided),
+            _ => hand_over(exchange, &script).map(Look::Decided),
+        }
+    }
+
+    #[cfg(feature = "scripts")]
+    fn refuse_method(&self, exchange: &mut Exchange<'_>) -> Result<Option<Handled>, EncodeError> {
+        if self.files.options.any_method { Ok(None) } else { refuse_method(exchange) }
+    }
+
+    #[cfg(not(feature = "scripts"))]
+    #[expect(clippy::unused_self, reason = "where there are no scripts all files are alike")]
+    fn refuse_method(&self, exchange: &mut Exchange<'_>) -> Result<Option<Handled>, EncodeError> {
+        refuse_method(exchange)
     }
 
     /// Whether `path` is the path that was asked for and a slash.
@@ -414,6 +514,31 @@ impl StaticFiles {
             });
             finish
         }))
+    }
+}
+
+/// What an entry is where there are scripts.
+#[cfg(feature = "scripts")]
+enum Look {
+    /// No script.
+    Other,
+    /// Nothing that was asked for.
+    Nothing,
+    /// A script, and what becomes of the request.
+    Decided(Handled),
+}
+
+/// Whoever has the script's own path may run it; there is nobody when that was asked for already.
+#[cfg(feature = "scripts")]
+fn hand_over(exchange: &mut Exchange<'_>, script: &Script<'_>) -> Result<Handled, EncodeError> {
+    let path = [script.prefix, b"/", script.name, script.path_info].concat();
+    if *path == *exchange.path {
+        return error(exchange, Status::NOT_FOUND);
+    }
+    let query = exchange.query;
+    match exchange.rewrite(&path, query) {
+        Ok(()) => Ok(Handled::Rewritten),
+        Err(status) => error(exchange, status),
     }
 }
 

@@ -10,7 +10,6 @@ use crate::load::LoadOptions;
 use crate::pipeline::{Finish, Handled, Handler};
 use crate::root::{OpenRoot, RootOptions};
 use crate::static_files::{FilesOptions, StaticFiles};
-use crate::tries::Tries;
 use ringway_engine::heap::local_future;
 use ringway_http::response::EncodeError;
 use ringway_http::status::Status;
@@ -240,7 +239,7 @@ impl UserDirs {
     fn keep(&self, name: Box<str>, opened: io::Result<OpenRoot>, now_ms: u64) {
         let prefix = [b"/~", name.as_bytes()].concat().into();
         let files = opened.and_then(|root| {
-            let options = FilesOptions { prefix, tries: Tries::default() };
+            let options = FilesOptions { prefix, ..FilesOptions::default() };
             StaticFiles::new(&root, Arc::clone(&self.shared.options.load), options, &self.shared.store)
         });
         let mut open = self.shared.open.borrow_mut();

@@ -46,7 +46,7 @@ impl FilesOf {
     /// The files of the site's own root.
     pub(super) fn handler(&self, site: &Site) -> Result<Option<FilesPlan>, AssemblyError> {
         let Some(root) = &site.root else { return Ok(None) };
-        let options = FilesOptions { prefix: Box::default(), tries: tries(&site.r#try)? };
+        let options = FilesOptions { tries: tries(&site.r#try)?, ..FilesOptions::default() };
         self.below(root, self.load.clone(), options, &self.caching).map(Some)
     }
 
@@ -72,7 +72,7 @@ impl FilesOf {
         // The site's own list is about the site's own root.
         let is_sites = route.root.is_none() && route.alias.is_none();
         let steps = route.r#try.as_deref().unwrap_or(if is_sites { &site.r#try } else { &[] });
-        let options = FilesOptions { prefix, tries: tries(steps)? };
+        let options = FilesOptions { prefix, tries: tries(steps)?, ..FilesOptions::default() };
         match &route.cache_control {
             Some(control) => {
                 let rule = CacheRule { control: control.as_str().into(), ..CacheRule::default() };

@@ -46,6 +46,7 @@ impl Shape<'_> {
         }
         let schema = resolved(self.schema, schema);
         from_environment(schema, node);
+        from_short_form(schema, node);
         if let Some(choices) = schema.get("enum").and_then(Json::as_array) {
             return self.choice(choices, node, key);
         }
@@ -271,6 +272,17 @@ fn from_environment(schema: &Json, node: &mut Node) {
     };
     if let Some(value) = read {
         node.value = value;
+    }
+}
+
+/// A text stands for a table in which it is the value of the setting that the schema says.
+fn from_short_form(schema: &Json, node: &mut Node) {
+    let Some(key) = schema.get("x-short").and_then(Json::as_str) else { return };
+    if let Value::Text { .. } = node.value {
+        let text = std::mem::replace(&mut node.value, Value::Table(Vec::new()));
+        let node_of_text = Node::new(node.place, text);
+        node.value =
+            Value::Table(vec![Entry { key: key.to_owned(), key_place: node.place, node: node_of_text }]);
     }
 }
 

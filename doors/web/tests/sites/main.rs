@@ -11,6 +11,8 @@ mod naming;
 mod overload;
 mod reload;
 mod routing;
+#[cfg(feature = "scripts")]
+mod scripts;
 mod stages;
 
 mod stand;

@@ -129,8 +129,11 @@ pub(crate) fn files(
     load: LoadOptions,
 ) -> StaticFiles {
     let root = OpenRoot::open(root, RootOptions::default()).expect("it is there");
-    let options =
-        FilesOptions { prefix: prefix.as_bytes().into(), tries: Tries::parse(tries).expect("a list") };
+    let options = FilesOptions {
+        prefix: prefix.as_bytes().into(),
+        tries: Tries::parse(tries).expect("a list"),
+        ..FilesOptions::default()
+    };
     let store = FileStore::of(worker, CacheLimits::default());
     StaticFiles::new(&root, Arc::new(load), options, &store).expect("there are numbers left")
 }
