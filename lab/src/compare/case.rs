@@ -43,7 +43,7 @@ pub(super) enum Kind {
 }
 
 /// Name, path, connections, pipeline, close.
-const KNOWN: [(&str, Option<&str>, usize, u32, bool); 8] = [
+const KNOWN: [(&str, Option<&str>, usize, u32, bool); 11] = [
     ("a", Some("/f100.txt"), 64, 1, false),
     ("b", Some("/f100.txt"), 64, 16, false),
     ("c", Some("/f100.txt"), 64, 1, true),
@@ -52,6 +52,9 @@ const KNOWN: [(&str, Option<&str>, usize, u32, bool); 8] = [
     ("e", Some("/f1m.bin"), 10, 1, false),
     ("fa", None, 64, 1, false),
     ("fb", None, 64, 16, false),
+    ("p100", Some("/f100.txt"), 64, 1, false),
+    ("p200k", Some("/f200k.bin"), 64, 1, false),
+    ("php", Some("/hello.php"), 32, 1, false),
 ];
 
 /// Name, path, connections, streams of HTTP/2.
@@ -66,6 +69,9 @@ const KNOWN_SECURE: [(&str, &str, usize, Option<u32>); 5] = [
 /// The files that the cases ask for, and their sizes in bytes.
 pub(super) const FILES: [(&str, usize); 3] =
     [("f100.txt", 100), ("f200k.bin", 204_800), ("f1m.bin", 1_048_576)];
+
+/// A program among the files, and what it is.
+pub(super) const SCRIPT: (&str, &str) = ("hello.php", "<?php\necho 'Hello, world!', PHP_EOL;\n");
 
 impl Case {
     /// For people: what the case does.
@@ -188,6 +194,7 @@ fn known_cases_are_those_of_the_yardstick() {
     assert_eq!(kind("b"), Kind::Load { connections: 64, pipeline: 16, close: false });
     assert_eq!(kind("c"), Kind::Load { connections: 64, pipeline: 1, close: true });
     assert_eq!(kind("d1000"), Kind::Load { connections: 1000, pipeline: 1, close: false });
+    assert_eq!(kind("php"), Kind::Load { connections: 32, pipeline: 1, close: false });
     assert_eq!(kind("idle"), Kind::Idle);
     assert_eq!(kind("sidle"), Kind::SecureIdle);
     assert_eq!(kind("s200k"), Kind::Secure { connections: 64, streams: None });
@@ -218,7 +225,7 @@ fn every_known_case_has_a_plan_that_can_be_carried_out() {
         assert!(plan.expect("it is a load").check().is_ok(), "{name}");
         let file = case.path("/").trim_start_matches('/');
         assert!(
-            case.path.is_none() || FILES.iter().any(|known| known.0 == file),
+            case.path.is_none() || FILES.iter().any(|known| known.0 == file) || file == SCRIPT.0,
             "{file} is made for the servers"
         );
     }

@@ -23,6 +23,8 @@ use root::Root;
 
 /// What stands for the folder of files in a server's command.
 const ROOT: &str = "{root}";
+/// What stands in a server's command for the port of what lies behind it.
+const BEHIND: &str = "{behind}";
 /// Most rounds.
 const ROUNDS_MAX: u64 = 1_000;
 /// How long the machine's own jitter is measured.
@@ -32,11 +34,11 @@ const JITTER: Duration = Duration::from_millis(500);
 #[derive(clap::Args, Clone, Debug)]
 pub struct Arguments {
     /// A server: NAME=COMMAND with {port} and perhaps {root} in it, which the lab starts and ends, or NAME=URL@PID. All are
-    /// compared with the first one. Cases over TLS need {secure-port} in the command.
+    /// compared with the first one. Cases over TLS need {secure-port} in the command, servers that ask another one {behind}.
     #[arg(required = true, value_name = "SERVER")]
     servers: Vec<ServerSpec>,
     /// The workloads: a (100 bytes), b (16 requests together), c (a connection a request), d100 and d1000 (200 KiB), e (1 MiB),
-    /// fa and fb (as a and b, of --path), idle (memory a waiting connection), or NAME:PATH:CONNECTIONS[:PIPELINE][:close]; over
+    /// fa and fb (as a and b, of --path), p100, p200k (200 KiB) and php (a greeting) through --behind, idle (memory a waiting connection), or NAME:PATH:CONNECTIONS[:PIPELINE][:close]; over
     /// TLS, made by h2load: s100, s200k (HTTP/1.1), h100, h100x16, h200k (HTTP/2), sidle.
     #[arg(long, value_delimiter = ',', default_value = "a,b,c,d100,e", value_name = "CASE,...")]
     cases: Vec<Case>,
@@ -64,6 +66,13 @@ pub struct Arguments {
     /// The core of the client [default: the last one that may be used].
     #[arg(long, value_name = "CORE")]
     client_core: Option<usize>,
+    /// What the servers ask in their turn: a command with {port} and perhaps {root} in it, started once for all of them. What
+    /// it uses counts for none of them.
+    #[arg(long, value_name = "COMMAND")]
+    behind: Option<String>,
+    /// The cores of what lies behind the servers [default: the client's].
+    #[arg(long, value_name = "CORE,...", value_delimiter = ',')]
+    behind_cores: Vec<usize>,
 }
 
 /// Compares.
@@ -95,6 +104,8 @@ struct Stage<'a> {
     root: Root,
     server_cores: Vec<usize>,
     client_core: usize,
+    /// What the servers ask in their turn.
+    behind: Option<Served>,
 }
 
 impl<'a> Stage<'a> {
@@ -119,7 +130,9 @@ impl<'a> Stage<'a> {
             return Err(Refusal::new(format!("the client and a server cannot share core {client_core}")));
         }
         let root = Root::prepare(arguments.root.as_deref())?;
-        Ok(Stage { arguments, root, server_cores, client_core })
+        let behind =
+            arguments.behind.as_deref().map(|command| behind(command, &root, arguments, client_core));
+        Ok(Stage { arguments, server_cores, client_core, behind: behind.transpose()?, root })
     }
 
     fn names(&self) -> Vec<String> {
@@ -134,6 +147,9 @@ impl<'a> Stage<'a> {
                 Place::Running { url, pid } => format!("{url}, process {pid}, on the cores it has"),
             };
             outcome.setting(format!("server {}", server.name), place);
+        }
+        if let Some(command) = &arguments.behind {
+            outcome.setting("behind them", command);
         }
         outcome.setting("cores", format!("servers {:?}, client {}", self.server_cores, self.client_core));
         outcome.setting("rounds", arguments.rounds);
@@ -162,6 +178,7 @@ impl<'a> Stage<'a> {
         let mut spec = server.clone();
         if let Place::Command(command) = &mut spec.place {
             *command = command.replace(ROOT, &self.root.path().to_string_lossy());
+            *command = self.with_behind(command, &server.name)?;
         }
         let mut served = Served::begin(&spec, "/", &self.server_cores)?;
         let base = served.url.clone();
@@ -176,6 +193,17 @@ impl<'a> Stage<'a> {
             }
         }
         Ok(())
+    }
+
+    /// The command with the port of what lies behind in its place.
+    fn with_behind(&self, command: &str, name: &str) -> Result<String, Refusal> {
+        match &self.behind {
+            Some(behind) => Ok(command.replace(BEHIND, port_of(&behind.url))),
+            None if command.contains(BEHIND) => {
+                Err(Refusal::new(format!("{name}: {BEHIND} stands for what --behind starts")))
+            }
+            None => Ok(command.to_owned()),
+        }
     }
 
     fn measure_case(&self, case: &Case, served: &mut Served, progress: &Progress) -> Result<Sample, Refusal> {
@@ -230,6 +258,19 @@ struct Clocks {
     at: Instant,
     server: Reading,
     machine: Duration,
+}
+
+/// Starts what the servers ask in their turn.
+fn behind(command: &str, root: &Root, arguments: &Arguments, client_core: usize) -> Result<Served, Refusal> {
+    let command = command.replace(ROOT, &root.path().to_string_lossy());
+    let spec = format!("behind={command}").parse::<ServerSpec>().map_err(Refusal::new)?;
+    let cores = if arguments.behind_cores.is_empty() { &[client_core][..] } else { &arguments.behind_cores };
+    Served::begin(&spec, "/", cores)
+}
+
+/// The port in the URL of a server that the lab started.
+fn port_of(url: &str) -> &str {
+    url.trim_end_matches('/').rsplit(':').next().unwrap_or_default()
 }
 
 /// A URL with another path.

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::case::FILES;
+use super::case::{FILES, SCRIPT};
 use crate::refusal::Refusal;
 
 /// A folder with the files of the cases; one that was made for the run is removed when it ends.
@@ -27,13 +27,19 @@ impl Root {
         fs::create_dir_all(&path).map_err(Refusal::because(format!("cannot make {}", path.display())))?;
         let root = Root { path, ours };
         for (name, size) in FILES {
-            let file = root.path.join(name);
-            if !file.exists() {
-                fs::write(&file, content(size))
-                    .map_err(Refusal::because(format!("cannot write {}", file.display())))?;
-            }
+            root.add(name, || content(size))?;
         }
+        root.add(SCRIPT.0, || SCRIPT.1.as_bytes().to_vec())?;
         Ok(root)
+    }
+
+    /// Adds a file that is missing.
+    fn add(&self, name: &str, content: impl FnOnce() -> Vec<u8>) -> Result<(), Refusal> {
+        let file = self.path.join(name);
+        if file.exists() {
+            return Ok(());
+        }
+        fs::write(&file, content()).map_err(Refusal::because(format!("cannot write {}", file.display())))
     }
 
     /// Where it is.
@@ -68,6 +74,7 @@ fn a_folder_of_our_own_is_removed_and_others_stay() {
     let ours = Root::prepare(None).expect("it can be made");
     let path = ours.path().to_path_buf();
     assert_eq!(fs::metadata(path.join("f200k.bin")).expect("it is there").len(), 204_800);
+    assert!(fs::read_to_string(path.join("hello.php")).expect("it is there").starts_with("<?php"));
     let theirs = Root::prepare(Some(&path)).expect("it is there");
     drop(theirs);
     assert!(path.exists());

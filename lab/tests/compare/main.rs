@@ -85,6 +85,27 @@ fn two_servers_are_compared_and_ended() {
 }
 
 #[test]
+fn what_lies_behind_the_servers_is_started_once_and_told_to_all() {
+    if !two_cores() {
+        return;
+    }
+    let (note, told) = (place("behind"), place("told"));
+    let behind = server("x", "plain-epoll", &note).replacen("x=", "", 1);
+    let front = |name: &str| server(name, "plain-epoll", &told).replacen("echo $$ >", "echo {behind} >>", 1);
+    let times = ["--cases", "small:/:8", "--rounds", "2", "--seconds", "0.1", "--warm-up", "0.05"];
+    let (first, second) = (front("first"), front("second"));
+    let output = run(&[&["compare", &first, &second, "--behind", &behind][..], &times].concat());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let ports = std::fs::read_to_string(&told).expect("they were told");
+    let ports: Vec<u16> = ports.lines().map(|port| port.parse().expect("a port")).collect();
+    assert!(ports.len() == 4 && ports.iter().all(|port| *port == ports[0]), "{ports:?}");
+    assert!(is_gone(&note), "it lives on");
+    for note in [note, told] {
+        std::fs::remove_file(note).expect("the note can be removed");
+    }
+}
+
+#[test]
 fn an_interrupt_ends_the_servers_too() {
     if !two_cores() {
         return;
@@ -141,6 +162,9 @@ fn what_cannot_be_compared_is_refused_in_one_sentence() {
         (&["compare", known, "--client-core", "4000"], "core 4000 may not be used here"),
         (&["compare", known, "--client-core", "0", "--server-cores", "0"], "cannot share core 0"),
         (&["compare", known, "--root", "/proc/no/such"], "cannot make /proc/no/such"),
+        (&["compare", known, "--behind", "true"], "must read NAME=URL@PID, or NAME=COMMAND"),
+        (&["compare", known, "--behind", "false {port}"], "ended before it listened"),
+        (&["compare", "x=true {port} {behind}"], "x: {behind} stands for what --behind starts"),
     ] {
         let output = run(arguments);
         let text = String::from_utf8_lossy(&output.stderr);

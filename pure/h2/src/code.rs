@@ -77,8 +77,8 @@ macro_rules! faults {
 }
 
 faults! {
-    /// The first bytes are not the client's preface (section 3.4).
-    Preface PROTOCOL_ERROR "the connection does not begin with the preface";
+    /// The first bytes are not the client's preface (section 3.4), or the server answers in HTTP/1.1.
+    Preface PROTOCOL_ERROR "the connection does not begin as HTTP/2 does";
     /// The first frame is not SETTINGS (section 3.4).
     FirstFrame PROTOCOL_ERROR "the first frame is not SETTINGS";
     /// A frame longer than was allowed (section 4.2).
@@ -99,8 +99,8 @@ faults! {
     ClosedStream STREAM_CLOSED "frame on a closed stream";
     /// A field section is interrupted, or CONTINUATION continues none (sections 4.3 and 6.10).
     BlockOrder PROTOCOL_ERROR "field section out of sequence";
-    /// A client's PUSH_PROMISE (section 8.4).
-    Push PROTOCOL_ERROR "PUSH_PROMISE of a client";
+    /// PUSH_PROMISE, which no client may send, and no server where it was told not to (section 8.4).
+    Push PROTOCOL_ERROR "PUSH_PROMISE where none may be";
     /// A setting with a value it cannot have (section 6.5.2).
     SettingValue PROTOCOL_ERROR "setting with a forbidden value";
     /// An initial window beyond 2^31-1 (section 6.5.2).

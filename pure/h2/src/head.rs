@@ -3,6 +3,7 @@
 //! What is malformed by RFC 9113 is refused here. The text that comes out has exactly one reading: no field of it frames
 //! anything but what the stream frames, no byte of it can end a line.
 
+use std::marker::PhantomData;
 use std::ops::Range;
 
 use crate::hpack::{ENTRY_BYTES, FieldSink};
@@ -38,6 +39,8 @@ pub(crate) enum Class {
     Host,
     Cookie,
     ContentLength,
+    /// Of answers only.
+    Status,
     Plain,
     /// A field that makes the request malformed, by its name or value.
     Malformed,
@@ -250,7 +253,7 @@ impl FieldSink for RequestHead<'_> {
             Class::Method | Class::Scheme | Class::Path | Class::Authority | Class::Protocol => {
                 self.pseudo_field(class, value);
             }
-            Class::Malformed => self.is_malformed = true,
+            Class::Malformed | Class::Status => self.is_malformed = true,
             _ => {
                 self.begin_fields();
                 match class {
@@ -264,15 +267,17 @@ impl FieldSink for RequestHead<'_> {
     }
 }
 
-/// A section behind a body (section 8.1). Nobody asks for trailer fields yet: they are checked and dropped.
+/// A section behind a body (section 8.1). Nobody asks for trailer fields yet: they are checked and dropped. `H` is the
+/// kind of head before it, whose fields the connection's table knows.
 #[derive(Debug)]
-pub(crate) struct TrailerSection {
+pub(crate) struct TrailerSection<H> {
     is_malformed: bool,
+    head: PhantomData<H>,
 }
 
-impl TrailerSection {
+impl<H> TrailerSection<H> {
     pub(crate) fn new() -> Self {
-        Self { is_malformed: false }
+        Self { is_malformed: false, head: PhantomData }
     }
 
     pub(crate) fn is_malformed(&self) -> bool {
@@ -280,11 +285,11 @@ impl TrailerSection {
     }
 }
 
-impl FieldSink for TrailerSection {
+impl<H: FieldSink<Class = Class>> FieldSink for TrailerSection<H> {
     type Class = Class;
 
     fn classify(name: &[u8], value: &[u8]) -> Class {
-        classify(name, value)
+        H::classify(name, value)
     }
 
     fn field(&mut self, class: Class, _name: &[u8], _value: &[u8]) {
@@ -313,9 +318,7 @@ fn classify(name: &[u8], value: &[u8]) -> Class {
         b"host" => Class::Host,
         b"cookie" => Class::Cookie,
         b"content-length" => Class::ContentLength,
-        _ if !name.is_empty() && name.iter().all(|byte| is_token(*byte) && !byte.is_ascii_uppercase()) => {
-            Class::Plain
-        }
+        _ if is_name(name) => Class::Plain,
         _ => return Class::Malformed,
     };
     if is_value(value) { class } else { Class::Malformed }
@@ -331,8 +334,13 @@ fn is_scheme(value: &[u8]) -> bool {
     value.first().is_some_and(u8::is_ascii_alphabetic) && value.iter().all(is_inner)
 }
 
+/// Section 8.2: a token without capital letters.
+pub(crate) fn is_name(name: &[u8]) -> bool {
+    !name.is_empty() && name.iter().all(|byte| is_token(*byte) && !byte.is_ascii_uppercase())
+}
+
 /// Section 8.2.1: no CR, LF, NUL and no space at the ends; other control bytes are no field values by RFC 9110 section 5.5.
-fn is_value(value: &[u8]) -> bool {
+pub(crate) fn is_value(value: &[u8]) -> bool {
     let is_space = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
     let is_allowed = value.iter().all(|byte| (*byte >= b' ' && *byte != 0x7f) || *byte == b'\t');
     is_allowed && !is_space(value.first()) && !is_space(value.last())
@@ -344,7 +352,7 @@ fn is_token(byte: u8) -> bool {
 }
 
 /// A number of 1 to 20 digits and nothing else that fits 64 bits.
-fn decimal(value: &[u8]) -> Option<u64> {
+pub(crate) fn decimal(value: &[u8]) -> Option<u64> {
     let is_plain = !value.is_empty() && value.len() <= 20 && value.iter().all(u8::is_ascii_digit);
     if is_plain { str::from_utf8(value).ok()?.parse().ok() } else { None }
 }

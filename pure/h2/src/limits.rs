@@ -3,30 +3,31 @@
 /// Limits of one connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Most streams at a time; more are refused. Announced. Default 100.
+    /// Most streams at a time; a server refuses more and announces that, a client opens no more. Default 100.
     pub streams_max: u32,
-    /// Longest field section of a request, names and values and 32 for each field, in bytes; beyond: 431. Announced.
-    /// Default 16 KiB.
+    /// Longest field section of a message, names and values and 32 for each field, in bytes; beyond, a server answers 431
+    /// and a client gives the answer up. Announced. Default 16 KiB, of a client 32 KiB.
     pub header_list_bytes_max: u32,
-    /// Most bytes of a field section as it is sent; beyond, the connection ends. Default 48 KiB: what is only too long
-    /// can still be answered.
+    /// Most bytes of a field section as it is sent; beyond, the connection ends. Default 48 KiB, of a client 96 KiB: what
+    /// is only too long costs its stream.
     pub block_bytes_max: u32,
     /// Most CONTINUATION frames of a field section; beyond, the connection ends. Default 8.
     pub continuations_max: u32,
-    /// Bytes of a request's body that may be on their way to a handler, at least 65535. Announced. Default 65535.
+    /// Bytes of a message's body that may be on their way to its reader, at least 65535. Announced. Default 65535.
     pub stream_window_bytes: u32,
-    /// The same for all requests together, at least 65535. Default 256 KiB.
+    /// The same for all messages together, at least 65535. Default 256 KiB, of a client
+    /// 8 MiB: one slow reader must not stop the others.
     pub connection_window_bytes: u32,
     /// Streams that may be reset by the peer, or because of what it sent, or refused, at once; beyond, the connection ends.
-    /// Default 200.
+    /// Default 200, of a client 10,000.
     pub resets_burst: u32,
-    /// How many of these are forgiven each second. Default 50.
+    /// How many of these are forgiven each second. Default 50, of a client 1,000.
     pub resets_per_s: u32,
     /// Frames without content (SETTINGS, PING, PRIORITY, WINDOW_UPDATE, empty DATA, unknown ones) that may come at once;
-    /// beyond, the connection ends. Default 1,000.
+    /// beyond, the connection ends. Default 1,000, of a client 10,000.
     pub idle_frames_burst: u32,
     /// How many of these are forgiven each second; each DATA frame sent forgives
-    /// [`Limits::IDLE_FRAMES_PER_DATA`] more. Default 100.
+    /// [`Limits::IDLE_FRAMES_PER_DATA`] more. Default 100, of a client 1,000.
     pub idle_frames_per_s: u32,
     /// Most settings in one frame. Default 32.
     pub settings_max: u32,
@@ -37,6 +38,22 @@ pub struct Limits {
 impl Limits {
     /// Frames without content that a DATA frame makes up for: a client may well send two window updates for each.
     pub const IDLE_FRAMES_PER_DATA: u32 = 4;
+
+    /// Limits of a client: it has chosen its server, which may refuse much and ask often whether the client is there, but
+    /// not without end.
+    #[must_use]
+    pub fn client() -> Self {
+        Self {
+            header_list_bytes_max: 32 * 1024,
+            block_bytes_max: 96 * 1024,
+            connection_window_bytes: 8 * 1024 * 1024,
+            resets_burst: 10_000,
+            resets_per_s: 1_000,
+            idle_frames_burst: 10_000,
+            idle_frames_per_s: 1_000,
+            ..Self::default()
+        }
+    }
 }
 
 impl Default for Limits {

@@ -20,8 +20,10 @@ pub(crate) struct Stream {
     pub(crate) unread: u32,
     /// Bytes consumed and not announced yet.
     pub(crate) returned: u32,
-    /// What is left of the announced length of the body.
+    /// What is left of the announced length of the body; before the head of an answer: 0 where it can have no body.
     pub(crate) length_left: Option<u64>,
+    /// The head of what the peer sends has not come yet.
+    pub(crate) is_head_due: bool,
     /// The peer has ended its side.
     pub(crate) is_remote_done: bool,
     /// This side has ended its own.
@@ -68,6 +70,11 @@ impl Streams {
     pub(crate) fn look(&self, id: u32) -> Option<&Stream> {
         let at = self.ids.iter().position(|other| *other == id)?;
         self.streams.get(at)
+    }
+
+    /// Any stream above this number.
+    pub(crate) fn above(&self, number: u32) -> Option<u32> {
+        self.ids.iter().copied().find(|id| *id > number)
     }
 
     /// Ends a stream and remembers it.

@@ -120,6 +120,8 @@ refusals! {
     PathSlash BAD_REQUEST "encoded slash or backslash in the path";
     /// The path has NUL or another control byte, plain or escaped, or a plain `#`.
     PathByte BAD_REQUEST "forbidden byte in the path";
+    /// An escaped control byte other than NUL: a sound request, for what no path here can name.
+    PathControl NOT_FOUND "control byte in the path";
     /// The path climbs above its root.
     PathAboveRoot BAD_REQUEST "path climbs above the root";
     /// The decoded path does not fit the caller's buffer.

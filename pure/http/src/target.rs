@@ -18,8 +18,8 @@ use crate::refusal::Refusal;
 ///
 /// # Errors
 /// [`Refusal::PathEscape`] for `%` without two hexadecimal digits, [`Refusal::PathSlash`] for `%2f`, `%5c` and `\`,
-/// [`Refusal::PathByte`] for control bytes, escaped ones too, and `#`, [`Refusal::PathAboveRoot`] when `..` climbs
-/// above the root, [`Refusal::PathLength`] when `out` is too short, [`Refusal::TargetForm`] when `raw` does not
+/// [`Refusal::PathByte`] for control bytes, NUL even if escaped, and `#`, [`Refusal::PathControl`] for other escaped
+/// control bytes, [`Refusal::PathAboveRoot`] when `..` climbs above the root, [`Refusal::PathLength`] when `out` is too short, [`Refusal::TargetForm`] when `raw` does not
 /// begin with `/` (the target `*`).
 pub fn normalise<'a>(raw: &'a [u8], out: &'a mut [u8]) -> Result<&'a [u8], Refusal> {
     if raw.first() != Some(&b'/') {
@@ -128,7 +128,8 @@ fn decode(raw: &[u8]) -> Result<(u8, usize), Refusal> {
             let (high, low) = hex(high).zip(hex(low)).ok_or(Refusal::PathEscape)?;
             match high << 4 | low {
                 b'/' | b'\\' => Err(Refusal::PathSlash),
-                byte if byte.is_ascii_control() => Err(Refusal::PathByte),
+                0 => Err(Refusal::PathByte),
+                byte if byte.is_ascii_control() => Err(Refusal::PathControl),
                 byte => Ok((byte, 3)),
             }
         }
@@ -229,9 +230,9 @@ mod tests {
             ("/a\\b", Refusal::PathSlash),
             ("/a%00", Refusal::PathByte),
             ("/a%00.html", Refusal::PathByte),
-            ("/a%0d%0ab", Refusal::PathByte),
-            ("/a%1f", Refusal::PathByte),
-            ("/a%7f", Refusal::PathByte),
+            ("/a%0d%0ab", Refusal::PathControl),
+            ("/a%1f", Refusal::PathControl),
+            ("/a%7f", Refusal::PathControl),
             ("/a\x01", Refusal::PathByte),
             ("/a#b", Refusal::PathByte),
             ("/%", Refusal::PathEscape),

@@ -13,5 +13,6 @@ mod handover;
 mod lives;
 mod logs;
 mod reload;
+mod smuggling;
 mod stand;
 mod stopping;

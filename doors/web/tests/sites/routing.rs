@@ -39,7 +39,7 @@ fn routes_answer_before_the_site_and_redirects_keep_what_was_asked() {
             ("/old/x%20y?q=%31", 301, "https://example.org:8443/new/x%20y?q=%31"),
             ("/old", 301, "https://example.org:8443/new/"),
             ("/u/ann/f/a/b?x", 308, "/~ann/a/b"),
-            ("/u/%0d%0aX:y/f/", 400, ""),
+            ("/u/%0d%0aX:y/f/", 404, ""),
             ("/a.php", 302, "/scripts/a.php"),
         ] {
             let answer = stand.get("example.org", target);

@@ -1,28 +1,9 @@
 //! What comes in: the preface, then frame by frame (RFC 9113 sections 3.4 and 4).
 
-use super::{Buffers, Connection, Event, Leaving, Phase, Step};
+use super::{Buffers, Connection, Event, Leaving, Step};
 use crate::code::{Code, Fault};
-use crate::frame::{HEAD_BYTES, Head, Kind, PAYLOAD_BYTES, PREFACE, flag, write_goaway, write_reset};
-use crate::streams::Past;
-
-/// What became of the front of the input.
-pub(super) enum Progress {
-    /// The rest of something is missing.
-    NeedMore,
-    /// So many bytes are done with.
-    Took(usize),
-    /// So many bytes are done with, and this happened.
-    Found(usize, Event),
-}
-
-impl Progress {
-    pub(super) fn with(consumed: usize, event: Option<Event>) -> Self {
-        match event {
-            Some(event) => Self::Found(consumed, event),
-            None => Self::Took(consumed),
-        }
-    }
-}
+use crate::frame::{HEAD_BYTES, Kind, PREFACE, write_goaway};
+use crate::link::{Next, Progress};
 
 impl Connection {
     /// Takes in what arrived, up to the next event. Call it until there is none, and again with more; what is not
@@ -32,7 +13,7 @@ impl Connection {
     /// # Errors
     /// The connection must end: GOAWAY is in the output. Every later call says the same again.
     pub fn receive(&mut self, input: &[u8], now_ms: u64, buffers: &mut Buffers) -> Result<Step, Fault> {
-        if let Some(fault) = self.fault {
+        if let Some(fault) = self.link.fault {
             return Err(fault);
         }
         let mut consumed = 0;
@@ -48,41 +29,38 @@ impl Connection {
                 }
                 Err(fault) => {
                     self.fail(fault.code(), buffers);
-                    self.fault = Some(fault);
+                    self.link.fault = Some(fault);
                     return Err(fault);
                 }
             }
         }
     }
 
-    fn advance(&mut self, input: &[u8], now_ms: u64, buffers: &mut Buffers) -> Result<Progress, Fault> {
-        if self.phase == Phase::Preface {
+    fn advance(
+        &mut self,
+        input: &[u8],
+        now_ms: u64,
+        buffers: &mut Buffers,
+    ) -> Result<Progress<Event>, Fault> {
+        if !self.has_preface {
             return self.preface(input);
         }
-        if self.payload.is_some() {
-            return Ok(self.payload(input, buffers));
-        }
-        let Some(head) = Head::read(input) else { return Ok(Progress::NeedMore) };
-        let len = head.len as usize;
-        if len > PAYLOAD_BYTES {
-            return Err(Fault::FrameLength);
-        }
-        self.check_order(head)?;
-        let rest = &input[HEAD_BYTES..];
-        if head.kind == Kind::DATA {
-            return self.data_frame(head, rest, now_ms, buffers);
-        }
-        let Some(payload) = rest.get(..len) else { return Ok(Progress::NeedMore) };
+        let (head, payload) = match self.link.next(input, now_ms, buffers)? {
+            Next::Frame(head, payload) => (head, payload),
+            Next::Done(progress) => return Ok(progress.into()),
+        };
         let event = match head.kind {
             Kind::HEADERS => self.headers(head, payload, now_ms, buffers)?,
             Kind::CONTINUATION => self.continuation(head, payload, now_ms, buffers)?,
-            _ => self.control(head, payload, now_ms, buffers)?,
+            Kind::PING => self.ping(head, payload, now_ms, buffers).map(|()| None)?,
+            Kind::GOAWAY => self.link.goaway_by_peer(head, payload, now_ms).map(|_last| None)?,
+            _ => self.link.control(head, payload, now_ms, buffers)?.map(Event::from),
         };
-        Ok(Progress::with(HEAD_BYTES + len, event))
+        Ok(Progress::with(HEAD_BYTES + payload.len(), event))
     }
 
     /// Section 3.4.
-    fn preface(&mut self, input: &[u8]) -> Result<Progress, Fault> {
+    fn preface(&mut self, input: &[u8]) -> Result<Progress<Event>, Fault> {
         let len = input.len().min(PREFACE.len());
         if input[..len] != PREFACE[..len] {
             return Err(Fault::Preface);
@@ -90,80 +68,14 @@ impl Connection {
         if len < PREFACE.len() {
             return Ok(Progress::NeedMore);
         }
-        self.phase = Phase::Settings;
+        self.has_preface = true;
         Ok(Progress::Took(len))
-    }
-
-    /// What may come now: SETTINGS first (section 3.4), and nothing within a field section (section 4.3).
-    fn check_order(&mut self, head: Head) -> Result<(), Fault> {
-        if self.phase == Phase::Settings {
-            if head.kind != Kind::SETTINGS || head.has(flag::ACK) {
-                return Err(Fault::FirstFrame);
-            }
-            self.phase = Phase::Open;
-        }
-        match &self.fragment {
-            Some(fragment) if head.kind != Kind::CONTINUATION || head.stream != fragment.stream => {
-                Err(Fault::BlockOrder)
-            }
-            None if head.kind == Kind::CONTINUATION => {
-                Err(if head.stream == 0 { Fault::NeedsStream } else { Fault::BlockOrder })
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// The peer has erred on a stream (section 5.4.2): it is reset, and that counts, because a peer can make a server do
-    /// it as often as it likes.
-    pub(super) fn fail_stream(
-        &mut self,
-        stream: u32,
-        code: Code,
-        now_ms: u64,
-        buffers: &mut Buffers,
-    ) -> Result<Option<Event>, Fault> {
-        write_reset(&mut buffers.out, stream, code);
-        let lived = self.end_stream(stream, Past::ResetByUs, buffers);
-        if !lived {
-            self.streams.remember(stream, Past::ResetByUs);
-        }
-        self.count_reset(now_ms)?;
-        Ok(lived.then_some(Event::Reset { stream }))
-    }
-
-    pub(super) fn count_reset(&mut self, now_ms: u64) -> Result<(), Fault> {
-        if self.resets.take(now_ms) { Ok(()) } else { Err(Fault::ResetFlood) }
-    }
-
-    /// Counts a frame that carries nothing.
-    pub(super) fn count_idle_frame(&mut self, now_ms: u64) -> Result<(), Fault> {
-        if self.idle_frames.take(now_ms) { Ok(()) } else { Err(Fault::FrameFlood) }
-    }
-
-    /// Forgets a stream; what of its body nobody consumed is given back to the connection.
-    pub(super) fn end_stream(&mut self, stream: u32, past: Past, buffers: &mut Buffers) -> bool {
-        let Some(ended) = self.streams.remove(stream, past) else { return false };
-        self.give_back(ended.unread, buffers);
-        true
-    }
-
-    /// Whether a frame on this stream that does not live is one on an idle stream (section 5.1).
-    pub(super) fn is_idle(&self, stream: u32) -> bool {
-        stream > self.highest || stream.is_multiple_of(2)
-    }
-
-    /// Whether the stream was opened after this side had said which one is the last it serves (section 6.8).
-    pub(super) fn is_ignored(&self, stream: u32) -> bool {
-        matches!(self.leaving, Leaving::Settled(last) if stream > last)
     }
 
     /// Says GOAWAY for the last time.
     pub(super) fn fail(&mut self, code: Code, buffers: &mut Buffers) {
-        let last = match self.leaving {
-            Leaving::Settled(last) => last,
-            _ => self.highest,
-        };
-        self.leaving = Leaving::Settled(last);
-        write_goaway(&mut buffers.out, last, code);
+        self.link.served = self.link.served.min(self.link.highest);
+        self.leaving = Leaving::Settled;
+        write_goaway(&mut buffers.out, self.link.served, code);
     }
 }

@@ -1,27 +1,11 @@
-//! Field sections of requests: HEADERS and CONTINUATION, heads and trailers (RFC 9113 sections 4.3, 6.2, 6.10 and 8.1).
+//! Field sections of requests: heads and trailers (RFC 9113 sections 4.3 and 8.1).
 
-use super::{Buffers, Connection, Event, Fragment};
+use super::{Buffers, Connection, Event};
 use crate::code::{Code, Fault};
 use crate::frame::{Head, flag};
-use crate::head::{Class, Outcome, RequestHead, TrailerSection};
-use crate::hpack::FieldSink;
+use crate::head::{Outcome, RequestHead, TrailerSection};
+use crate::link::section;
 use crate::streams::{Past, Stream};
-
-/// Bytes of priority in HEADERS (section 6.2).
-const PRIORITY_BYTES: usize = 5;
-
-/// Takes the fields of a section that nobody asks for: the table must see them.
-struct Nobody;
-
-impl FieldSink for Nobody {
-    type Class = Class;
-
-    fn classify(name: &[u8], value: &[u8]) -> Class {
-        RequestHead::classify(name, value)
-    }
-
-    fn field(&mut self, _class: Class, _name: &[u8], _value: &[u8]) {}
-}
 
 impl Connection {
     /// Section 6.2.
@@ -32,20 +16,13 @@ impl Connection {
         now_ms: u64,
         buffers: &mut Buffers,
     ) -> Result<Option<Event>, Fault> {
-        if head.stream == 0 {
-            return Err(Fault::NeedsStream);
+        match self.link.begin_section(head, payload)? {
+            Some(block) => self.section(head.stream, head.has(flag::END_STREAM), block, now_ms, buffers),
+            None => Ok(None),
         }
-        let block = block_of(head, payload)?;
-        let ends = head.has(flag::END_STREAM);
-        if head.has(flag::END_HEADERS) {
-            return self.section(head.stream, ends, block, now_ms, buffers);
-        }
-        let block = block.to_vec();
-        self.fragment = Some(Box::new(Fragment { stream: head.stream, ends, continuations: 0, block }));
-        Ok(None)
     }
 
-    /// Section 6.10; that it is in its place was checked.
+    /// Section 6.10.
     pub(super) fn continuation(
         &mut self,
         head: Head,
@@ -53,19 +30,10 @@ impl Connection {
         now_ms: u64,
         buffers: &mut Buffers,
     ) -> Result<Option<Event>, Fault> {
-        let Some(mut fragment) = self.fragment.take() else { return Err(Fault::BlockOrder) };
-        fragment.continuations += 1;
-        fragment.block.extend_from_slice(payload);
-        let is_over = fragment.block.len() > self.limits.block_bytes_max as usize
-            || fragment.continuations > self.limits.continuations_max;
-        if is_over {
-            return Err(Fault::BlockLength);
+        match self.link.continue_section(head, payload)? {
+            Some(whole) => self.section(whole.stream, whole.ends, &whole.block, now_ms, buffers),
+            None => Ok(None),
         }
-        if head.has(flag::END_HEADERS) {
-            return self.section(fragment.stream, fragment.ends, &fragment.block, now_ms, buffers);
-        }
-        self.fragment = Some(fragment);
-        Ok(None)
     }
 
     /// A whole field section: a request, trailers, or a mistake.
@@ -80,19 +48,19 @@ impl Connection {
         if stream.is_multiple_of(2) {
             return Err(Fault::StreamNumber);
         }
-        if stream > self.highest {
-            self.highest = stream;
+        if stream > self.link.highest {
+            self.link.highest = stream;
             return self.open(stream, ends, block, now_ms, buffers);
         }
-        match self.streams.look(stream).map(|state| state.is_remote_done) {
+        match self.link.streams.look(stream).map(|state| state.is_remote_done) {
             Some(false) => self.trailers(stream, ends, block, now_ms, buffers),
             // Section 5.1: half-closed, closed, or never opened because a later one was.
             Some(true) => {
                 self.skip(block, buffers)?;
-                self.fail_stream(stream, Code::STREAM_CLOSED, now_ms, buffers)
+                self.reset_for(stream, Code::STREAM_CLOSED, now_ms, buffers)
             }
-            None => match self.streams.past(stream) {
-                _ if self.is_ignored(stream) => self.skip(block, buffers),
+            None => match self.link.streams.past(stream) {
+                _ if self.link.is_ignored(stream) => self.skip(block, buffers),
                 Past::ResetByUs => self.skip(block, buffers),
                 Past::Ended => Err(Fault::ClosedStream),
                 Past::Unknown => Err(Fault::StreamNumber),
@@ -109,13 +77,13 @@ impl Connection {
         now_ms: u64,
         buffers: &mut Buffers,
     ) -> Result<Option<Event>, Fault> {
-        if self.is_ignored(stream) {
+        if self.link.is_ignored(stream) {
             return self.skip(block, buffers);
         }
-        if self.streams.len() >= self.limits.streams_max as usize {
+        if self.link.streams.len() >= self.link.limits.streams_max as usize {
             self.skip(block, buffers)?;
             // Section 5.1.2. It may be retried (section 8.7); a first flight may not know the limit yet.
-            return self.fail_stream(stream, Code::REFUSED_STREAM, now_ms, buffers);
+            return self.reset_for(stream, Code::REFUSED_STREAM, now_ms, buffers);
         }
         let rules = self.rules();
         let Buffers { head, scratch, .. } = buffers;
@@ -124,18 +92,19 @@ impl Connection {
         let outcome = request.finish(ends);
         let length = match outcome {
             Outcome::Malformed => {
-                return self.fail_stream(stream, Code::PROTOCOL_ERROR, now_ms, buffers);
+                return self.reset_for(stream, Code::PROTOCOL_ERROR, now_ms, buffers);
             }
             Outcome::Over => None,
             Outcome::Head(length) => length,
         };
-        self.streams.add(Stream {
+        self.link.streams.add(Stream {
             id: stream,
-            receive_window: i64::from(self.limits.stream_window_bytes),
-            send_window: self.peer_window,
+            receive_window: i64::from(self.link.limits.stream_window_bytes),
+            send_window: self.link.peer_window,
             unread: 0,
             returned: 0,
             length_left: length,
+            is_head_due: false,
             is_remote_done: ends,
             is_local_done: false,
         });
@@ -152,38 +121,34 @@ impl Connection {
         now_ms: u64,
         buffers: &mut Buffers,
     ) -> Result<Option<Event>, Fault> {
-        let mut section = TrailerSection::new();
+        let mut section = TrailerSection::<RequestHead<'_>>::new();
         self.decoder
             .decode(block, &mut buffers.scratch, &mut section)
             .map_err(|_reason| Fault::Compression)?;
-        let is_short =
-            self.streams.look(stream).is_some_and(|state| state.length_left.is_some_and(|left| left > 0));
+        let is_short = self
+            .link
+            .streams
+            .look(stream)
+            .is_some_and(|state| state.length_left.is_some_and(|left| left > 0));
         if section.is_malformed() || is_short || !ends {
-            return self.fail_stream(stream, Code::PROTOCOL_ERROR, now_ms, buffers);
+            return self.reset_for(stream, Code::PROTOCOL_ERROR, now_ms, buffers);
         }
-        self.end_remote(stream, buffers);
+        self.link.end_remote(stream, buffers);
         Ok(Some(Event::Data { stream, at: 0..0, ends: true }))
     }
 
     /// Decodes a section that nobody asks for.
     fn skip(&mut self, block: &[u8], buffers: &mut Buffers) -> Result<Option<Event>, Fault> {
-        let decoded = self.decoder.decode(block, &mut buffers.scratch, &mut Nobody);
-        decoded.map(|()| None).map_err(|_reason| Fault::Compression)
+        section::skip::<RequestHead<'_>>(&mut self.decoder, block, &mut buffers.scratch).map(|()| None)
     }
-}
 
-/// The field block of HEADERS, without padding and priority.
-fn block_of(head: Head, payload: &[u8]) -> Result<&[u8], Fault> {
-    let mut block = payload;
-    if head.has(flag::PADDED) {
-        let (padding, rest) = payload.split_first().ok_or(Fault::FrameForm)?;
-        let len = rest.len().checked_sub(usize::from(*padding)).ok_or(Fault::Padding)?;
-        block = &rest[..len];
+    fn reset_for(
+        &mut self,
+        stream: u32,
+        code: Code,
+        now_ms: u64,
+        buffers: &mut Buffers,
+    ) -> Result<Option<Event>, Fault> {
+        Ok(self.link.fail_stream(stream, code, now_ms, buffers)?.map(Event::from))
     }
-    if head.has(flag::PRIORITY) {
-        // What is left behind the padding cannot hold it: the padding was too long.
-        let otherwise = if head.has(flag::PADDED) { Fault::Padding } else { Fault::FrameForm };
-        block = block.get(PRIORITY_BYTES..).ok_or(otherwise)?;
-    }
-    Ok(block)
 }

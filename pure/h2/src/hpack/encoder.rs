@@ -89,6 +89,50 @@ impl Encoder {
         out.push(0x80 | index);
     }
 
+    /// Appends `:method`.
+    #[inline]
+    pub fn method(&mut self, method: &[u8], out: &mut Vec<u8>) {
+        match method {
+            b"GET" => out.push(0x82),
+            b"POST" => out.push(0x83),
+            _ => {
+                integer::write(out, 0x00, 4, 2);
+                write_plain(out, method);
+            }
+        }
+    }
+
+    /// Appends `:scheme`.
+    #[inline]
+    pub fn scheme(&mut self, is_secure: bool, out: &mut Vec<u8>) {
+        out.push(if is_secure { 0x87 } else { 0x86 });
+    }
+
+    /// Appends `:path`. It is not kept: there are more of them than places, and some hold what is nobody's business.
+    #[inline]
+    pub fn path(&mut self, path: &[u8], out: &mut Vec<u8>) {
+        match path {
+            b"/" => out.push(0x84),
+            b"/index.html" => out.push(0x85),
+            _ => {
+                integer::write(out, 0x00, 4, 4);
+                write_plain(out, path);
+            }
+        }
+    }
+
+    /// Appends a field that is not kept; the name may be in any case and is sent in lower case.
+    pub fn fresh(&mut self, name: &[u8], value: &[u8], out: &mut Vec<u8>) {
+        with_lower(name, |lower| {
+            let index = name_index(lower);
+            integer::write(out, 0x00, 4, index);
+            if index == 0 {
+                write_plain(out, lower);
+            }
+        });
+        write_plain(out, value);
+    }
+
     /// Appends a field whose line (`Name: value`) made an entry of the table before; `false` when none did.
     #[inline]
     pub fn known_line(&self, line: &[u8], out: &mut Vec<u8>) -> bool {
@@ -133,39 +177,32 @@ impl Encoder {
     }
 
     fn literal(&mut self, line: &[u8], name: &[u8], value: &[u8], out: &mut Vec<u8>) {
-        let mut memory = [0; NAME_BYTES];
-        let long;
-        let lower = match memory.get_mut(..name.len()) {
-            Some(lower) => {
-                lower.copy_from_slice(name);
-                lower.make_ascii_lowercase();
-                &*lower
-            }
-            None => {
-                long = name.to_ascii_lowercase();
-                &long
-            }
-        };
-        let index = name_index(lower);
         let entry_bytes = name.len() + value.len() + ENTRY_BYTES;
-        let (pattern, bits, is_kept) = if SECRET.contains(&lower) {
-            (0x10, 4, false)
-        } else if entry_bytes > self.table.size_max() / ENTRY_SHARE {
-            (0x00, 4, false)
+        let is_long = entry_bytes > self.table.size_max() / ENTRY_SHARE;
+        let is_kept = with_lower(name, |lower| {
+            let index = name_index(lower);
+            let (pattern, bits, is_kept) = if SECRET.contains(&lower) {
+                (0x10, 4, false)
+            } else if is_long {
+                (0x00, 4, false)
+            } else {
+                (0x40, 6, true)
+            };
+            integer::write(out, pattern, bits, index);
+            if index == 0 {
+                write_coded(out, lower);
+            }
+            if is_kept {
+                self.table.insert(lower, value, ());
+            }
+            is_kept
+        });
+        if is_kept {
+            write_coded(out, value);
+            self.remember(line);
         } else {
-            (0x40, 6, true)
-        };
-        integer::write(out, pattern, bits, index);
-        if index == 0 {
-            write_coded(out, lower);
-        }
-        if !is_kept {
             write_plain(out, value);
-            return;
         }
-        write_coded(out, value);
-        self.table.insert(lower, value, ());
-        self.remember(line);
     }
 
     /// The line is that of the entry that was inserted last.
@@ -208,6 +245,19 @@ fn is<const N: usize>(name: &[u8], lower: &[u8; N]) -> bool {
         difference |= (sent | case) ^ lower;
     }
     difference == 0 && name.len() == N
+}
+
+/// A name in lower case, without memory of the heap where it is short.
+fn with_lower<R>(name: &[u8], take: impl FnOnce(&[u8]) -> R) -> R {
+    let mut memory = [0; NAME_BYTES];
+    match memory.get_mut(..name.len()) {
+        Some(lower) => {
+            lower.copy_from_slice(name);
+            lower.make_ascii_lowercase();
+            take(lower)
+        }
+        None => take(&name.to_ascii_lowercase()),
+    }
 }
 
 /// A string as it is.

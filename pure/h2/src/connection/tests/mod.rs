@@ -27,11 +27,11 @@ pub(super) enum Told {
 
 /// A frame that the machine sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Sent {
-    pub(super) kind: Kind,
-    pub(super) flags: u8,
-    pub(super) stream: u32,
-    pub(super) payload: Vec<u8>,
+pub(crate) struct Sent {
+    pub(crate) kind: Kind,
+    pub(crate) flags: u8,
+    pub(crate) stream: u32,
+    pub(crate) payload: Vec<u8>,
 }
 
 /// What came of a conversation.
@@ -56,13 +56,13 @@ pub(super) fn prompt(connection: &mut Connection, event: &Event, buffers: &mut B
 }
 
 /// A frame as a client sends it.
-pub(super) fn frame(kind: Kind, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn frame(kind: Kind, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let len = u32::try_from(payload.len()).unwrap();
     [&Head { len, kind, flags, stream }.bytes()[..], payload].concat()
 }
 
 /// A field without indexing, everything literal.
-pub(super) fn field(name: &str, value: &str) -> Vec<u8> {
+pub(crate) fn field(name: &str, value: &str) -> Vec<u8> {
     let mut out = vec![0];
     for text in [name, value] {
         let len = text.len();
@@ -82,7 +82,7 @@ pub(super) fn field(name: &str, value: &str) -> Vec<u8> {
     out
 }
 
-pub(super) fn fields(list: &[(&str, &str)]) -> Vec<u8> {
+pub(crate) fn fields(list: &[(&str, &str)]) -> Vec<u8> {
     list.iter().flat_map(|(name, value)| field(name, value)).collect()
 }
 
@@ -107,11 +107,11 @@ pub(super) fn post(stream: u32) -> Vec<u8> {
     frame(Kind::HEADERS, 0x4, stream, &fields(POST))
 }
 
-pub(super) fn data(stream: u32, flags: u8, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn data(stream: u32, flags: u8, payload: &[u8]) -> Vec<u8> {
     frame(Kind::DATA, flags, stream, payload)
 }
 
-pub(super) fn settings(list: &[(u16, u32)]) -> Vec<u8> {
+pub(crate) fn settings(list: &[(u16, u32)]) -> Vec<u8> {
     let payload: Vec<u8> = list
         .iter()
         .flat_map(|(name, value)| [&name.to_be_bytes()[..], &value.to_be_bytes()].concat())
@@ -119,11 +119,11 @@ pub(super) fn settings(list: &[(u16, u32)]) -> Vec<u8> {
     frame(Kind::SETTINGS, 0, 0, &payload)
 }
 
-pub(super) fn window_update(stream: u32, step: u32) -> Vec<u8> {
+pub(crate) fn window_update(stream: u32, step: u32) -> Vec<u8> {
     frame(Kind::WINDOW_UPDATE, 0, stream, &step.to_be_bytes())
 }
 
-pub(super) fn reset(stream: u32, code: Code) -> Vec<u8> {
+pub(crate) fn reset(stream: u32, code: Code) -> Vec<u8> {
     frame(Kind::RST_STREAM, 0, stream, &code.0.to_be_bytes())
 }
 
@@ -184,7 +184,7 @@ fn tell(told: &mut Vec<Told>, event: Event, input: &[u8], buffers: &Buffers) {
 }
 
 /// The frames in what was sent.
-pub(super) fn sent(mut out: &[u8]) -> Vec<Sent> {
+pub(crate) fn sent(mut out: &[u8]) -> Vec<Sent> {
     let mut frames = Vec::new();
     while !out.is_empty() {
         let head = Head::read(out).expect("whole frames");

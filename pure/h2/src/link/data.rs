@@ -1,15 +1,15 @@
-//! Bodies of requests: DATA frames as they come, and both windows of what comes (RFC 9113 sections 5.2, 6.1 and 6.9).
+//! Bodies: DATA frames as they come, and both windows of what comes (RFC 9113 sections 5.2, 6.1 and 6.9).
 
-use super::receive::Progress;
-use super::{Buffers, Connection, Event, Payload};
+use super::{Link, Payload, Progress, Side, StreamEvent};
+use crate::buffers::Buffers;
 use crate::code::{Code, Fault};
 use crate::frame::{HEAD_BYTES, Head, flag, write_window_update};
 use crate::streams::{Past, Stream};
 
-impl Connection {
-    /// A handler is done with so many bytes of a body: the peer may send as many more. Bytes of a stream that is gone were
-    /// given back when it went.
-    pub fn consume(&mut self, stream: u32, bytes: u32, buffers: &mut Buffers) {
+impl Link {
+    /// So many bytes of a body are done with: the peer may send as many more. Bytes of a stream that is gone were given back
+    /// when it went.
+    pub(crate) fn consume(&mut self, stream: u32, bytes: u32, buffers: &mut Buffers) {
         let window = self.limits.stream_window_bytes;
         let Some(state) = self.streams.get(stream) else { return };
         let bytes = bytes.min(state.unread);
@@ -25,7 +25,7 @@ impl Connection {
         rest: &[u8],
         now_ms: u64,
         buffers: &mut Buffers,
-    ) -> Result<Progress, Fault> {
+    ) -> Result<Progress<StreamEvent>, Fault> {
         if head.stream == 0 {
             return Err(Fault::NeedsStream);
         }
@@ -66,7 +66,7 @@ impl Connection {
         }
         if len == 0 && ends && !is_discarded {
             self.end_remote(head.stream, buffers);
-            event = Some(Event::Data { stream: head.stream, at: 0..0, ends: true });
+            event = Some(StreamEvent::Data { stream: head.stream, at: 0..0, ends: true });
         }
         Ok(Progress::with(HEAD_BYTES + overhead as usize, event))
     }
@@ -78,12 +78,18 @@ impl Connection {
                 _ if self.is_idle(head.stream) => Err(Fault::IdleStream),
                 // It was on its way (section 5.1).
                 Past::ResetByUs => Ok(None),
+                // A client has reset more than it remembers, and a server gains nothing by sending what nobody wants.
+                Past::Unknown if self.side == Side::Client => Ok(None),
                 _ if self.is_ignored(head.stream) => Ok(None),
                 Past::Ended | Past::Unknown => Err(Fault::ClosedStream),
             };
         };
         if state.is_remote_done {
             return Ok(Some(Code::STREAM_CLOSED));
+        }
+        if state.is_head_due {
+            // Section 8.1: a message begins with its head.
+            return Ok(Some(Code::PROTOCOL_ERROR));
         }
         state.receive_window -= i64::from(head.len);
         if state.receive_window < 0 {
@@ -102,7 +108,7 @@ impl Connection {
     }
 
     /// Goes on with the payload of a DATA frame.
-    pub(super) fn payload(&mut self, input: &[u8], buffers: &mut Buffers) -> Progress {
+    pub(super) fn payload(&mut self, input: &[u8], buffers: &mut Buffers) -> Progress<StreamEvent> {
         let Some(mut payload) = self.payload.take() else { return Progress::Took(0) };
         if input.is_empty() {
             self.payload = Some(payload);
@@ -127,7 +133,7 @@ impl Connection {
         if ends {
             self.end_remote(stream, buffers);
         }
-        Progress::Found(bytes as usize, Event::Data { stream, at: 0..bytes as usize, ends })
+        Progress::Found(bytes as usize, StreamEvent::Data { stream, at: 0..bytes as usize, ends })
     }
 
     fn keep_payload(&mut self, payload: Payload) {
@@ -135,7 +141,7 @@ impl Connection {
     }
 
     /// The peer has ended its side of a stream.
-    pub(super) fn end_remote(&mut self, stream: u32, buffers: &mut Buffers) {
+    pub(crate) fn end_remote(&mut self, stream: u32, buffers: &mut Buffers) {
         let Some(state) = self.streams.get(stream) else { return };
         state.is_remote_done = true;
         if state.is_local_done {
