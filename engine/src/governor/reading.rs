@@ -24,7 +24,12 @@ impl Core {
         };
         let under = side.table.under(record.endpoint, record.site);
         match record.reading() {
-            Reading::None => {}
+            Reading::None => {
+                let left = record.extra.as_mut().map_or(0, |extra| std::mem::take(&mut extra.reserved));
+                if left > 0 {
+                    side.refund_read(under, left);
+                }
+            }
             Reading::Granted => {
                 record.extra().reading_began = Reading::None;
                 return GovernedRead::Allow;

@@ -116,6 +116,14 @@ impl Entry {
         let _always_charged = self.words.until_ns.fetch_update(Ordering::Relaxed, Ordering::Relaxed, charged);
     }
 
+    /// Gives back what was charged and will not be sent.
+    pub(crate) fn refund(&self, bytes: u64) {
+        let line = self.rules.line();
+        let refunded = |until_ns| Some(line.refunded(until_ns, bytes));
+        let _always_refunded =
+            self.words.until_ns.fetch_update(Ordering::Relaxed, Ordering::Relaxed, refunded);
+    }
+
     /// Looks at the use when it is time to: whoever comes first adds up for all, the others go on.
     pub(crate) fn sample(&self, now_ns: u64) {
         let due_ns = self.words.sample_at_ns.load(Ordering::Relaxed);

@@ -138,8 +138,8 @@ impl Side {
         under.places().for_each(|place| self.queues[place].begun += 1);
     }
 
-    /// Reserves what a read is expected to send, of which `left` is paid for; returns how much is then.
-    pub(crate) fn charge_read(&mut self, under: Under, left: u64) -> u64 {
+    /// Reserves what a read is expected to send; returns how much that is.
+    pub(crate) fn charge_read(&mut self, under: Under) -> u64 {
         let mut most = 0;
         for place in under.places() {
             let (entry, queue) = (&self.table.entries[place], &mut self.queues[place]);
@@ -151,8 +151,15 @@ impl Side {
         }
         let counting =
             under.places().map(|place| &self.table.entries[place]).filter(|entry| entry.counts_sent());
-        counting.for_each(|entry| entry.charge(self.now_ns, most.saturating_sub(left)));
-        most.max(left)
+        counting.for_each(|entry| entry.charge(self.now_ns, most));
+        most
+    }
+
+    /// Gives back what was reserved for a read whose answer was shorter: kept until the connection's next turn, it would be
+    /// missed by the others now and be too much for them then.
+    pub(crate) fn refund_read(&self, under: Under, left: u64) {
+        let counting = under.places().map(|place| &self.table.entries[place]);
+        counting.filter(|entry| entry.counts_sent()).for_each(|entry| entry.refund(left));
     }
 
     /// The first scope under which nothing may go on now.
@@ -261,7 +268,7 @@ impl Core {
             Waiter::Read(..) => {
                 let extra = record.extra();
                 extra.reading_began = Reading::Granted;
-                extra.reserved = side.charge_read(under, extra.reserved);
+                extra.reserved = side.charge_read(under);
                 self.notify(id, Events::DATA);
             }
             Waiter::Send(_) => self.send_granted(id, cost),

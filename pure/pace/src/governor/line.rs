@@ -62,6 +62,13 @@ impl Line {
         u64::try_from(until).unwrap_or(u64::MAX)
     }
 
+    /// The word after `bytes` of what was charged will not be sent.
+    #[must_use]
+    pub fn refunded(self, taken_until_ns: u64, bytes: u64) -> u64 {
+        let cost = u128::from(bytes) * NS_PER_S / u128::from(self.bytes_per_s);
+        taken_until_ns.saturating_sub(u64::try_from(cost).unwrap_or(u64::MAX))
+    }
+
     /// What the line carries in so many nanoseconds.
     #[must_use]
     pub fn bytes_in(self, ns: u64) -> u64 {
@@ -80,6 +87,15 @@ mod tests {
     use super::*;
 
     const MEGABIT: Line = Line { bytes_per_s: 125_000 };
+
+    #[test]
+    fn what_is_refunded_was_never_charged() {
+        let now_ns = 5_000_000_000;
+        let charged = MEGABIT.charged(now_ns, now_ns, 10_000);
+        assert_eq!(MEGABIT.refunded(charged, 4_000), MEGABIT.charged(now_ns, now_ns, 6_000));
+        assert_eq!(MEGABIT.refunded(charged, 10_000), now_ns);
+        assert_eq!(MEGABIT.refunded(5, 10_000), 0);
+    }
 
     #[test]
     fn a_piece_is_ten_milliseconds_of_the_line() {
