@@ -36,6 +36,14 @@ impl Stream {
         Self { local, id, is_owner: true }
     }
 
+    /// Another handle of the same connection, for who reads while somebody else sends. Dropping it does nothing to the
+    /// connection; behind the connection's end it says that the connection is gone. Of several handles that wait with
+    /// wakers other than the task's own, only the one that waited last is sure to be woken.
+    #[must_use]
+    pub fn twin(&self) -> Self {
+        Self::new(Rc::clone(&self.local), self.id)
+    }
+
     /// Waits for the next bytes; `None` at the end of the stream. What is not used goes back with [`Stream::unread`].
     ///
     /// # Errors

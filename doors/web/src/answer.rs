@@ -70,6 +70,10 @@ pub enum PlanBody {
     Shared(Arc<[u8]>),
     /// What a [`crate::body_source::BodySource`] makes; its length is not known.
     Stream,
+    /// What a [`crate::body_source::BodySource`] makes, as many bytes as the plan says.
+    Sized,
+    /// What a [`crate::body_source::BodySource`] makes, up to the end of the connection: another protocol's.
+    Raw,
     /// Several ranges of the file entry's content, each after a head of its own.
     Parts(LocalBox<Parts>),
 }

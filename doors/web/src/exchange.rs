@@ -4,6 +4,8 @@ use crate::answer::{self, Common, Plan, PlanBody};
 use crate::body_source::BodySource;
 use crate::file_cache::Moment;
 use crate::pipeline::{Reply, Source};
+#[cfg(feature = "bodies")]
+use crate::request_body::{RequestBody, Upload};
 use crate::site::Site;
 use ringway_engine::heap::{Arena, Local, LocalVec};
 use ringway_engine::{Session, ThreadPool};
@@ -166,23 +168,108 @@ impl<'a> Exchange<'a> {
         lines: &[u8],
         body: impl BodySource + 'static,
     ) -> Result<Reply, EncodeError> {
+        self.stream_with(status, lines, None, body)
+    }
+
+    /// The same with a body of `length` bytes, where that is known. One that turns out longer or shorter breaks the
+    /// connection (over HTTP/2, the stream). A status without a body (204, 304) and the answer to `HEAD` leave the body
+    /// away; that of 304 and `HEAD` still say the length. A body that is left away, or has no bytes, is dropped unasked.
+    ///
+    /// # Errors
+    /// [`EncodeError::Full`] when the memory is too small.
+    pub fn stream_with(
+        &mut self,
+        status: Status,
+        lines: &[u8],
+        length: Option<u64>,
+        body: impl BodySource + 'static,
+    ) -> Result<Reply, EncodeError> {
+        let is_bodiless = status.is_bodiless();
+        let has_body = !is_bodiless && self.request.method() != Method::Head;
         let mut head = HeadWriter::new(self.memory);
         head.status(status)?;
-        if self.request.version() == Version::Http10 {
+        match length {
             // It knows no chunks: the end of the connection ends the body.
-            head.raw(self.common.closing)?;
-        } else {
-            head.raw(self.common.fields)?;
-            head.raw(b"Transfer-Encoding: chunked\r\n")?;
+            None if self.request.version() == Version::Http10 && has_body => head.raw(self.common.closing)?,
+            _ => head.raw(self.common.fields)?,
+        }
+        match length {
+            Some(length) if !is_bodiless || status == Status::NOT_MODIFIED => head.content_length(length)?,
+            None if !is_bodiless && self.request.version() != Version::Http10 => {
+                head.raw(b"Transfer-Encoding: chunked\r\n")?;
+            }
+            _ => {}
         }
         head.raw(lines)?;
         let head_len = head.finish()?;
-        let has_body = self.request.method() != Method::Head;
-        let (body_plan, source) = match has_body {
-            true => (PlanBody::Stream, Source::Stream(Box::new(body))),
-            false => (PlanBody::Empty, Source::None),
+        let (body_plan, body_len, source) = match (has_body, length) {
+            (false, _) | (true, Some(0)) => (PlanBody::Empty, 0, Source::None),
+            (true, Some(length)) => (PlanBody::Sized, length, Source::Stream(Box::new(body))),
+            (true, None) => (PlanBody::Stream, 0, Source::Stream(Box::new(body))),
         };
-        Ok(Reply { plan: Plan { status, head_len, body: body_plan, body_len: 0 }, source })
+        Ok(Reply { plan: Plan { status, head_len, body: body_plan, body_len }, source })
+    }
+
+    /// The request's body, whole or still to come; empty when there is none. `None`: somebody has taken it before.
+    ///
+    /// A request that asks for another protocol ([`Request::upgrade`]) has an empty body that may be read on
+    /// ([`RequestBody::unframed`]) behind [`Exchange::switch_protocols`].
+    #[cfg(feature = "bodies")]
+    pub fn take_body(&mut self) -> Option<RequestBody> {
+        self.course.upload.take(self.request.upgrade().is_some())
+    }
+
+    /// Whether a body comes with the request that nobody has taken.
+    #[cfg(feature = "bodies")]
+    #[must_use]
+    pub fn has_body(&self) -> bool {
+        self.course.upload.carrier.is_some() && !self.course.upload.is_taken
+    }
+
+    /// The longest body that a handler is about to take, in bytes; without it the connection's limit holds
+    /// ([`crate::limits::WebLimits::body`]). What nobody takes is discarded within that one.
+    #[cfg(feature = "bodies")]
+    pub fn set_body_limit(&mut self, bytes_max: u64) {
+        self.course.upload.set_limit(bytes_max);
+    }
+
+    /// Says that what the handler has begun must not be done twice: an answer whose head is too long for the memory is
+    /// then replaced by an error, and the handler not asked again. Taking and reading a body says so too.
+    #[cfg(feature = "bodies")]
+    pub fn ask_once(&mut self) {
+        self.course.upload.is_once = true;
+    }
+
+    /// Whether the connection can go on with another protocol when the request asks for one: not over HTTP/2.
+    #[cfg(feature = "bodies")]
+    #[must_use]
+    pub fn can_switch_protocols(&self) -> bool {
+        self.request.upgrade().is_some()
+    }
+
+    /// Answers 101 and goes on with another protocol: what `body` makes is sent as it is, up to its end, which is the
+    /// connection's. What the client sends is in the body that was taken before, read unframed. `lines` are all field lines
+    /// but the date, `Connection` and `Upgrade` among them, each with its CR LF; they are trusted.
+    ///
+    /// Where [`Exchange::can_switch_protocols`] says no the answer is an error page, 502.
+    ///
+    /// # Errors
+    /// [`EncodeError::Full`] when the memory is too small.
+    #[cfg(feature = "bodies")]
+    pub fn switch_protocols(
+        &mut self,
+        lines: &[u8],
+        body: impl BodySource + 'static,
+    ) -> Result<Reply, EncodeError> {
+        if !self.can_switch_protocols() {
+            return self.error(Status::BAD_GATEWAY);
+        }
+        let status = Status::SWITCHING_PROTOCOLS;
+        let mut head = HeadWriter::new(self.memory);
+        head.status(status)?;
+        head.raw(lines)?;
+        let plan = Plan { status, head_len: head.finish()?, body: PlanBody::Raw, body_len: 0 };
+        Ok(Reply { plan, source: Source::Stream(Box::new(body)) })
     }
 
     /// Answers with the error page of `status`.
@@ -263,6 +350,9 @@ pub(crate) struct Course {
     pub(crate) fields: Option<LocalVec<u8>>,
     /// How long they were before who is asked now was asked.
     pub(crate) fields_mark: u16,
+    /// Its body, where handlers may have it.
+    #[cfg(feature = "bodies")]
+    pub(crate) upload: Upload,
 }
 
 /// What has refused a request.
@@ -290,6 +380,8 @@ impl Course {
     /// Takes back what was done since the mark: who is asked now will be asked again.
     pub(crate) fn back_to_mark(&mut self) {
         self.answer_at = 0;
+        #[cfg(feature = "bodies")]
+        self.upload.take_back();
         if let Some(fields) = &mut self.fields {
             fields.truncate(self.fields_mark.into());
         }

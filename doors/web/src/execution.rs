@@ -1,7 +1,7 @@
 //! Running requests: what all connections of a worker share, whatever protocol carries the requests.
 
 use crate::answer::{self, Common};
-use crate::body_source::BodySource;
+use crate::body_source::Streamed;
 use crate::clock::{Clock, Persistence};
 use crate::connection::State;
 use crate::exchange::{Course, Exchange, Link, Rewritten};
@@ -68,8 +68,11 @@ pub(crate) enum Answered {
     Abort,
     /// Await this first.
     Later(Later),
-    /// The head is in the output; this body follows it. What was asked is told of, but for the body's length.
-    Stream(Box<dyn BodySource>),
+    /// The head is in the output; this body follows it. Stages are told of the answer at its end.
+    Stream(Streamed),
+    /// This answer, once the request's body is out of the way; its head is in the output's room.
+    #[cfg(feature = "bodies")]
+    Held(Reply),
 }
 
 impl Shared {
@@ -97,14 +100,6 @@ impl Shared {
     pub(crate) fn enter(&self, request: &Request<'_>) -> Option<Active> {
         let number = self.sites.find(request.host().map(|host| host.name()));
         self.sites.get(number).counters.as_ref().map(SiteCounters::enter)
-    }
-
-    /// Takes note of what a body came to whose length was not known when its answer was told of.
-    pub(crate) fn count_body(&self, request: &Request<'_>, body_bytes: u64) {
-        let number = self.sites.find(request.host().map(|host| host.name()));
-        if let Some(counters) = &self.sites.get(number).counters {
-            counters.body_bytes.add(body_bytes);
-        }
     }
 
     /// Whether a connection has lived for as long as it may.
@@ -230,12 +225,14 @@ impl Shared {
         course: &mut Course,
         finish: Option<Finish>,
     ) -> Answered {
-        let Ok(memory) = output.room(sink) else { return Answered::Abort };
+        let Ok(memory) = room_for(sink, output, finish.is_some()) else { return Answered::Abort };
         let mut decided = self.decide(asked, course, sink, memory, finish);
         if matches!(decided, Decided::Full) {
             // What made the head long is what the client sent: try again with the most memory there is.
             let Ok(memory) = output.large_room(sink) else { return Answered::Abort };
-            decided = self.decide(asked, course, sink, memory, None);
+            if may_ask_again(course) {
+                decided = self.decide(asked, course, sink, memory, None);
+            }
             if matches!(decided, Decided::Full) {
                 decided = match self.give_up(asked, course, memory) {
                     Ok(plan) => Decided::Answer(plan.into()),
@@ -244,19 +241,34 @@ impl Shared {
             }
         }
         match decided {
-            Decided::Answer(mut reply) => {
-                let (status, body_bytes) = (reply.plan.status.code(), reply.plan.body_len);
-                let streamed = reply.take_stream();
-                if output.add(sink, reply).is_err() {
-                    return Answered::Abort;
-                }
-                self.tell_served(Some(asked), course, sink, status, body_bytes);
-                streamed.map_or(Answered::Done, Answered::Stream)
-            }
+            #[cfg(feature = "bodies")]
+            Decided::Answer(reply) if course.upload.is_in_the_way() => Answered::Held(reply),
+            Decided::Answer(reply) => self.give(sink, output, asked, course, reply),
             Decided::Later(later) => Answered::Later(later),
             Decided::Close => Answered::Close,
             Decided::Full => Answered::Abort,
         }
+    }
+
+    /// Puts an answer into the output whose head is in its room.
+    pub(crate) fn give(
+        &self,
+        sink: &mut impl Sink,
+        output: &mut Output,
+        asked: &Asked<'_>,
+        course: &Course,
+        mut reply: Reply,
+    ) -> Answered {
+        let (status, body_bytes) = (reply.plan.status.code(), reply.plan.body_len);
+        let streamed = reply.take_stream();
+        if output.add(sink, reply).is_err() {
+            return Answered::Abort;
+        }
+        if let Some(streamed) = streamed {
+            return Answered::Stream(streamed);
+        }
+        self.tell_served(Some(asked), course, sink, status, body_bytes);
+        Answered::Done
     }
 
     /// The answer to a request whose answer's head fits nowhere: 500, without edits.
@@ -367,6 +379,37 @@ impl Shared {
         };
         site.served.iter().for_each(|stage| stage.served(&served));
     }
+}
+
+/// Memory for the head of an answer: more of it for one that was waited for, because it may be another server's, and nobody
+/// can be asked for it again.
+#[cfg(feature = "bodies")]
+fn room_for<'o>(
+    sink: &mut impl Sink,
+    output: &'o mut Output,
+    was_waited_for: bool,
+) -> Result<&'o mut [u8], NoMemory> {
+    if was_waited_for { output.ample_room(sink) } else { output.room(sink) }
+}
+
+#[cfg(not(feature = "bodies"))]
+fn room_for<'o>(
+    sink: &mut impl Sink,
+    output: &'o mut Output,
+    _was_waited_for: bool,
+) -> Result<&'o mut [u8], NoMemory> {
+    output.room(sink)
+}
+
+/// Whether a handler may be asked anew that had too little memory.
+#[cfg(feature = "bodies")]
+pub(crate) fn may_ask_again(course: &Course) -> bool {
+    !course.upload.is_once
+}
+
+#[cfg(not(feature = "bodies"))]
+pub(crate) fn may_ask_again(_course: &Course) -> bool {
+    true
 }
 
 /// The one form of the request's path that everything is matched against, or the status that refuses it.

@@ -40,6 +40,8 @@ pub mod pipeline;
 pub mod protocol;
 #[cfg(feature = "sites")]
 pub mod redirect;
+#[cfg(feature = "bodies")]
+pub mod request_body;
 #[cfg(feature = "sites")]
 pub mod respond;
 pub mod rewrite;
@@ -56,6 +58,7 @@ pub mod static_files;
 pub mod template;
 #[cfg(test)]
 mod test_dir;
+mod timing;
 pub mod tries;
 #[cfg(feature = "upstream")]
 pub mod upstream;

@@ -12,6 +12,10 @@ use std::rc::Rc;
 /// Room that every answer's head finds before it is written, in bytes.
 const HEAD_ROOM_BYTES: usize = 1280;
 
+/// The same for one that was waited for, and may be another server's.
+#[cfg(feature = "bodies")]
+const AMPLE_ROOM_BYTES: usize = 14 * 1024;
+
 /// Capacity for one answer, and for a batch of pipelined ones, in bytes.
 const SINGLE_BYTES: usize = 2048;
 const BATCH_BYTES: usize = 16 * 1024;
@@ -136,6 +140,17 @@ impl Output {
         self.buffer.as_deref_mut().and_then(|buffer| buffer.get_mut(len..)).ok_or(NoMemory)
     }
 
+    /// Memory for the head of an answer that cannot be asked for twice.
+    ///
+    /// # Errors
+    /// At the pool's limit.
+    #[cfg(feature = "bodies")]
+    pub fn ample_room(&mut self, sink: &mut impl Sink) -> Result<&mut [u8], NoMemory> {
+        self.reserve(sink, AMPLE_ROOM_BYTES, AMPLE_ROOM_BYTES)?;
+        let len = self.len;
+        self.buffer.as_deref_mut().and_then(|buffer| buffer.get_mut(len..)).ok_or(NoMemory)
+    }
+
     /// The largest memory there is, for a head that did not fit.
     ///
     /// # Errors
@@ -154,7 +169,7 @@ impl Output {
         self.len += reply.plan.head_len;
         match (reply.plan.body, &reply.source) {
             // What is streamed follows piece by piece.
-            (PlanBody::Empty | PlanBody::Stream, _) => Ok(()),
+            (PlanBody::Empty | PlanBody::Stream | PlanBody::Sized | PlanBody::Raw, _) => Ok(()),
             (PlanBody::Static(text), _) => self.copy(sink, text),
             (PlanBody::Shared(bytes), _) => self.copy(sink, &bytes),
             (PlanBody::Memory(range), Source::Bytes(bytes)) => {
@@ -264,7 +279,8 @@ impl Output {
         Ok(())
     }
 
-    fn take(&mut self) -> Option<Slice> {
+    /// What was collected, for who sends it together with what follows.
+    pub(crate) fn take(&mut self) -> Option<Slice> {
         let len = std::mem::take(&mut self.len);
         let buffer = self.buffer.take()?;
         (len > 0).then(|| buffer.freeze(len))

@@ -1,6 +1,6 @@
 //! The five stages of an exchange: accepted, request, handler, served, closed.
 
-use crate::body_source::BodySource;
+use crate::body_source::{BodySource, Extent, Streamed};
 use crate::entry::Entry;
 use crate::exchange::Exchange;
 use crate::site::Site;
@@ -33,7 +33,7 @@ impl From<Plan> for Reply {
 impl Reply {
     /// The body that is made while it is sent, if this answer has one.
     #[inline]
-    pub(crate) fn take_stream(&mut self) -> Option<Box<dyn BodySource>> {
+    pub(crate) fn take_stream(&mut self) -> Option<Streamed> {
         // Files alone are never made while they are sent; without anything else there is no code for it.
         if !cfg!(feature = "streams") {
             return None;
@@ -41,14 +41,15 @@ impl Reply {
         if !matches!(self.source, Source::Stream(_)) {
             return None;
         }
-        match std::mem::replace(&mut self.source, Source::None) {
+        let Source::Stream(source) = std::mem::replace(&mut self.source, Source::None) else { return None };
+        let extent = match self.plan.body {
+            PlanBody::Stream => Extent::Unknown,
+            PlanBody::Sized => Extent::Length(self.plan.body_len),
+            PlanBody::Raw => Extent::Raw,
             // HEAD is answered with the head alone.
-            Source::Stream(body) => matches!(self.plan.body, PlanBody::Stream).then_some(body),
-            other => {
-                self.source = other;
-                None
-            }
-        }
+            _ => return None,
+        };
+        Some(Streamed { source, extent, status: self.plan.status.code() })
     }
 }
 

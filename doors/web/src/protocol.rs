@@ -322,6 +322,7 @@ impl Http {
             Ok(None) => return Outcome::NeedMore,
             Err(refusal) => return refuse_head(shared, conn, output, refusal),
         };
+        let started = shared.stopwatch(|| conn.arrived());
         let (waiting, kept, ending) = match Request::parse(&input[..end], &shared.limits.head) {
             Err(refusal) => return refuse_head(shared, conn, output, refusal),
             Ok(request) => {
@@ -340,7 +341,6 @@ impl Http {
                     return outcome;
                 }
                 if request.body().is_empty() {
-                    let started = shared.stopwatch(|| conn.arrived());
                     let asked =
                         Asked { request: &request, kept, started, protocol: name_of(request.version()) };
                     let mut course = Course::default();
@@ -357,10 +357,13 @@ impl Http {
                         Answered::Later(later) => {
                             (Waiting::Answer(later, course), kept, Ending::after(kept, keeps))
                         }
-                        Answered::Stream(body) => {
-                            let kept = slow::persistence_behind_stream(&request, kept);
-                            (Waiting::Body(body), kept, Ending::after(kept, keeps))
+                        Answered::Stream(streamed) => {
+                            let kept = slow::persistence_behind_stream(&request, streamed.extent, kept);
+                            (Waiting::Body(streamed, course), kept, Ending::after(kept, keeps))
                         }
+                        // There is no body.
+                        #[cfg(feature = "bodies")]
+                        Answered::Held(_) => return Outcome::Abort,
                     }
                 } else {
                     (Waiting::Request, kept, Ending::after(kept, keeps))
@@ -368,7 +371,7 @@ impl Http {
             }
         };
         let head = input.split_to(end);
-        Outcome::Wait(Box::new(Pending { head, waiting, kept, ending, requests: state.requests }))
+        Outcome::Wait(Box::new(Pending { head, waiting, kept, ending, requests: state.requests, started }))
     }
 }
 

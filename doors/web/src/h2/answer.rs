@@ -1,12 +1,12 @@
 //! Requests of streams: run through their site, kept while they wait, their answers begun.
 
 use super::body::Body;
+use super::making::Making;
 use super::wait::Waiting;
 use super::{Memory, Session};
-use crate::body_source::BodySource;
 use crate::clock::Persistence;
 use crate::exchange::Course;
-use crate::execution::{Asked, Decided};
+use crate::execution::{Asked, Decided, Shared, may_ask_again};
 use crate::limits::deadline;
 use crate::pipeline::{Finish, Plan, Reply};
 use crate::site_counters::Active;
@@ -34,12 +34,15 @@ const UNWANTED_MS: u64 = 1_000;
 /// Memory that heads of answers find at first, in bytes.
 const TEXT_BYTES: usize = 4096;
 
+/// The same for answers that were waited for.
+const AMPLE_TEXT_BYTES: usize = 16 * 1024;
+
 /// An answer under way.
 pub(super) struct Answering {
     pub(super) stream: u32,
     pub(super) work: Work,
     /// What was asked, as long as somebody will want to know.
-    kept: Option<Box<Kept>>,
+    pub(super) kept: Option<Box<Kept>>,
     /// Bytes sent since the last look at slow readers.
     pub(super) moved: u64,
     /// The site counts it as active until it is dropped.
@@ -53,13 +56,13 @@ pub(super) enum Work {
     /// Windows, for the bytes of its body.
     Sending(Body),
     /// The next piece of a body that is made while it is sent.
-    Making(Box<dyn BodySource>, u64),
+    Making(Making),
 }
 
 /// A request while its answer is made.
-struct Kept {
+pub(super) struct Kept {
     head: Vec<u8>,
-    course: Course,
+    pub(super) course: Course,
     started: Option<Instant>,
     waits: u32,
 }
@@ -74,13 +77,16 @@ pub(super) struct Held {
 /// A request whose body is still to come.
 #[derive(Debug)]
 pub(super) struct Upload {
-    stream: u32,
-    /// When it must be whole.
+    pub(super) stream: u32,
+    /// When it must be whole, or is looked at.
     pub(super) until_ms: u64,
     /// Bytes it may have yet.
-    left: u64,
+    pub(super) left: u64,
     /// Nothing of it is wanted: when the answer is out, so is the stream.
-    is_unwanted: bool,
+    pub(super) is_unwanted: bool,
+    /// What a handler reads, or may yet ask for.
+    #[cfg(feature = "bodies")]
+    pub(super) body: Option<std::rc::Rc<crate::request_body::arriving::Arriving>>,
 }
 
 impl Session {
@@ -88,17 +94,14 @@ impl Session {
     pub(super) fn begin(&mut self, stream: u32, ends: bool, memory: &mut Memory) {
         self.count_request(memory);
         let head = memory.buffers.take_head();
-        let limits = &self.shared.limits;
-        let too_large = |request: &Request<'_>| matches!(request.body(), Framing::Length(length) if length > limits.body.body_bytes_max);
-        let refused = match Request::parse(&head, &limits.head) {
+        let shared = std::rc::Rc::clone(&self.shared);
+        let refused = match Request::parse(&head, &shared.limits.head) {
             Err(refusal) => Some(refusal.status()),
-            Ok(request) if too_large(&request) => Some(Status::CONTENT_TOO_LARGE),
+            // Where a handler may take it, it says how long it may be.
+            #[cfg(not(feature = "bodies"))]
+            Ok(request) if is_too_long(&shared, &request) => Some(Status::CONTENT_TOO_LARGE),
             Ok(request) => {
-                if !ends {
-                    let until_ms = deadline(self.stream.now_ms(), limits.body_ms_max);
-                    let (left, is_unwanted) = (limits.body.body_bytes_max, request.expects_continue());
-                    self.uploads.push(Upload { stream, until_ms, left, is_unwanted });
-                }
+                self.expect_body(stream, ends, &request);
                 None
             }
         };
@@ -146,6 +149,8 @@ impl Session {
             }
             GovernedRead::Allow => {
                 let mut course = Course::default();
+                #[cfg(feature = "bodies")]
+                self.offer_body(stream, &mut course);
                 let decided = self.decide(&asked, &mut course, memory, None);
                 let kept = Kept { head: Vec::new(), course, started, waits: 0 };
                 self.decided(stream, &asked, decided, kept, memory)
@@ -211,14 +216,21 @@ impl Session {
             memory.text.resize(TEXT_BYTES, 0);
             memory.text.shrink_to_fit();
         }
+        if cfg!(feature = "bodies") && finish.is_some() {
+            // It may be another server's, which cannot be asked again.
+            memory.text.resize(AMPLE_TEXT_BYTES, 0);
+        }
         let shared = &self.shared;
-        let decided = shared.decide(asked, course, &mut self.stream, &mut memory.text, finish);
+        let mut decided = shared.decide(asked, course, &mut self.stream, &mut memory.text, finish);
         if !matches!(decided, Decided::Full) {
             return decided;
         }
         // What made the head long is what the client sent: try again with the most memory there is.
         memory.text.resize(SLICE_BYTES_MAX, 0);
-        match shared.decide(asked, course, &mut self.stream, &mut memory.text, None) {
+        if may_ask_again(course) {
+            decided = shared.decide(asked, course, &mut self.stream, &mut memory.text, None);
+        }
+        match decided {
             Decided::Full => match shared.give_up(asked, course, &mut memory.text) {
                 Ok(plan) => Decided::Answer(plan.into()),
                 Err(_full) => Decided::Close,
@@ -237,6 +249,13 @@ impl Session {
         memory: &mut Memory,
     ) -> Option<Answering> {
         let reply = match decided {
+            #[cfg(feature = "bodies")]
+            Decided::Answer(_) if self.is_body_too_long(asked.request, &kept.course) => {
+                let ends = self.uploads.iter().all(|upload| upload.stream != stream);
+                self.uploads.retain(|upload| upload.stream != stream);
+                self.refuse(stream, ends, Status::CONTENT_TOO_LARGE, asked.request.as_bytes(), memory);
+                return None;
+            }
             Decided::Answer(reply) => reply,
             Decided::Later(later) => {
                 let work = Work::Waiting(Waiting::new(later));
@@ -255,13 +274,17 @@ impl Session {
                 return None;
             }
         };
+        #[cfg(feature = "bodies")]
+        self.note_answer(stream, &kept.course);
         let (status, body_bytes) = (reply.plan.status.code(), reply.plan.body_len);
         let work = self.start(stream, reply, memory);
+        if matches!(work, Some(Work::Making(_))) {
+            let active = self.shared.enter(asked.request);
+            let kept = Some(Box::new(kept));
+            return work.map(|work| Answering { stream, work, kept, moved: 0, _active: active });
+        }
         self.shared.tell_served(Some(asked), &kept.course, &mut self.stream, status, body_bytes);
-        let is_made = matches!(work, Some(Work::Making(..)));
-        let active = if is_made { self.shared.enter(asked.request) } else { None };
-        let kept = is_made.then(|| Box::new(kept));
-        work.map(|work| Answering { stream, work, kept, moved: 0, _active: active })
+        work.map(|work| Answering { stream, work, kept: None, moved: 0, _active: None })
     }
 
     /// Sends the head of an answer, and its body if it is short and at hand.
@@ -269,9 +292,9 @@ impl Session {
         let Memory { buffers, text, .. } = memory;
         let head_len = reply.plan.head_len;
         let text = text.get(..head_len).unwrap_or_default();
-        if let Some(source) = reply.take_stream() {
+        if let Some(streamed) = reply.take_stream() {
             let lives = self.machine.respond(stream, text, false, buffers);
-            return lives.then_some(Work::Making(source, 0));
+            return lives.then(|| Work::Making(Making::new(streamed)));
         }
         let Ok(body) = Body::of(reply) else {
             self.give_up(stream, Code::INTERNAL_ERROR, buffers);
@@ -302,8 +325,7 @@ impl Session {
             Asked { request, kept: Persistence::Keep, started, protocol: PROTOCOL }
         });
         if !ends {
-            let until_ms = deadline(self.stream.now_ms(), shared.limits.body_ms_max);
-            self.uploads.push(Upload { stream, until_ms, left: 0, is_unwanted: true });
+            self.push_upload(stream, 0, true);
         }
         memory.text.resize(TEXT_BYTES.max(memory.text.len()), 0);
         let refusal = shared.refusal(status, asked.as_ref(), Persistence::Keep, &mut memory.text);
@@ -314,6 +336,8 @@ impl Session {
     fn come_back(&mut self, stream: u32, asked: &Asked<'_>, retry_after_s: u32, memory: &mut Memory) {
         if let Some(upload) = self.uploads.iter_mut().find(|upload| upload.stream == stream) {
             upload.is_unwanted = true;
+            #[cfg(feature = "bodies")]
+            upload.let_go();
         }
         memory.text.resize(TEXT_BYTES.max(memory.text.len()), 0);
         let shared = std::rc::Rc::clone(&self.shared);
@@ -371,7 +395,25 @@ impl Session {
             self.stream.withdraw_read();
         }
         self.held.retain(|held| held.stream != stream);
-        self.answers.retain(|answer| answer.stream != stream);
+        while let Some(at) = self.answers.iter().position(|answer| answer.stream == stream) {
+            let answer = self.answers.remove(at);
+            self.tell_made(&answer);
+        }
+        self.drop_uploads(stream);
+    }
+
+    /// The connection is over.
+    pub(super) fn drop_answers(&mut self) {
+        self.held.clear();
+        for answer in std::mem::take(&mut self.answers) {
+            self.tell_made(&answer);
+        }
+    }
+
+    /// Nothing more comes, or is wanted, of a request.
+    fn drop_uploads(&mut self, stream: u32) {
+        #[cfg(feature = "bodies")]
+        self.fail_bodies(stream);
         self.uploads.retain(|upload| upload.stream != stream);
     }
 
@@ -387,12 +429,14 @@ impl Session {
 
     /// No answer, or no more of it.
     pub(super) fn give_up(&mut self, stream: u32, code: Code, buffers: &mut Buffers) {
-        self.uploads.retain(|upload| upload.stream != stream);
+        self.drop_uploads(stream);
         self.machine.reset(stream, code, buffers);
     }
 
     /// Ends streams whose requests did not come in time.
     pub(super) fn drop_late_uploads(&mut self, buffers: &mut Buffers) {
+        #[cfg(feature = "bodies")]
+        self.look_at_bodies();
         let now_ms = self.stream.now_ms();
         while let Some(late) = self.uploads.iter().find(|upload| upload.until_ms <= now_ms) {
             let stream = late.stream;
@@ -412,11 +456,47 @@ impl Session {
         }
     }
 
-    /// A streamed body is out: now its length is known.
-    pub(super) fn count_made(&self, answer: &Answering, body_bytes: u64) {
-        let Some(kept) = &answer.kept else { return };
-        if let Ok(request) = Request::parse(&kept.head, &self.shared.limits.head) {
-            self.shared.count_body(&request, body_bytes);
+    /// A body that was made while it was sent is out, or broken off: now its length is known.
+    pub(super) fn tell_made(&mut self, answer: &Answering) {
+        let (Some(kept), Work::Making(making)) = (&answer.kept, &answer.work) else { return };
+        let shared = std::rc::Rc::clone(&self.shared);
+        if let Ok(request) = Request::parse(&kept.head, &shared.limits.head) {
+            let asked = Asked {
+                request: &request,
+                kept: Persistence::Keep,
+                started: kept.started,
+                protocol: PROTOCOL,
+            };
+            shared.tell_served(Some(&asked), &kept.course, &mut self.stream, making.status, making.sent);
         }
     }
+
+    /// A request's body is still to come, of at most `left` bytes.
+    pub(super) fn push_upload(&mut self, stream: u32, left: u64, is_unwanted: bool) {
+        let until_ms = deadline(self.stream.now_ms(), self.shared.limits.body_ms_max);
+        self.uploads.push(Upload {
+            stream,
+            until_ms,
+            left,
+            is_unwanted,
+            #[cfg(feature = "bodies")]
+            body: None,
+        });
+    }
+
+    /// A request has come: what follows is its body.
+    fn expect_body(&mut self, stream: u32, ends: bool, request: &Request<'_>) {
+        if !ends {
+            let bytes_max = self.shared.limits.body.body_bytes_max;
+            self.push_upload(stream, bytes_max, request.expects_continue());
+            #[cfg(feature = "bodies")]
+            self.open_body(request);
+        }
+    }
+}
+
+/// Whether a request announces a body that is longer than one that nobody wants may be.
+pub(super) fn is_too_long(shared: &Shared, request: &Request<'_>) -> bool {
+    let bytes_max = shared.limits.body.body_bytes_max;
+    matches!(request.body(), Framing::Length(length) if length > bytes_max)
 }

@@ -2,6 +2,9 @@
 
 mod answer;
 mod body;
+#[cfg(feature = "bodies")]
+mod given;
+mod making;
 mod outbox;
 mod send;
 mod wait;
@@ -89,6 +92,8 @@ pub(crate) async fn serve(shared: Rc<Shared>, stream: Stream, state: State) -> T
             kept: 0,
             next: 0,
             is_over: false,
+            #[cfg(feature = "bodies")]
+            bodies: None,
         }
     };
     poll_fn(|context| session.poll(context)).await
@@ -114,6 +119,9 @@ struct Session {
     next: usize,
     /// The machine has given the connection up.
     is_over: bool,
+    /// How bodies of requests that handlers read wake the connection; made for the first.
+    #[cfg(feature = "bodies")]
+    bodies: Option<Rc<crate::request_body::arriving::Session>>,
 }
 
 /// How a round ended.
@@ -138,6 +146,15 @@ enum Transport {
 
 impl Session {
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Turn> {
+        #[cfg(feature = "bodies")]
+        self.note_work(true, context);
+        let polled = self.work(context);
+        #[cfg(feature = "bodies")]
+        self.note_work(false, context);
+        polled
+    }
+
+    fn work(&mut self, context: &mut Context<'_>) -> Poll<Turn> {
         let shared = Rc::clone(&self.shared);
         let memory = &mut *shared.h2.borrow_mut();
         // A panic may have left something of another connection.
@@ -156,7 +173,10 @@ impl Session {
             self.stream.set_context(self.state.pack());
         }
         match round {
-            Round::Over(turn) => Poll::Ready(turn),
+            Round::Over(turn) => {
+                self.drop_answers();
+                Poll::Ready(turn)
+            }
             Round::Wait => Poll::Pending,
             Round::Again => {
                 context.waker().wake_by_ref();
@@ -181,6 +201,8 @@ impl Session {
             has_moved |= self.take_input(context, memory)?;
             has_moved |= self.go_on(context, memory);
             has_moved |= self.send_bodies(context, memory)?;
+            #[cfg(feature = "bodies")]
+            self.settle_uploads(memory);
         }
         self.outbox.take(&mut self.stream, &mut memory.buffers.out, 0)?;
         self.outbox.send(&mut self.stream);
@@ -278,8 +300,7 @@ impl Session {
                 Ok(step) => step,
                 Err(_fault) => {
                     self.is_over = true;
-                    self.answers.clear();
-                    self.held.clear();
+                    self.drop_answers();
                     return true;
                 }
             };
@@ -287,6 +308,9 @@ impl Session {
             match step.event {
                 Some(Event::Request { stream, ends }) => self.begin(stream, ends, memory),
                 Some(Event::Oversized { stream, ends }) => self.refuse_oversized(stream, ends, memory),
+                #[cfg(feature = "bodies")]
+                Some(Event::Data { stream, at, ends }) => self.take_data(stream, &input, at, ends, memory),
+                #[cfg(not(feature = "bodies"))]
                 Some(Event::Data { stream, at, ends }) => self.discard(stream, at.len(), ends, memory),
                 Some(Event::Reset { stream }) => self.forget(stream),
                 None => {}

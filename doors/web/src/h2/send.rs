@@ -27,7 +27,7 @@ const COLD_READS_MAX: usize = 8;
 const COLD_READ_BYTES: usize = PAYLOAD_BYTES;
 
 /// What came of a turn of one body.
-enum Sent {
+pub(super) enum Sent {
     /// So many bytes.
     Some(usize),
     /// Nothing can be sent now.
@@ -61,6 +61,7 @@ impl Session {
                 Sent::All => (true, 0),
                 Sent::Broken => {
                     let answer = self.answers.remove(at);
+                    self.tell_made(&answer);
                     self.give_up(answer.stream, Code::INTERNAL_ERROR, &mut memory.buffers);
                     continue;
                 }
@@ -73,6 +74,7 @@ impl Session {
                 // Those behind it move up: whose turn it is moves with them.
                 self.next = at;
                 let answer = self.answers.remove(at);
+                self.tell_made(&answer);
                 self.finished(answer.stream);
             }
         }
@@ -93,7 +95,7 @@ impl Session {
         }
         match &mut answer.work {
             Work::Waiting(_) => Ok(Sent::Nothing),
-            Work::Making(..) => self.make_some(at, context, memory),
+            Work::Making(_) => self.make_some(at, context, memory),
             Work::Sending(body) => {
                 if !is_at_hand(body, context) {
                     return Ok(Sent::Nothing);
@@ -187,50 +189,6 @@ impl Session {
         Sent::Some(0)
     }
 
-    /// Asks a body that is made while it is sent for its next piece.
-    fn make_some(
-        &mut self,
-        at: usize,
-        context: &mut Context<'_>,
-        memory: &mut Memory,
-    ) -> Result<Sent, NoMemory> {
-        let (is_draining, is_ended) = (self.stream.is_draining(), self.stream.is_ended());
-        let Some(answer) = self.answers.get_mut(at) else { return Ok(Sent::Nothing) };
-        let stream = answer.stream;
-        let Work::Making(source, sent) = &mut answer.work else { return Ok(Sent::Nothing) };
-        let room = self.machine.room(stream).min(PAYLOAD_BYTES);
-        if room == 0 {
-            return Ok(Sent::Nothing);
-        }
-        let count = if source.is_endless() && (is_draining || is_ended) {
-            0
-        } else {
-            memory.piece.resize(PAYLOAD_BYTES, 0);
-            match source.poll_piece(context, &mut memory.piece[..room]) {
-                Poll::Pending => return Ok(Sent::Nothing),
-                Poll::Ready(Err(_cannot_go_on)) => return Ok(Sent::Broken),
-                Poll::Ready(Ok(count)) => count.min(room),
-            }
-        };
-        *sent += count as u64;
-        let body_bytes = *sent;
-        if !self.machine.data(stream, count, count == 0, &mut memory.buffers) {
-            return Ok(Sent::Broken);
-        }
-        if count == 0 {
-            if let Some(answer) = self.answers.get(at) {
-                self.count_made(answer, body_bytes);
-            }
-            return Ok(Sent::All);
-        }
-        let out = &mut memory.buffers.out;
-        out.extend_from_slice(&memory.piece[..count]);
-        if out.len() >= BATCH_BYTES / 2 {
-            self.outbox.take(&mut self.stream, out, 0)?;
-        }
-        Ok(Sent::Some(count))
-    }
-
     /// Ends streams whose reader has taken nothing for a window although others were served.
     pub(super) fn drop_stalled(&mut self, buffers: &mut Buffers) {
         let mut at = 0;
@@ -240,6 +198,7 @@ impl Session {
             answer.moved = 0;
             if is_stuck {
                 let answer = self.answers.swap_remove(at);
+                self.tell_made(&answer);
                 self.give_up(answer.stream, Code::CANCEL, buffers);
             } else {
                 at += 1;

@@ -1,113 +1,57 @@
-//! Requests that must wait: for their body, for a disk. A task holds the connection until the answer is out.
+//! Requests whose bodies nobody has a use for: they are discarded before anybody is asked.
 
-use crate::body_source::{self, BodySource, Broken};
+use super::{WAITS_MAX, Waiting, persistence_behind_stream, send_body};
 use crate::clock::Persistence;
-use crate::connection::Ending;
 use crate::exchange::Course;
 use crate::execution::{Answered, Asked, Shared};
 use crate::limits::deadline;
 use crate::output::Output;
-use crate::pipeline::Later;
-use crate::protocol::name_of;
-use ringway_engine::ring::Slice;
+use crate::timing::Timing;
 use ringway_engine::{Stream, Turn};
 use ringway_http::body::{BodyDecoder, Step};
-use ringway_http::head::{Request, Version};
+use ringway_http::head::Request;
 use ringway_http::status::Status;
 use std::io;
-use std::rc::Rc;
-use std::time::Instant;
 
-/// How often one request may wait for something before it is given up.
-const WAITS_MAX: usize = 24;
-
-/// A request to go on with.
-pub(crate) struct Pending {
-    pub(crate) head: Slice,
-    pub(crate) waiting: Waiting,
-    pub(crate) kept: Persistence,
-    /// What the connection's state says follows the answer.
-    pub(crate) ending: Ending,
-    pub(crate) requests: u32,
-}
-
-/// What a request waits for.
-pub(crate) enum Waiting {
-    /// The rest of itself.
-    Request,
-    /// Something without which there is no answer, and where it stands.
-    Answer(Later, Course),
-    /// Its head is on its way, and this follows.
-    Body(Box<dyn BodySource>),
-}
-
-/// Reads the body, answers, and gives the connection back: its next turn sees to it that the answer is sent, and ends the
-/// connection if it was the last one.
-pub(crate) async fn serve(shared: Rc<Shared>, mut stream: Stream, pending: Pending) -> Turn {
-    let Pending { head, mut waiting, kept, ending, requests } = pending;
-    let started = shared.stopwatch(Instant::now);
-    let Ok(request) = Request::parse(&head, &shared.limits.head) else { return Turn::Abort };
-    let mut asked = Asked { request: &request, kept, started, protocol: name_of(request.version()) };
-    let _active = shared.enter(&request);
-    let mut output = Output::new(stream.pool(), 0);
+/// Reads the body, and goes on with the request until its answer is out.
+pub(super) async fn go_on(
+    shared: &Shared,
+    stream: &mut Stream,
+    mut output: Output,
+    mut asked: Asked<'_>,
+    mut waiting: Waiting,
+    requests: u32,
+    is_last: bool,
+) -> (Turn, Persistence) {
+    let request = asked.request;
     if request.expects_continue() && !request.body().is_empty() {
-        match refuse_unseen(&shared, &mut stream, &mut output, &asked) {
-            Ok(turn) => return turn,
+        match refuse_unseen(shared, stream, &mut output, &asked) {
+            Ok(turn) => return (turn, asked.kept),
             Err(still) => waiting = still,
         }
     }
-    if let Waiting::Body(body) = waiting {
-        let turn = send_body(&shared, &mut stream, &request, body).await;
-        return behind_answer(turn, kept, ending);
+    if let Waiting::Body(streamed, course) = waiting {
+        let timing = Timing::default();
+        let turn = send_body(shared, stream, None, &asked, &course, streamed, &timing).await;
+        return (turn, asked.kept);
     }
     if !request.body().is_empty() {
         stream.set_deadline(deadline(stream.now_ms(), shared.limits.body_ms_max));
-        if let Err(status) = discard_body(&shared, &mut stream, &request).await {
-            let Some(status) = status else { return Turn::Close };
-            if shared.refuse(&mut stream, &mut output, status, Some(&asked)).is_err() {
-                return Turn::Abort;
+        if let Err(status) = discard_body(shared, stream, request).await {
+            let Some(status) = status else { return (Turn::Close, asked.kept) };
+            if shared.refuse(stream, &mut output, status, Some(&asked)).is_err() {
+                return (Turn::Abort, asked.kept);
             }
             // What little there is to send must not wait for ever for a client that does not read.
             stream.set_deadline(deadline(stream.now_ms(), shared.limits.send_window_ms));
-            return Turn::Linger;
+            return (Turn::Linger, asked.kept);
         }
     }
     stream.clear_deadline();
     // The server may have begun to drain, and time has passed.
-    asked.kept = shared.persistence(&request, requests, ending != Ending::No || stream.is_draining());
+    asked.kept = shared.persistence(request, requests, is_last || stream.is_draining());
     shared.clock.borrow_mut().advance(stream.now_ms());
-    let (turn, kept) = answer(&shared, &mut stream, &mut output, &asked, waiting).await;
-    behind_answer(turn, kept, ending)
-}
-
-fn behind_answer(turn: Turn, kept: Persistence, ending: Ending) -> Turn {
-    match turn {
-        // That the answer was the last one is news to the connection's state.
-        Turn::Idle if kept == Persistence::Close && ending == Ending::No => Turn::Linger,
-        turn => turn,
-    }
-}
-
-/// What becomes of a connection behind a body of unknown length: HTTP/1.0 sees its end in the connection's.
-pub(crate) fn persistence_behind_stream(request: &Request<'_>, kept: Persistence) -> Persistence {
-    if request.version() == Version::Http10 { Persistence::Close } else { kept }
-}
-
-/// Sends the body of an answer whose head is on its way.
-async fn send_body(
-    shared: &Shared,
-    stream: &mut Stream,
-    request: &Request<'_>,
-    mut body: Box<dyn BodySource>,
-) -> Turn {
-    let is_chunked = request.version() != Version::Http10;
-    match body_source::pour(shared, stream, &mut *body, is_chunked).await {
-        Ok(body_bytes) => {
-            shared.count_body(request, body_bytes);
-            Turn::Idle
-        }
-        Err(Broken) => Turn::Abort,
-    }
+    answer(shared, stream, &mut output, &asked, waiting).await
 }
 
 async fn answer(
@@ -119,7 +63,7 @@ async fn answer(
 ) -> (Turn, Persistence) {
     let (mut answered, mut course) = match waiting {
         Waiting::Answer(later, course) => (Answered::Later(later), course),
-        Waiting::Request | Waiting::Body(_) => {
+        Waiting::Request | Waiting::Body(..) => {
             let mut course = Course::default();
             (shared.answer(stream, output, asked, &mut course, None), course)
         }
@@ -131,10 +75,11 @@ async fn answer(
                 shared.clock.borrow_mut().advance(stream.now_ms());
                 shared.answer(stream, output, asked, &mut course, Some(finish))
             }
-            Answered::Stream(body) => {
-                output.flush(stream);
-                let kept = persistence_behind_stream(asked.request, asked.kept);
-                return (send_body(shared, stream, asked.request, body).await, kept);
+            Answered::Stream(streamed) => {
+                let head = output.take();
+                let kept = persistence_behind_stream(asked.request, streamed.extent, asked.kept);
+                let timing = Timing::default();
+                return (send_body(shared, stream, head, asked, &course, streamed, &timing).await, kept);
             }
             Answered::Done => {
                 output.flush(stream);
@@ -163,9 +108,9 @@ fn refuse_unseen(
         }
         Answered::Close => Ok(Turn::Close),
         Answered::Abort => Ok(Turn::Abort),
-        Answered::Stream(body) => {
+        Answered::Stream(streamed) => {
             output.flush(stream);
-            Err(Waiting::Body(body))
+            Err(Waiting::Body(streamed, course))
         }
         Answered::Later(later) => {
             if let Ok(interim) = stream.slice_of(b"HTTP/1.1 100 Continue\r\n\r\n") {

@@ -1,0 +1,293 @@
+//! A server whose handlers read bodies of requests in every way.
+
+use ringway_engine::ring::Slice;
+use ringway_engine::ring::socket::{Address, ListenOptions};
+use ringway_engine::ring::{DriverChoice, RingOptions, probe};
+use ringway_engine::{Balance, Endpoint, EndpointLimits, Protocol, Server, ServerOptions, WorkerHandle};
+use ringway_http::response::EncodeError;
+use ringway_http::status::Status;
+use ringway_testkit::Client;
+use ringway_web::body_source::BodySource;
+use ringway_web::exchange::Exchange;
+use ringway_web::limits::WebLimits;
+use ringway_web::pipeline::{Finish, Handled, Handler, Served, ServedStage};
+use ringway_web::protocol::Http;
+use ringway_web::request_body::{BodyError, RequestBody};
+use ringway_web::site::Site;
+use ringway_web::sites::Sites;
+use std::collections::VecDeque;
+use std::io;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Longest body that is discarded, or taken without asking for more.
+pub(crate) const BYTES_MAX: u64 = 1024 * 1024;
+
+/// Longest body of a window, in milliseconds.
+pub(crate) const WINDOW_MS: u64 = 400;
+
+/// Whoever answers reads on only while this says so.
+#[derive(Default)]
+pub(crate) struct Gate {
+    is_open: AtomicBool,
+    pub(crate) taken: AtomicU64,
+}
+
+impl Gate {
+    pub(crate) fn open(&self) {
+        self.is_open.store(true, Ordering::Release);
+    }
+}
+
+/// Gives a body back as it comes.
+struct Echo {
+    body: RequestBody,
+    waiting: VecDeque<Slice>,
+}
+
+impl BodySource for Echo {
+    fn poll_piece(&mut self, _: &mut Context<'_>, _: &mut [u8]) -> Poll<io::Result<usize>> {
+        Poll::Ready(Err(io::ErrorKind::Unsupported.into()))
+    }
+
+    fn gives_slices(&self) -> bool {
+        true
+    }
+
+    fn poll_slice(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Option<Slice>>> {
+        if let Some(slice) = self.waiting.pop_front() {
+            return Poll::Ready(Ok(Some(slice)));
+        }
+        self.body.poll_next(context).map_err(io::Error::other)
+    }
+}
+
+/// So many bytes in slices of so many, whatever was said of them.
+struct Slices {
+    worker: WorkerHandle,
+    left: usize,
+    size: usize,
+}
+
+impl BodySource for Slices {
+    fn poll_piece(&mut self, _: &mut Context<'_>, _: &mut [u8]) -> Poll<io::Result<usize>> {
+        Poll::Ready(Err(io::ErrorKind::Unsupported.into()))
+    }
+
+    fn gives_slices(&self) -> bool {
+        true
+    }
+
+    fn poll_slice(&mut self, _: &mut Context<'_>) -> Poll<io::Result<Option<Slice>>> {
+        let count = self.left.min(self.size);
+        if count == 0 {
+            return Poll::Ready(Ok(None));
+        }
+        let Some(mut memory) = self.worker.slices().get(count) else {
+            return Poll::Ready(Err(io::ErrorKind::OutOfMemory.into()));
+        };
+        memory[..count].fill(b's');
+        self.left -= count;
+        Poll::Ready(Ok(Some(memory.freeze(count))))
+    }
+}
+
+struct Handlers {
+    worker: WorkerHandle,
+    gate: Arc<Gate>,
+}
+
+impl Handler for Handlers {
+    fn handle(&self, exchange: &mut Exchange<'_>) -> Result<Handled, EncodeError> {
+        match exchange.path {
+            b"/echo" => {
+                let Some(body) = exchange.take_body() else { return Ok(Handled::Close) };
+                let length = body.length();
+                let echo = Echo { body, waiting: VecDeque::new() };
+                exchange.stream_with(Status::OK, b"", length, echo).map(Handled::Answer)
+            }
+            b"/count" => self.count(exchange, usize::MAX, false),
+            b"/large" => {
+                exchange.set_body_limit(u64::MAX);
+                self.count(exchange, usize::MAX, false)
+            }
+            b"/gated" => {
+                exchange.set_body_limit(u64::MAX);
+                self.count(exchange, usize::MAX, true)
+            }
+            b"/first" => self.count(exchange, 1, false),
+            b"/early" => {
+                drop(exchange.take_body());
+                exchange.text(Status::OK, b"", b"early".to_vec()).map(Handled::Answer)
+            }
+            b"/ignore" => exchange.text(Status::OK, b"", b"ignored".to_vec()).map(Handled::Answer),
+            b"/switch" => {
+                let Some(mut body) = exchange.take_body() else { return Ok(Handled::Close) };
+                body.unframed();
+                let lines = b"Connection: upgrade\r\nUpgrade: echo\r\n";
+                let echo = Echo { body, waiting: VecDeque::new() };
+                exchange.switch_protocols(lines, echo).map(Handled::Answer)
+            }
+            path => match sizes(path) {
+                Some([said, gives, size]) => {
+                    let body = Slices { worker: self.worker.clone(), left: gives, size };
+                    exchange.stream_with(Status::OK, b"", Some(said as u64), body).map(Handled::Answer)
+                }
+                None => Ok(Handled::NotMine),
+            },
+        }
+    }
+}
+
+impl Handlers {
+    /// Answers with what the body came to, or why it did not.
+    fn count(
+        &self,
+        exchange: &mut Exchange<'_>,
+        pieces_max: usize,
+        is_gated: bool,
+    ) -> Result<Handled, EncodeError> {
+        let Some(mut body) = exchange.take_body() else { return Ok(Handled::Close) };
+        let (gate, worker) = (Arc::clone(&self.gate), self.worker.clone());
+        let later = ringway_engine::heap::local_future(async move {
+            while is_gated && !gate.is_open.load(Ordering::Acquire) {
+                worker.sleep_until(worker.now_ms() + 1).await;
+            }
+            let outcome = read(&mut body, pieces_max, &gate).await;
+            drop(body);
+            let finish: Finish = Box::new(move |exchange| {
+                let (status, text) = match outcome {
+                    Ok((bytes, sum)) => (Status::OK, format!("{bytes} {sum}")),
+                    Err(error) => (error.status(), error.to_string()),
+                };
+                exchange.text(status, b"", text.into_bytes()).map(Handled::Answer)
+            });
+            finish
+        });
+        Ok(Handled::Later(later))
+    }
+}
+
+async fn read(body: &mut RequestBody, pieces_max: usize, gate: &Gate) -> Result<(u64, u64), BodyError> {
+    let (mut bytes, mut sum) = (0, 0);
+    for _ in 0..pieces_max {
+        let Some(piece) = body.next().await? else { break };
+        assert!(!piece.is_empty());
+        bytes += piece.len() as u64;
+        sum = piece.iter().fold(sum, |sum, byte| step(sum, *byte));
+        gate.taken.fetch_add(piece.len() as u64, Ordering::Relaxed);
+    }
+    Ok((bytes, sum))
+}
+
+fn step(sum: u64, byte: u8) -> u64 {
+    (sum * 31 + u64::from(byte)) % 1_000_003
+}
+
+/// What `/count` says of these bytes.
+pub(crate) fn counted(bytes: &[u8]) -> String {
+    format!("{} {}", bytes.len(), bytes.iter().fold(0, |sum, byte| step(sum, *byte)))
+}
+
+fn sizes(path: &[u8]) -> Option<[usize; 3]> {
+    let text = str::from_utf8(path).ok()?.strip_prefix("/sized/")?;
+    let mut numbers = text.split('/').map(|number| number.parse().ok());
+    Some([numbers.next()??, numbers.next()??, numbers.next()??])
+}
+
+/// What was served, as the log would say it.
+#[derive(Clone, Default)]
+pub(crate) struct Told(Arc<Mutex<Vec<(String, u16, u64)>>>);
+
+impl Told {
+    pub(crate) fn all(&self) -> Vec<(String, u16, u64)> {
+        self.0.lock().expect("no panic").clone()
+    }
+}
+
+impl ServedStage for Told {
+    fn served(&self, served: &Served<'_>) {
+        let path = served
+            .request
+            .map_or(String::new(), |request| String::from_utf8_lossy(request.path()).into_owned());
+        self.0.lock().expect("no panic").push((path, served.status, served.body_bytes));
+    }
+
+    fn wants_details(&self) -> bool {
+        false
+    }
+}
+
+pub(crate) struct Stand {
+    server: Option<Server>,
+    pub(crate) gate: Arc<Gate>,
+    pub(crate) told: Told,
+}
+
+impl Stand {
+    fn start(driver: DriverChoice) -> Self {
+        let (gate, told) = (Arc::new(Gate::default()), Told::default());
+        let (handlers_gate, stage) = (Arc::clone(&gate), told.clone());
+        let protocol = move |worker: &WorkerHandle| {
+            let handlers = Handlers { worker: worker.clone(), gate: Arc::clone(&handlers_gate) };
+            let mut site = Site::with_handler("given", handlers);
+            site.served.push(Box::new(stage.clone()));
+            let mut limits = WebLimits { body_ms_max: WINDOW_MS, ..WebLimits::default() };
+            limits.body.body_bytes_max = BYTES_MAX;
+            let http = Http::new(Rc::new(Sites::new(site)), limits, worker.pool().clone());
+            Ok(Rc::new(http) as Rc<dyn Protocol>)
+        };
+        let endpoint = Endpoint {
+            address: Address::Tcp(([127, 0, 0, 1], 0).into()),
+            balance: Balance::default(),
+            listen: ListenOptions::default(),
+            limits: EndpointLimits::default(),
+            protocol: Arc::new(protocol),
+            filter: None,
+            listeners: Vec::new(),
+        };
+        let ring = RingOptions { driver, ..RingOptions::default() };
+        let options = ServerOptions { workers: 1, ring, ..ServerOptions::default() };
+        let server = Some(Server::start(&[endpoint], &options).expect("it starts"));
+        Self { server, gate, told }
+    }
+
+    pub(crate) fn client(&self) -> Client {
+        let server = self.server.as_ref().expect("it runs");
+        let Address::Tcp(address) = server.addresses()[0].clone() else { panic!("TCP was asked for") };
+        Client::connect(address).expect("it listens")
+    }
+
+    pub(crate) fn stop(mut self) {
+        let server = self.server.take().expect("it runs");
+        server.drain(PATIENCE);
+        assert_eq!(server.wait(PATIENCE).expect("no worker dies").panics, 0);
+    }
+}
+
+pub(crate) fn on_each_driver(test: impl Fn(Stand)) {
+    for driver in [DriverChoice::Uring, DriverChoice::Epoll] {
+        match (driver, probe()) {
+            (DriverChoice::Uring, Err(error)) => eprintln!("SKIPPED on io_uring: {error}"),
+            _ => test(Stand::start(driver)),
+        }
+    }
+}
+
+pub(crate) fn eventually(what: &str, check: impl Fn() -> bool) {
+    let until = Instant::now() + PATIENCE;
+    while !check() {
+        assert!(Instant::now() < until, "in vain: {what}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Bytes in which a piece that is lost, doubled or out of order shows.
+pub(crate) fn pattern(len: usize) -> Vec<u8> {
+    (0..len).map(|at| u8::try_from((at * 7 + at / 251) % 251).expect("small")).collect()
+}
