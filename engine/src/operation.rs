@@ -55,6 +55,10 @@ impl WorkerHandle {
     pub async fn connect(&self, address: &Address, until_ms: u64, fast_open: bool) -> io::Result<Handle> {
         let raw = RawAddress::new(address)?;
         let fd = socket::stream_socket(&raw)?;
+        if matches!(address, Address::Tcp(_)) {
+            // What waits for more to fill a segment would wait for the peer's delayed acknowledgement.
+            socket::set_nodelay(&fd)?;
+        }
         if fast_open && matches!(address, Address::Tcp(_)) {
             // Refused where the kernel has no client side of it: then it is an ordinary connect.
             let _optional = socket::set_fast_open_connect(&fd);

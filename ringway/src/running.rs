@@ -4,10 +4,13 @@ use crate::engine::{
     Bandwidth, ConnectionFacts, Direction, Drainer, GovernorHandle, Observer, Scope, ScopeStatus, Server,
     Verdict,
 };
-use crate::snapshot::{EndpointFigures, GovernorFigures, SiteFigures, Snapshot, State, WorkerFigures};
+use crate::snapshot::{
+    EndpointFigures, GovernorFigures, SiteFigures, Snapshot, State, UpstreamFigures, WorkerFigures,
+};
 use crate::web::log::errors::{ErrorLog, Level};
 use crate::web::log::files::LogFiles;
 use crate::web::site_counters::SiteBook;
+use crate::web::upstream::Group;
 use serde_json::Value;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -39,6 +42,8 @@ pub struct Posts {
     pub endpoints: Vec<Option<EndpointPost>>,
     /// In their configured order.
     pub sites: Vec<SitePost>,
+    /// Servers behind this one.
+    pub upstreams: Vec<Arc<Group>>,
     /// Limits by their settings' names, as text with units.
     pub limits: Vec<(String, String)>,
     /// What is part of the server, and where it comes in.
@@ -170,6 +175,21 @@ impl Running {
         }
     }
 
+    /// Takes a backend of an upstream out, or in again. Those that are under way there are finished.
+    ///
+    /// # Errors
+    /// Why it cannot be, as a sentence.
+    pub fn drain_backend(&self, upstream: &str, address: &str, is_drained: bool) -> Result<(), String> {
+        let posts = self.posts();
+        let Some(group) = posts.upstreams.iter().find(|group| group.name() == upstream) else {
+            return Err(format!("there is no upstream {upstream:?}; upstreams lists them."));
+        };
+        match group.drain(address, is_drained) {
+            true => Ok(()),
+            false => Err(format!("{upstream} has no backend {address:?}; upstreams lists them.")),
+        }
+    }
+
     fn governors(&self, posts: &Posts) -> Vec<GovernorFigures> {
         let figures = |status: ScopeStatus| GovernorFigures {
             name: scope_name(posts, status.scope),
@@ -242,6 +262,7 @@ impl Running {
             workers: self.observer.workers().iter().map(WorkerFigures::from).collect(),
             endpoints: self.endpoint_figures(&posts),
             sites: posts.sites.iter().map(|site| SiteFigures::new(&site.name, &site.book.totals())).collect(),
+            upstreams: posts.upstreams.iter().map(|group| UpstreamFigures::from(&**group)).collect(),
             governors: self.governors(&posts),
             log_lines_dropped: posts.log_files.dropped(),
         }

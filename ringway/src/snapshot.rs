@@ -1,5 +1,9 @@
 //! The figures of a server at one moment, and what two moments say of the time between them.
 
+mod upstream;
+
+pub use upstream::{BackendFigures, BackendRates, UpstreamFigures};
+
 use crate::engine::Totals;
 use crate::web::site_counters::{LATENCY_BUCKETS, STATUS_CLASSES, SiteTotals, quantile_us};
 use serde::{Deserialize, Serialize};
@@ -50,6 +54,8 @@ pub struct Snapshot {
     pub endpoints: Vec<EndpointFigures>,
     /// By site.
     pub sites: Vec<SiteFigures>,
+    /// By upstream.
+    pub upstreams: Vec<UpstreamFigures>,
     /// By governor.
     pub governors: Vec<GovernorFigures>,
     /// Log lines that were lost.
@@ -176,14 +182,19 @@ impl SiteFigures {
     /// All buckets of the histogram.
     #[must_use]
     pub fn histogram(&self) -> [u64; LATENCY_BUCKETS] {
-        let mut all = [0; LATENCY_BUCKETS];
-        for (place, count) in &self.latencies {
-            if let Some(bucket) = all.get_mut(*place) {
-                *bucket += count;
-            }
-        }
-        all
+        histogram(&self.latencies)
     }
+}
+
+/// All buckets of a histogram, from those that are not empty.
+fn histogram(latencies: &[(usize, u64)]) -> [u64; LATENCY_BUCKETS] {
+    let mut all = [0; LATENCY_BUCKETS];
+    for (place, count) in latencies {
+        if let Some(bucket) = all.get_mut(*place) {
+            *bucket += count;
+        }
+    }
+    all
 }
 
 impl Snapshot {
@@ -221,6 +232,8 @@ pub struct Rates {
     pub latency: Percentiles,
     /// By site, in the snapshot's order.
     pub sites: Vec<SiteRates>,
+    /// By backend of the upstreams, in the snapshot's order.
+    pub backends: Vec<BackendRates>,
     /// By worker: the share of the time it was at work, 0 to 1.
     pub busy: Vec<f64>,
 }
@@ -310,6 +323,7 @@ impl Rates {
             bytes_sent: total("bytes_sent"),
             latency: Percentiles::of(&all),
             busy: busy.collect(),
+            backends: upstream::rates(&before.upstreams, &now.upstreams, period_ms),
             sites,
         }
     }

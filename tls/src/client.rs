@@ -5,11 +5,13 @@ use crate::filter::TlsFilter;
 use crate::options::Pem;
 use crate::problem::Problem;
 use ringway_engine::Filter;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{Resumption, UnbufferedClientConnection};
 use rustls::crypto::aws_lc_rs::default_provider;
-use rustls::pki_types::ServerName;
+use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::version::{TLS12, TLS13};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -61,11 +63,29 @@ impl TlsClient {
         let builder = ClientConfig::builder_with_provider(Arc::new(default_provider()));
         let builder = builder.with_protocol_versions(&[&TLS13, &TLS12]);
         let builder = builder.map_err(|error| Problem::Refused(error.to_string()))?;
-        let mut config = builder.with_root_certificates(roots).with_no_client_auth();
+        Ok(Self::finished(builder.with_root_certificates(roots).with_no_client_auth(), alpn))
+    }
+
+    /// TLS towards servers that need not show who they are: who stands in between can read and change everything. For
+    /// networks that are trusted, and for trying things out.
+    ///
+    /// # Errors
+    /// When the cryptography is refused.
+    pub fn unverified(alpn: Vec<Vec<u8>>) -> Result<Self, Problem> {
+        let provider = Arc::new(default_provider());
+        let believer = Arc::new(Believer(provider.signature_verification_algorithms));
+        let builder = ClientConfig::builder_with_provider(provider);
+        let builder = builder.with_protocol_versions(&[&TLS13, &TLS12]);
+        let builder = builder.map_err(|error| Problem::Refused(error.to_string()))?;
+        let config = builder.dangerous().with_custom_certificate_verifier(believer).with_no_client_auth();
+        Ok(Self::finished(config, alpn))
+    }
+
+    fn finished(mut config: ClientConfig, alpn: Vec<Vec<u8>>) -> Self {
         config.alpn_protocols = alpn;
         config.resumption = Resumption::in_memory_sessions(SESSIONS_MAX);
         config.enable_secret_extraction = true;
-        Ok(Self { config: Arc::new(config) })
+        Self { config: Arc::new(config) }
     }
 
     /// A filter for a connection to the server of this name or address. What is sent before its handshake is done waits.
@@ -84,6 +104,45 @@ impl TlsClient {
 impl fmt::Debug for TlsClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("TlsClient")
+    }
+}
+
+/// Believes every certificate; what is signed with its key must be signed all the same.
+#[derive(Debug)]
+struct Believer(WebPkiSupportedAlgorithms);
+
+impl ServerCertVerifier for Believer {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, cert, signature, &self.0)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, cert, signature, &self.0)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.supported_schemes()
     }
 }
 

@@ -4,6 +4,7 @@
 use super::AssemblyError;
 use super::authority::Shelf;
 use super::governor::ScopeNumbers;
+use super::upstream::KeptUpstreams;
 #[cfg(feature = "console")]
 use crate::faces::{Desk, dashboard::Live};
 use crate::web::auth::gate::{Gate, GateLimits};
@@ -29,6 +30,8 @@ pub struct Kept {
     /// What the requests of each site are counted in, by its name.
     books: Arc<Mutex<BTreeMap<String, Arc<SiteBook>>>>,
     numbers: Arc<Mutex<ScopeNumbers>>,
+    /// Servers behind this one, with what is known of them.
+    pub(super) upstreams: KeptUpstreams,
     /// Where the faces over HTTP find the server they are part of.
     #[cfg(feature = "console")]
     pub(super) desk: Desk,
@@ -51,6 +54,7 @@ impl Kept {
             shelf: Arc::default(),
             books: Arc::default(),
             numbers: Arc::default(),
+            upstreams: KeptUpstreams::default(),
             #[cfg(feature = "console")]
             live: Live::new(desk.clone()),
             #[cfg(feature = "console")]

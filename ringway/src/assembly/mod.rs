@@ -21,6 +21,7 @@ mod routes;
 mod running;
 mod site;
 pub(crate) mod tls;
+mod upstream;
 mod workshop;
 
 pub use kept::Kept;
@@ -32,6 +33,7 @@ use crate::engine::ring::{DriverChoice, RingOptions};
 use crate::engine::{Endpoint, ServerOptions, WaitMode};
 use crate::web::log::errors::ErrorLog;
 use crate::web::site_counters::SiteBook;
+use crate::web::upstream::Group;
 use std::fmt;
 use std::sync::Arc;
 
@@ -85,6 +87,8 @@ pub struct Assembly {
     pub(crate) scopes: Vec<governor::SiteScope>,
     /// What the sites' requests are counted in, in the order of the configuration.
     pub(crate) books: Vec<Arc<SiteBook>>,
+    /// Servers behind this one.
+    pub(crate) upstreams: Vec<Arc<Group>>,
 }
 
 /// Makes what serves `config`: opens roots, logs, lists of users, pages. Nothing is bound, no thread is started.
@@ -98,13 +102,15 @@ pub fn assemble(
 ) -> Result<Assembly, AssemblyError> {
     let errors = logs::error_log(&config.log.error, kept)?;
     let mut notes = Vec::new();
-    let plans = plan::Plans::new(config, kept, &errors)?;
+    let upstreams = upstream::upstreams(config, kept, provisions, &errors)?;
+    let plans = plan::Plans::new(config, kept, &upstreams, &errors)?;
     let secure = tls::server(config, kept, provisions)?;
     let shown = secure.as_ref().map(tls::Secure::shown);
     let scopes = plans.scopes();
     let books = plans.books();
     let doors = endpoint::doors(config, kept, plans, provisions, secure, &mut notes)?;
-    Ok(Assembly { options: options(config, provisions, &errors), doors, errors, notes, shown, scopes, books })
+    let options = options(config, provisions, &errors);
+    Ok(Assembly { options, doors, errors, notes, shown, scopes, books, upstreams: upstreams.all() })
 }
 
 fn options(config: &Config, provisions: &Provisions<'_>, errors: &ErrorLog) -> ServerOptions {
@@ -125,6 +131,7 @@ fn options(config: &Config, provisions: &Provisions<'_>, errors: &ErrorLog) -> S
         ring: RingOptions { driver, restrict: provisions.restrict, ..RingOptions::default() },
         pool_threads_max: server.pool_threads.into(),
         on_start: process::bind_to(&server.cpus, errors),
+        outbound: upstream::outbound(),
         ..ServerOptions::default()
     }
 }

@@ -3,6 +3,7 @@
 use super::authority::Shelf;
 use super::governor::SiteScope;
 use super::logs::{Access, access_log};
+use super::upstream::Upstreams;
 use super::{AssemblyError, Kept, site};
 use crate::config::settings::Config;
 use crate::config::values::{Label, SiteName};
@@ -110,8 +111,13 @@ pub(super) struct Plans {
 
 impl Plans {
     /// Plans the sites of `config`.
-    pub(super) fn new(config: &Config, kept: &Kept, errors: &ErrorLog) -> Result<Self, AssemblyError> {
-        let common = site::Common::new(config, kept)?;
+    pub(super) fn new(
+        config: &Config,
+        kept: &Kept,
+        upstreams: &Upstreams,
+        errors: &ErrorLog,
+    ) -> Result<Self, AssemblyError> {
+        let common = site::Common::new(config, kept, upstreams)?;
         let sites = config.site.iter().map(|site| common.plan(site).map(Arc::new));
         let sites = sites.collect::<Result<Vec<_>, _>>()?;
         let access = access_log(&config.log.access, kept)?;

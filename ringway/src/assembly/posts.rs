@@ -7,6 +7,7 @@ use crate::engine::ring::socket::Address;
 use crate::running::{EndpointPost, ModulePost, Posts, SitePost};
 use crate::web::log::errors::ErrorLog;
 use crate::web::site_counters::SiteBook;
+use crate::web::upstream::Group;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -19,6 +20,7 @@ pub(super) struct Told<'a> {
     pub(super) addresses: &'a [(usize, Address)],
     pub(super) books: &'a [Arc<SiteBook>],
     pub(super) scopes: &'a [SiteScope],
+    pub(super) upstreams: &'a [Arc<Group>],
     pub(super) kept: &'a Kept,
     pub(super) errors: &'a ErrorLog,
 }
@@ -29,6 +31,7 @@ impl Told<'_> {
         Posts {
             endpoints: self.endpoints(),
             sites: sites.map(|(site, book)| self.site(site, book)).collect(),
+            upstreams: self.upstreams.to_vec(),
             limits: limits(&self.config.limits),
             modules: modules(self.config),
             // A value of strings and numbers always has a JSON form.

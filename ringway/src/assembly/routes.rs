@@ -4,8 +4,8 @@ use super::AssemblyError;
 use super::access;
 use super::files::FilesOf;
 use super::plan::{HandlerPlan, RoutePlan, StagePlan};
-use super::site::edits;
-use crate::config::settings::{Config, Route, Site};
+use super::site::{Common, edits};
+use crate::config::settings::{Route, Site};
 use crate::web::pattern::Pattern;
 use crate::web::redirect::Redirect;
 use crate::web::respond::Respond;
@@ -16,15 +16,19 @@ use std::sync::Arc;
 const REDIRECT_STATUS: u16 = 302;
 
 /// Plans the routes of a site, in their order.
-pub(super) fn plan(site: &Site, files: &FilesOf, config: &Config) -> Result<Vec<RoutePlan>, AssemblyError> {
-    site.route.iter().map(|route| plan_one(route, site, files, config)).collect()
+pub(super) fn plan(
+    site: &Site,
+    files: &FilesOf,
+    common: &Common<'_>,
+) -> Result<Vec<RoutePlan>, AssemblyError> {
+    site.route.iter().map(|route| plan_one(route, site, files, common)).collect()
 }
 
 fn plan_one(
     route: &Route,
     site: &Site,
     files: &FilesOf,
-    config: &Config,
+    common: &Common<'_>,
 ) -> Result<RoutePlan, AssemblyError> {
     let cannot = |why: &dyn std::fmt::Display| {
         AssemblyError::new(format_args!("the route {} cannot be served", route.path), why)
@@ -32,7 +36,7 @@ fn plan_one(
     let mut stages: Vec<StagePlan> = Vec::new();
     stages.extend(route.rate_limit.as_ref().map(access::request_limit).map(StagePlan::Limit));
     stages.extend(access::rules(&route.rule, route.path.as_str())?);
-    stages.extend(access::auth(route.auth.as_ref(), config)?.map(StagePlan::Auth));
+    stages.extend(access::auth(route.auth.as_ref(), common.config)?.map(StagePlan::Auth));
     let handler = match (&route.redirect, &route.rewrite, &route.respond) {
         (Some(target), _, _) => {
             let redirect = Redirect::new(route.status.unwrap_or(REDIRECT_STATUS), target.as_str());

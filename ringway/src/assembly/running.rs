@@ -10,6 +10,7 @@ use crate::engine::{Control, GovernorHandle, Server};
 use crate::running::{Posts, Running as Faces};
 use crate::web::log::errors::ErrorLog;
 use crate::web::site_counters::SiteBook;
+use crate::web::upstream::Group;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -56,7 +57,7 @@ impl Running {
     pub fn start(config: &Config, provisions: &Provisions<'_>) -> Result<Started, AssemblyError> {
         process::limit_descriptors(config.server.open_files)?;
         let kept = Kept::new();
-        let Assembly { options, doors, errors, notes, shown, scopes, books } =
+        let Assembly { options, doors, errors, notes, shown, scopes, books, upstreams } =
             assemble(config, &kept, provisions)?;
         refuse_unpassed(doors.iter())?;
         let endpoints: Vec<_> = doors.iter().map(|door| door.endpoint.clone()).collect();
@@ -77,7 +78,7 @@ impl Running {
             faces: Arc::new(Faces::new(&server, provisions.generation, Posts::default())),
         };
         running.govern(config, &doors, &scopes)?;
-        running.post(config, &doors, &books, &scopes);
+        running.post(config, &doors, &books, &scopes, &upstreams);
         #[cfg(feature = "console")]
         running.kept.desk.open(Arc::clone(&running.faces));
         Ok(Started { running, server, notes })
@@ -94,7 +95,7 @@ impl Running {
         config: &Config,
         provisions: &Provisions<'_>,
     ) -> Result<Vec<String>, AssemblyError> {
-        let Assembly { doors, errors, notes, shown, scopes, books, .. } =
+        let Assembly { doors, errors, notes, shown, scopes, books, upstreams, .. } =
             assemble(config, &self.kept, provisions)?;
         let is_new = |door: &&Door| !self.places.contains_key(&door.key);
         refuse_unpassed(doors.iter().filter(is_new))?;
@@ -122,7 +123,7 @@ impl Running {
         self.kept.shelf.serve(config, provisions.read_secret, shown, &errors)?;
         self.kept.note_errors(&errors);
         self.errors = errors;
-        self.post(config, &doors, &books, &scopes);
+        self.post(config, &doors, &books, &scopes, &upstreams);
         Ok(notes)
     }
 
@@ -159,7 +160,14 @@ impl Running {
 
     /// Tells the faces what is served now.
     #[cfg(feature = "console")]
-    fn post(&self, config: &Config, doors: &[Door], books: &[Arc<SiteBook>], scopes: &[SiteScope]) {
+    fn post(
+        &self,
+        config: &Config,
+        doors: &[Door],
+        books: &[Arc<SiteBook>],
+        scopes: &[SiteScope],
+        upstreams: &[Arc<Group>],
+    ) {
         let addresses = self.control.addresses();
         let told = Told {
             config,
@@ -168,6 +176,7 @@ impl Running {
             addresses: &addresses,
             books,
             scopes,
+            upstreams,
             kept: &self.kept,
             errors: &self.errors,
         };
@@ -175,7 +184,7 @@ impl Running {
     }
 
     #[cfg(not(feature = "console"))]
-    fn post(&self, _: &Config, _: &[Door], _: &[Arc<SiteBook>], _: &[SiteScope]) {}
+    fn post(&self, _: &Config, _: &[Door], _: &[Arc<SiteBook>], _: &[SiteScope], _: &[Arc<Group>]) {}
 
     /// What console, metrics, dashboard and health look at.
     #[cfg(feature = "console")]

@@ -6,6 +6,7 @@ use super::governor::SiteScope;
 use super::logs::access_log;
 use super::plan::{HandlerPlan, SitePlan, StagePlan};
 use super::routes;
+use super::upstream::Upstreams;
 use super::{AssemblyError, Kept};
 use crate::config::settings::{self, Config, Site};
 use crate::web::clock::ServerField;
@@ -17,20 +18,27 @@ use std::sync::Arc;
 pub(super) struct Common<'a> {
     pub(super) config: &'a Config,
     pub(super) kept: &'a Kept,
+    /// Servers behind this one, for routes that hand requests on.
+    #[allow(dead_code, reason = "routes that have upstreams use it")]
+    pub(super) upstreams: &'a Upstreams,
     pub(super) server: ServerField,
     /// The limit of requests over all sites.
     limit: Option<Arc<RequestLimit>>,
 }
 
 impl<'a> Common<'a> {
-    pub(super) fn new(config: &'a Config, kept: &'a Kept) -> Result<Self, AssemblyError> {
+    pub(super) fn new(
+        config: &'a Config,
+        kept: &'a Kept,
+        upstreams: &'a Upstreams,
+    ) -> Result<Self, AssemblyError> {
         let server = match config.server.server_field {
             settings::ServerField::Name => ServerField::Name,
             settings::ServerField::Version => ServerField::Version,
             settings::ServerField::Off => ServerField::Absent,
         };
         let limit = config.rate_limit.as_ref().map(access::request_limit);
-        Ok(Self { config, kept, server, limit })
+        Ok(Self { config, kept, upstreams, server, limit })
     }
 
     /// Plans one site.
@@ -43,7 +51,7 @@ impl<'a> Common<'a> {
         stages.extend(site.rate_limit.as_ref().map(access::request_limit).map(StagePlan::Limit));
         stages.extend(access::rules(&site.rule, &name)?);
         let auth = access::auth(site.auth.as_ref(), self.config)?;
-        let mut routes = routes::plan(site, &files, self.config)?;
+        let mut routes = routes::plan(site, &files, self)?;
         access::share_out(auth, site, &mut stages, &mut routes)?;
         let mut handlers: Vec<Arc<HandlerPlan>> = Vec::new();
         handlers.extend(files.user_dirs(site)?.map(HandlerPlan::UserDirs).map(Arc::new));

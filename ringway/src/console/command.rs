@@ -41,6 +41,10 @@ pub enum Command {
     Endpoints,
     /// At most so many of its connections.
     Connections(usize),
+    /// Its upstreams and their backends.
+    Upstreams,
+    /// Takes a backend out, or in again: upstream, address, whether it is taken out.
+    DrainBackend(String, String, bool),
     /// Its limits.
     Limits,
     /// Its governors.
@@ -89,6 +93,24 @@ const COMMANDS: &[Entry] = &[
     Entry { also: &["vhosts"], ..entry("sites", 'v', "its sites and what they have answered") },
     entry("endpoints", 'e', "where it listens, and what came"),
     Entry { arguments: "[COUNT]", ..entry("connections", 'n', "open connections, 50 unless told how many") },
+    Entry {
+        also: &["backends"],
+        ..entry("upstreams", 'p', "servers behind this one, how they are, what they have done")
+    },
+    Entry {
+        name: "drain-backend",
+        also: &[],
+        shortcut: None,
+        arguments: "UPSTREAM ADDRESS",
+        help: "gives a backend no more requests; those under way are finished",
+    },
+    Entry {
+        name: "undrain-backend",
+        also: &[],
+        shortcut: None,
+        arguments: "UPSTREAM ADDRESS",
+        help: "gives a backend requests again",
+    },
     entry("limits", 'l', "the limits in force"),
     Entry {
         also: &["governors"],
@@ -186,6 +208,14 @@ pub fn parse(request: &Request) -> Result<Command, String> {
         "sites" => Ok(Command::Sites),
         "workers" => Ok(Command::Workers),
         "endpoints" => Ok(Command::Endpoints),
+        "upstreams" => Ok(Command::Upstreams),
+        "drain-backend" | "undrain-backend" => match arguments.as_slice() {
+            [upstream, address] => {
+                let is_drained = entry.name == "drain-backend";
+                Ok(Command::DrainBackend((*upstream).to_owned(), (*address).to_owned(), is_drained))
+            }
+            _ => Err(format!("{} takes the name of an upstream and a backend's address.", entry.name)),
+        },
         "limits" => Ok(Command::Limits),
         "reopen" => Ok(Command::Reopen),
         "reload" => Ok(Command::Reload),
@@ -320,6 +350,15 @@ mod tests {
             ("\\n", Command::Connections(CONNECTIONS_LISTED)),
             ("drain", Command::Drain(10)),
             ("drain 0", Command::Drain(0)),
+            ("backends", Command::Upstreams),
+            (
+                "drain-backend app [::1]:80",
+                Command::DrainBackend("app".to_owned(), "[::1]:80".to_owned(), true),
+            ),
+            (
+                "undrain-backend app unix:/x",
+                Command::DrainBackend("app".to_owned(), "unix:/x".to_owned(), false),
+            ),
             ("log-level debug", Command::SetLogLevel(Level::Debug)),
             ("governor", Command::Governors),
             ("governor server 10Mbit/s", Command::Govern("server".to_owned(), Some(10_000_000))),
@@ -346,6 +385,8 @@ mod tests {
             ("connections 0", "from 1 to 10000"),
             ("connections 5 5", "takes one number"),
             ("drain soon", "whole number"),
+            ("drain-backend app", "the name of an upstream"),
+            ("drain-backen a b", "did you mean drain-backend?"),
             ("log-level loud", "no level"),
             ("governor server", "a name and a rate"),
             ("governor server 10", "no rate"),

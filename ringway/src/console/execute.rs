@@ -1,5 +1,7 @@
 //! What a server process does with the console's commands.
 
+mod upstreams;
+
 use crate::console::command::{self, Command};
 use crate::console::show::{bits, bytes, count, latency, pairs, span, table};
 use crate::console::{Answer, Request};
@@ -31,6 +33,10 @@ fn carry_out(running: &Running, command: &Command) -> Answer {
         Command::Sites => sites(running),
         Command::Endpoints => endpoints(running),
         Command::Connections(most) => connections(running, *most),
+        Command::Upstreams => upstreams::list(&running.snapshot()),
+        Command::DrainBackend(upstream, address, is_drained) => {
+            upstreams::drain(running, upstream, address, *is_drained)
+        }
         Command::Limits => limits(running),
         Command::Governors => governors(&running.snapshot().governors),
         Command::Govern(name, limit) => govern(running, name, *limit),

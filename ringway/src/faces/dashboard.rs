@@ -3,7 +3,7 @@
 use crate::engine::{Pooled, Sleep, ThreadPool, WorkerHandle};
 use crate::faces::{Desk, refuse_method};
 use crate::running::Running;
-use crate::snapshot::{EndpointFigures, GovernorFigures, Rates, Snapshot, State};
+use crate::snapshot::{BackendRates, EndpointFigures, GovernorFigures, Rates, Snapshot, State};
 use crate::web::auth::Auth;
 use crate::web::body_source::BodySource;
 use crate::web::exchange::Exchange;
@@ -25,6 +25,9 @@ pub const VIEWERS_MAX: usize = 32;
 
 /// Sites in a frame: those with the most requests.
 pub const SITES_SHOWN_MAX: usize = 100;
+
+/// Backends of upstreams in a frame: those that are not up come first.
+pub const BACKENDS_SHOWN_MAX: usize = 200;
 
 /// From frame to frame, in milliseconds.
 const FRAME_MS: u64 = 1000;
@@ -292,6 +295,8 @@ struct Frame<'a> {
     now: Now<'a>,
     rates: Rates,
     sites_left_out: usize,
+    backends_left_out: usize,
+    upstreams_waiting: Vec<Waiting<'a>>,
     workers: Vec<WorkerRow>,
     endpoints: &'a [EndpointFigures],
     governors: &'a [GovernorFigures],
@@ -311,6 +316,13 @@ struct Now<'a> {
     bytes_sent: u64,
 }
 
+/// Requests that wait for a backend of an upstream.
+#[derive(Serialize)]
+struct Waiting<'a> {
+    name: &'a str,
+    waiting: u64,
+}
+
 #[derive(Serialize)]
 struct WorkerRow {
     busy: f64,
@@ -326,6 +338,9 @@ fn event(before: &Snapshot, now: &Snapshot) -> Vec<u8> {
         rates.sites.sort_by(|one, other| other.requests.total_cmp(&one.requests));
         rates.sites.truncate(SITES_SHOWN_MAX);
     }
+    let backends_left_out = shorten(&mut rates.backends);
+    let waiting = now.upstreams.iter().filter(|upstream| upstream.waiting > 0);
+    let waiting = waiting.map(|upstream| Waiting { name: &upstream.name, waiting: upstream.waiting });
     let by_class = now.sites.iter().fold([0; 6], |mut all, site| {
         all.iter_mut().zip(site.by_class).for_each(|(total, more)| *total += more);
         all
@@ -335,6 +350,8 @@ fn event(before: &Snapshot, now: &Snapshot) -> Vec<u8> {
     let frame = Frame {
         workers: workers.collect(),
         sites_left_out: left_out,
+        backends_left_out,
+        upstreams_waiting: waiting.collect(),
         endpoints: &now.endpoints,
         governors: &now.governors,
         now: Now {
@@ -354,6 +371,16 @@ fn event(before: &Snapshot, now: &Snapshot) -> Vec<u8> {
     // Plain data always has a JSON form, and it has no line ends.
     let json = serde_json::to_string(&frame).unwrap_or_default();
     format!("data: {json}\n\n").into_bytes()
+}
+
+/// Leaves so many backends as are shown, those in trouble first where they do not all fit. How many are left out.
+fn shorten(backends: &mut Vec<BackendRates>) -> usize {
+    let left_out = backends.len().saturating_sub(BACKENDS_SHOWN_MAX);
+    if left_out > 0 {
+        backends.sort_by_key(|backend| backend.state == "up");
+        backends.truncate(BACKENDS_SHOWN_MAX);
+    }
+    left_out
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! The text that Prometheus reads: exposition format 0.0.4, and OpenMetrics 1.0 for those who ask for it.
 
+mod upstream;
+
 use crate::snapshot::{GovernorFigures, SiteFigures, Snapshot, State};
 use crate::web::site_counters::bucket_bound_us;
 use std::fmt::Write;
@@ -39,6 +41,7 @@ pub fn text(now: &Snapshot, format: Format) -> String {
     sites(&mut page, &now.sites);
     endpoints(&mut page, now);
     workers(&mut page, now);
+    upstream::write(&mut page, &now.upstreams);
     governors(&mut page, now);
     engine(&mut page, now);
     if format == Format::OpenMetrics {

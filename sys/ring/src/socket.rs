@@ -155,6 +155,14 @@ pub fn set_fast_open_connect(fd: &OwnedFd) -> io::Result<()> {
     set_option(fd, libc::IPPROTO_TCP, libc::TCP_FASTOPEN_CONNECT, 1)
 }
 
+/// Has small segments of a TCP connection leave at once.
+///
+/// # Errors
+/// What `setsockopt(2)` says.
+pub fn set_nodelay(fd: &OwnedFd) -> io::Result<()> {
+    set_option(fd, libc::IPPROTO_TCP, libc::TCP_NODELAY, 1)
+}
+
 /// Makes a close send a reset instead of a FIN and drop what is unsent.
 ///
 /// # Errors

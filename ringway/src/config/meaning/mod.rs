@@ -9,6 +9,7 @@ mod loops;
 mod routes;
 mod sites;
 mod tls;
+mod upstreams;
 
 use crate::config::report::Finding;
 use crate::config::settings::Config;
@@ -23,6 +24,7 @@ use std::collections::{HashMap, HashSet};
 pub struct Written {
     endpoints: HashSet<String>,
     users: HashSet<String>,
+    upstreams: HashSet<String>,
     has_endpoints: bool,
     has_sites: bool,
     has_certificates: bool,
@@ -40,6 +42,7 @@ impl Written {
         Self {
             endpoints: names("endpoint"),
             users: names("user"),
+            upstreams: names("upstream"),
             has_endpoints: !is_whole || tree.entry("endpoint").is_some(),
             has_sites: !is_whole || tree.entry("site").is_some(),
             has_certificates: !is_whole || tree.entry("certificate").is_some(),
@@ -60,6 +63,7 @@ struct Judge<'a> {
 pub fn check(config: &Config, tree: &Node, written: &Written, findings: &mut Vec<Finding>) {
     let mut judge = Judge { config, tree, written, findings };
     judge.endpoints();
+    judge.upstreams();
     judge.sites();
     judge.routes();
     judge.loops();

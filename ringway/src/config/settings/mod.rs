@@ -11,6 +11,7 @@ mod route;
 mod server;
 mod site;
 mod tls;
+mod upstream;
 
 pub use access::{Auth, AuthKind, ForeignPages, RateLimit, Rule, RuleAction, User};
 pub use endpoint::{Balance, Endpoint, EndpointProtocol};
@@ -22,6 +23,10 @@ pub use route::{Respond, Route};
 pub use server::{Driver, Mime, Sandbox, Server, ServerField, Wait};
 pub use site::{CacheRule, Coding, Compression, Headers, Listing, Site, Symlinks, Theme, UserDirectories};
 pub use tls::{Acme, AcmeChallenge, Certificate, ClientCertificateMode, ClientCertificates, Tls, TlsVersion};
+pub use upstream::{
+    Upstream, UpstreamBackend, UpstreamBalance, UpstreamHealth, UpstreamProtocol, UpstreamProxyProtocol,
+    UpstreamTls,
+};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -62,6 +67,8 @@ pub struct Config {
     pub endpoint: Vec<Endpoint>,
     /// Certificates for the endpoints with TLS; which one a client is shown is decided by the name it asks for.
     pub certificate: Vec<Certificate>,
+    /// Servers behind this one, for routes that hand requests on.
+    pub upstream: Vec<Upstream>,
     /// What is served.
     pub site: Vec<Site>,
     /// Users, for `auth`.

@@ -39,6 +39,10 @@ impl Inspector<'_> {
         self.readable(config.tls.client_certificates.ca.as_ref(), clients.place_of("ca"));
         let ca = config.acme.as_ref().and_then(|acme| acme.ca.as_ref());
         self.readable(ca, tree.under("acme").place_of("ca"));
+        for (index, upstream) in config.upstream.iter().enumerate() {
+            let ca = upstream.tls.as_ref().and_then(|tls| tls.ca.as_ref());
+            self.readable(ca, tree.item("upstream", index).under("tls").place_of("ca"));
+        }
     }
 
     fn auth(&mut self, auth: Option<&Auth>, node: &Node) {

@@ -4,6 +4,7 @@ use super::written_as_text;
 use crate::engine::ring::socket::Address;
 use crate::listen;
 use crate::web::rules::addresses::{Network, NetworkError};
+use crate::web::upstream::Origin;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::str::FromStr;
@@ -22,6 +23,10 @@ pub enum Listen {
     /// A socket that systemd passes, by its `FileDescriptorName=`.
     Passed(String),
 }
+
+/// Where a server behind this one is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BackendAddress(Origin);
 
 /// A host: a name or an address, without port.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,6 +49,28 @@ impl FromStr for Cidr {
 }
 
 impl fmt::Display for Cidr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl BackendAddress {
+    /// The address as upstreams take it.
+    #[must_use]
+    pub const fn origin(&self) -> &Origin {
+        &self.0
+    }
+}
+
+impl FromStr for BackendAddress {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        text.parse().map(Self)
+    }
+}
+
+impl fmt::Display for BackendAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
@@ -163,6 +190,12 @@ written_as_text!(
     "A listening address: a port (both loopback addresses), `:port` (every address), an address or a host's name with port, \
      `unix:/path`, or `systemd:name` for a socket that systemd passes.",
     [":443", "192.0.2.1:80", "[::1]:8080", "unix:/run/ringway/http.sock", "systemd:http"]
+);
+written_as_text!(
+    BackendAddress,
+    "backend",
+    "Where a server is: an address or a name with its port, or `unix:/path`.",
+    ["127.0.0.1:9000", "app.internal:8080", "[::1]:80", "unix:/run/app.sock"]
 );
 written_as_text!(Host, "host", "A host's name or address, without port.", ["example.org"]);
 

@@ -6,7 +6,7 @@ mod file;
 mod name;
 mod pattern;
 
-pub use address::{Cidr, Host, Listen};
+pub use address::{BackendAddress, Cidr, Host, Listen};
 pub use amount::{Rate, RequestRate, Size, Span};
 pub(in crate::config) use file::made_absolute;
 pub use file::{FilePath, LogTarget};
@@ -56,7 +56,7 @@ macro_rules! written_as_text {
 pub(crate) use written_as_text;
 
 /// All formats.
-const DESCRIPTIONS: [(&str, &str); 24] = [
+const DESCRIPTIONS: [(&str, &str); 25] = [
     Span::FORMAT,
     Size::FORMAT,
     Rate::FORMAT,
@@ -64,6 +64,7 @@ const DESCRIPTIONS: [(&str, &str); 24] = [
     Cidr::FORMAT,
     Listen::FORMAT,
     Host::FORMAT,
+    BackendAddress::FORMAT,
     Target::FORMAT,
     FilePath::FORMAT,
     LogTarget::FORMAT,
@@ -97,6 +98,7 @@ pub fn check_format(format: &str, text: &str) -> Option<Result<(), String>> {
         "cidr" => check::<Cidr>(text),
         "listen" => check::<Listen>(text),
         "host" => check::<Host>(text),
+        "backend" => check::<BackendAddress>(text),
         "path" => check::<FilePath>(text),
         "log-target" => check::<LogTarget>(text),
         "site-name" => check::<SiteName>(text),

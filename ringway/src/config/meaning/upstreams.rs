@@ -1,0 +1,107 @@
+//! Upstreams: names that are there twice, backends without sense, questions that nobody could answer.
+
+use super::{Judge, all};
+use crate::config::report::Finding;
+use crate::config::settings::{Upstream, UpstreamProtocol};
+use crate::config::source::Place;
+use crate::config::suggest;
+use crate::config::tree::Node;
+
+impl Judge<'_> {
+    pub(super) fn upstreams(&mut self) {
+        let (config, tree) = (self.config, self.tree);
+        let names = config.upstream.iter().enumerate();
+        self.duplicates(
+            "the upstream",
+            names.map(|(index, upstream)| {
+                (upstream.name.as_str(), tree.item("upstream", index).place_of("name"))
+            }),
+        );
+        for (index, upstream) in config.upstream.iter().enumerate() {
+            self.upstream(upstream, tree.item("upstream", index));
+        }
+    }
+
+    fn upstream(&mut self, upstream: &Upstream, node: &Node) {
+        let addresses: Vec<String> =
+            upstream.backend.iter().map(|backend| backend.address.to_string()).collect();
+        let places = addresses.iter().enumerate();
+        self.duplicates(
+            "the backend",
+            places.map(|(at, address)| (address.as_str(), node.item("backend", at).place_of("address"))),
+        );
+        if !upstream.backend.is_empty()
+            && upstream.backend.iter().all(|backend| backend.backup)
+            && !node.is_damaged
+        {
+            let hint = "one at least needs `backup = false`";
+            let place = node.item("backend", 0).place_of("backup");
+            self.error_with_hint(place, "every backend of this upstream is a backup, and of none", hint);
+        }
+        if let Some(health) = upstream.health.as_ref().filter(|_| upstream.protocol != UpstreamProtocol::Http)
+        {
+            let node = node.under("health");
+            for (key, is_set) in [("path", health.path.is_some()), ("host", health.host.is_some())] {
+                if is_set {
+                    self.error_with_hint(
+                        node.key_place_of(key),
+                        format!(
+                            "`{key}` is about questions in HTTP/1.1, and this upstream speaks something else"
+                        ),
+                        "leave it out: it is asked in its own way",
+                    );
+                }
+            }
+        }
+        if upstream.tls.as_ref().is_some_and(|tls| !tls.verify && tls.ca.is_some()) {
+            self.error(node.under("tls").key_place_of("ca"), "`ca` has no use with `verify = false`");
+        }
+        if upstream.proxy_protocol.is_some() && upstream.protocol == UpstreamProtocol::H2 {
+            let hint = "use the protocol \"http\", or send `X-Forwarded-For` instead";
+            self.error_with_hint(
+                node.key_place_of("proxy_protocol"),
+                "a connection of HTTP/2 carries requests of many clients, and PROXY protocol tells of one",
+                hint,
+            );
+        }
+        if upstream.try_timeout.ms() > upstream.read_timeout.ms() {
+            let hint = "an answer that takes longer than `read_timeout` is given up anyway";
+            self.error_with_hint(
+                node.place_of("try_timeout"),
+                "`try_timeout` is longer than `read_timeout`",
+                hint,
+            );
+        }
+    }
+
+    /// The upstream that a route names at `place` is there and speaks one of `protocols`.
+    #[allow(dead_code, reason = "routes that have upstreams use it")]
+    pub(super) fn upstream_reference(&mut self, name: &str, place: Place, protocols: &[UpstreamProtocol]) {
+        let Some(upstream) = self.config.upstream.iter().find(|upstream| upstream.name.as_str() == name)
+        else {
+            if !self.written.upstreams.contains(name) {
+                let known: Vec<&str> =
+                    self.config.upstream.iter().map(|upstream| upstream.name.as_str()).collect();
+                let hint = suggest::did_you_mean(name, known.iter().copied()).or_else(|| all(&known));
+                let hint = hint
+                    .or_else(|| Some("write [[upstream]] with a name and [[upstream.backend]]".to_owned()));
+                self.findings
+                    .push(Finding::error(place, format!("there is no upstream `{name}`")).maybe_hint(hint));
+            }
+            return;
+        };
+        if !protocols.contains(&upstream.protocol) {
+            let speaks = match upstream.protocol {
+                UpstreamProtocol::Http => "HTTP/1.1",
+                UpstreamProtocol::H2 => "HTTP/2",
+                UpstreamProtocol::Fastcgi => "FastCGI",
+            };
+            let hint = "change the upstream's `protocol`, or use another kind of route";
+            self.error_with_hint(
+                place,
+                format!("the upstream `{name}` speaks {speaks}, which this route does not"),
+                hint,
+            );
+        }
+    }
+}
