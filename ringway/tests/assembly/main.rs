@@ -11,3 +11,5 @@ mod many;
 mod reload;
 mod served;
 mod site;
+#[cfg(feature = "console")]
+mod upstream;

@@ -2,7 +2,8 @@
 //!
 //! Pictures are kept in the folder that `RINGWAY_PICTURES` names, for those who want to look at them.
 
-use crate::stand::{Stand, eventually};
+use crate::stand::eventually;
+use crate::upstreams::Backends;
 use ringway::engine::ring::DriverChoice;
 use ringway_testkit::Scratch;
 use std::path::PathBuf;
@@ -46,7 +47,11 @@ fn a_browser_follows_the_figures() {
         eprintln!("SKIPPED: there is no Chromium (Debian's package chromium)");
         return;
     }
-    let stand = Stand::start(DriverChoice::Epoll);
+    let backends = Backends::start();
+    let stand = backends.stand(DriverChoice::Epoll);
+    eventually("there is something to see", || {
+        backends.group.backends()[0].figures().answers.requests() > 20
+    });
     let scratch = Scratch::new("browser");
     let folder =
         std::env::var_os("RINGWAY_PICTURES").map_or_else(|| scratch.path().to_owned(), PathBuf::from);

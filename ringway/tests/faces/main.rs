@@ -3,6 +3,7 @@
 
 mod browser;
 mod stand;
+mod upstreams;
 
 use ringway_testkit::Client;
 use serde_json::Value;

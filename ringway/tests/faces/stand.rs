@@ -2,7 +2,9 @@
 
 use ringway::engine::ring::socket::Address;
 use ringway::engine::ring::{DriverChoice, RingOptions, probe};
-use ringway::engine::{Endpoint, Protocol, Server, ServerOptions, WorkerHandle};
+use ringway::engine::{
+    Endpoint, EndpointLimits, Outbound, Protocol, Server, ServerOptions, WorkerHandle, WorkerStart,
+};
 use ringway::faces::Desk;
 use ringway::faces::dashboard::{Dashboard, Live};
 use ringway::faces::health::Health;
@@ -20,6 +22,7 @@ use ringway::web::rules::addresses::AddressSet;
 use ringway::web::site::Site;
 use ringway::web::site_counters::SiteBook;
 use ringway::web::sites::Sites;
+use ringway::web::upstream::Group;
 use ringway_testkit::{Answer, Client};
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -70,6 +73,15 @@ impl Parts {
 
 impl Stand {
     pub(crate) fn start(driver: DriverChoice) -> Self {
+        Self::start_with(driver, Vec::new(), None)
+    }
+
+    /// With these upstreams, and what workers begin with.
+    pub(crate) fn start_with(
+        driver: DriverChoice,
+        upstreams: Vec<Arc<Group>>,
+        on_start: Option<WorkerStart>,
+    ) -> Self {
         let desk = Desk::default();
         let hash = PasswordHash::create(b"secret").expect("a hash");
         let hash = PasswordHash::parse(&hash).expect("its own");
@@ -91,7 +103,8 @@ impl Stand {
         };
         let endpoint = Endpoint::new(Address::Tcp(([127, 0, 0, 1], 0).into()), Arc::new(protocol));
         let ring = RingOptions { driver, ..RingOptions::default() };
-        let options = ServerOptions { workers: 2, ring, ..ServerOptions::default() };
+        let outbound = vec![Outbound::held(EndpointLimits::default())];
+        let options = ServerOptions { workers: 2, ring, outbound, on_start, ..ServerOptions::default() };
         let server = Server::start(&[endpoint], &options).expect("it starts");
         let address = server.addresses()[0].to_string();
         let endpoint = EndpointPost { name: "web".to_owned(), address, speaks: "HTTP/1.1".to_owned() };
@@ -102,7 +115,8 @@ impl Stand {
             scope: None,
             book: Arc::clone(&parts.book),
         };
-        let posts = Posts { endpoints: vec![Some(endpoint)], sites: vec![site], ..Posts::default() };
+        let posts =
+            Posts { endpoints: vec![Some(endpoint)], sites: vec![site], upstreams, ..Posts::default() };
         let running = Arc::new(Running::new(&server, 3, posts));
         parts.desk.open(Arc::clone(&running));
         Self { server: Some(server), running, live: parts.live }
