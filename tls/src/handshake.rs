@@ -213,7 +213,7 @@ fn take<Data>(status: UnbufferedStatus<'_, '_, Data>, words: &mut Vec<u8>) -> (u
             Alert::UnexpectedMessage,
             "an end, or bytes, before the handshake is done",
         )),
-        Err(_) => Round::Failed(Failure::new(Alert::HandshakeFailure, "the handshake failed")),
+        Err(error) => Round::Failed(Failure::handshake(&error)),
     };
     (discard, round)
 }
