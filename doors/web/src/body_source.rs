@@ -224,7 +224,7 @@ impl<'a> Pouring<'a> {
         }
     }
 
-    fn ask(&mut self, context: &mut Context<'_>, body: &mut dyn BodySource) -> Poll<Result<Piece, Broken>> {
+    fn ask(&self, context: &mut Context<'_>, body: &mut dyn BodySource) -> Poll<Result<Piece, Broken>> {
         if body.is_endless() && (self.stream.is_draining() || self.stream.is_ended()) {
             return Poll::Ready(Ok(Piece::End));
         }

@@ -10,7 +10,7 @@
 //!
 //! A client reads the answer with [`reply`], its body with [`reply::ReplyBody`]. Who stands between client and server passes heads
 //! on with [`relay`], and learns from [`forwarded`] whom a request came from at first.
-//! [`fastcgi`] carries requests to programs of others and their answers back.
+//! [`multipart`] takes forms with files apart. [`fastcgi`] carries requests to programs of others and their answers back.
 //!
 //! Whatever a peer sends either has exactly one reading or is refused with a [`refusal::Refusal`]; after one,
 //! the connection answers once and closes. Nothing in this crate allocates, but for the orders of [`cgi::order`].
@@ -26,6 +26,7 @@ pub mod forwarded;
 pub mod head;
 mod list;
 pub mod method;
+pub mod multipart;
 pub mod negotiate;
 mod octets;
 pub mod proxy_protocol;
