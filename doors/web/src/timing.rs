@@ -30,6 +30,7 @@ impl Default for Timing {
 
 impl Timing {
     /// Reading is late at `until_ms`.
+    #[cfg(feature = "bodies")]
     pub(crate) fn set_reading(&self, stream: &mut Stream, until_ms: u64) {
         self.reading_until.set(until_ms);
         self.arm(stream);
@@ -42,6 +43,7 @@ impl Timing {
     }
 
     /// Whether a time is set for reading.
+    #[cfg(feature = "bodies")]
     pub(crate) fn is_reading_timed(&self) -> bool {
         self.reading_until.get() != NEVER
     }
@@ -57,6 +59,7 @@ impl Timing {
     }
 
     /// Whether reading has become late since the last call.
+    #[cfg(feature = "bodies")]
     pub(crate) fn is_reading_late(&self) -> bool {
         self.is_reading_late.replace(false)
     }

@@ -12,6 +12,7 @@ use ringway_http::body::{BodyDecoder, Step};
 use ringway_http::head::Request;
 use ringway_http::status::Status;
 use std::io;
+use std::ops::ControlFlow;
 
 /// Reads the body, and goes on with the request until its answer is out.
 pub(super) async fn go_on(
@@ -26,8 +27,8 @@ pub(super) async fn go_on(
     let request = asked.request;
     if request.expects_continue() && !request.body().is_empty() {
         match refuse_unseen(shared, stream, &mut output, &asked) {
-            Ok(turn) => return (turn, asked.kept),
-            Err(still) => waiting = still,
+            ControlFlow::Break(turn) => return (turn, asked.kept),
+            ControlFlow::Continue(still) => waiting = still,
         }
     }
     if let Waiting::Body(streamed, course) = waiting {
@@ -99,24 +100,24 @@ fn refuse_unseen(
     stream: &mut Stream,
     output: &mut Output,
     asked: &Asked<'_>,
-) -> Result<Turn, Waiting> {
+) -> ControlFlow<Turn, Waiting> {
     let mut course = Course::default();
     match shared.answer(stream, output, asked, &mut course, None) {
         Answered::Done => {
             output.flush(stream);
-            Ok(Turn::Idle)
+            ControlFlow::Break(Turn::Idle)
         }
-        Answered::Close => Ok(Turn::Close),
-        Answered::Abort => Ok(Turn::Abort),
+        Answered::Close => ControlFlow::Break(Turn::Close),
+        Answered::Abort => ControlFlow::Break(Turn::Abort),
         Answered::Stream(streamed) => {
             output.flush(stream);
-            Err(Waiting::Body(streamed, course))
+            ControlFlow::Continue(Waiting::Body(streamed, course))
         }
         Answered::Later(later) => {
             if let Ok(interim) = stream.slice_of(b"HTTP/1.1 100 Continue\r\n\r\n") {
                 stream.send(interim);
             }
-            Err(Waiting::Answer(later, course))
+            ControlFlow::Continue(Waiting::Answer(later, course))
         }
     }
 }

@@ -241,7 +241,7 @@ fn a_connection_changes_its_protocol() {
         for first in ["", "at once"] {
             let mut client = stand.client();
             client.send(format!("{ask}{first}").as_bytes()).expect("open");
-            let head = interim(&mut client);
+            let head = interim(&client);
             assert!(head.starts_with("HTTP/1.1 101 ") && head.contains("Upgrade: echo"), "{head}");
             let large = pattern(400_000);
             let mut tcp = client.stream();
@@ -269,7 +269,7 @@ fn a_connection_changes_its_protocol() {
 }
 
 /// Reads one head, byte by byte.
-fn interim(client: &mut Client) -> String {
+fn interim(client: &Client) -> String {
     let mut head = Vec::new();
     let mut tcp = client.stream();
     while !head.ends_with(b"\r\n\r\n") {

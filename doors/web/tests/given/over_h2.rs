@@ -61,7 +61,7 @@ impl Peer {
         self.send(&[&Head { len, kind: Kind::HEADERS, flags, stream }.bytes()[..], &block].concat());
     }
 
-    fn data(&mut self, stream: u32, bytes: &[u8], ends: bool) {
+    fn data(&self, stream: u32, bytes: &[u8], ends: bool) {
         let len = u32::try_from(bytes.len()).expect("short");
         let flags = if ends { END } else { 0 };
         self.send(&[&Head { len, kind: Kind::DATA, flags, stream }.bytes()[..], bytes].concat());
