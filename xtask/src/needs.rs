@@ -113,6 +113,30 @@ const NEEDS: &[Need] = &[
         why: "shows the dashboard as a browser does",
     },
     Need {
+        purpose: Purpose::Test,
+        source: Source::Debian("php8.2-fpm"),
+        probe: &["php-fpm8.2", "--version"],
+        why: "runs PHP behind FastCGI in tests",
+    },
+    Need {
+        purpose: Purpose::Test,
+        source: Source::Debian("php8.2-sqlite3"),
+        probe: &["sh", "-c", "php-fpm8.2 -m | grep -q pdo_sqlite"],
+        why: "the database of the PHP that tests run",
+    },
+    Need {
+        purpose: Purpose::Test,
+        source: Source::Debian("libfcgi-bin"),
+        probe: &["sh", "-c", "command -v cgi-fcgi"],
+        why: "speaks FastCGI as somebody else does",
+    },
+    Need {
+        purpose: Purpose::Test,
+        source: Source::Debian("php8.2-cgi"),
+        probe: &["php-cgi8.2", "--version"],
+        why: "PHP that others start, one by one and behind a socket",
+    },
+    Need {
         purpose: Purpose::Fuzz,
         source: Source::Crate("cargo-fuzz"),
         probe: &["cargo", "fuzz", "--version"],

@@ -198,7 +198,7 @@ pub fn file<F>(
             return error_with(Some(request), Status::PRECONDITION_FAILED, b"", common, memory);
         }
     }
-    if request.method() != Method::Get {
+    if request.method() == Method::Head {
         return file_head(Status::OK, file.fields(), file, common, memory);
     }
     let Some(wanted) = request.range().filter(|_| range_applies(request, &current, common.now_s)) else {

@@ -20,6 +20,8 @@ pub mod error_page;
 pub mod escape;
 pub mod exchange;
 mod execution;
+#[cfg(feature = "fastcgi")]
+pub mod fastcgi;
 pub mod field_edits;
 pub mod file_cache;
 pub mod file_store;
