@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, reason = "tests fail by panics")]
 
-use ringway::sandbox::{Identity, Layer, Rules, State, restrict, seal};
+use ringway::sandbox::{Identity, Layer, Outward, Rules, State, restrict, seal};
 use std::io::ErrorKind::PermissionDenied;
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -205,7 +205,9 @@ fn reach() {
         (TcpListener::bind("127.0.0.1:0").unwrap(), TcpListener::bind("127.0.0.1:0").unwrap());
     let port = |listener: &TcpListener| listener.local_addr().unwrap().port();
     let read = ["/etc/hosts", "/etc/nsswitch.conf", "/etc/resolv.conf"].map(PathBuf::from).to_vec();
-    let layers = restrict(&Rules { read, connect: vec![port(&wanted)], ..Rules::default() }).unwrap();
+    let outward = Outward { upstreams: true, names: true, ..Outward::default() };
+    let rules = Rules { read, connect: vec![port(&wanted)], outward, ..Rules::default() };
+    let layers = restrict(&rules).unwrap();
     if !is_active(&layers, "landlock") || !is_active(&layers, "seccomp") {
         return eprintln!("SKIPPED: {layers:?}");
     }

@@ -39,6 +39,7 @@ impl Maker for Configured {
     fn start(&self, start: Start, listeners: Listeners) -> Result<Made, String> {
         let config = config(start.settings)?;
         let restrict = match config.server.sandbox {
+            Sandbox::On if start.rules.outward.upstreams => Restrict::ToConnecting,
             Sandbox::On => Restrict::ToServing,
             Sandbox::Off => Restrict::No,
         };

@@ -4,6 +4,7 @@
 //! `clone`, of which only that for threads is allowed. Calls on the way of a request are allowed whatever their arguments,
 //! so the kernel answers them from a bitmap without running the filter.
 
+use super::Outward;
 use libc::c_long;
 use ringway_confine::filter::{Action, ArgumentBytes, Calls, Comparison, Condition, Rule, Threads, apply};
 use std::io;
@@ -154,20 +155,12 @@ const OLDER: &[c_long] = &[
 #[cfg(not(target_arch = "x86_64"))]
 const OLDER: &[c_long] = &[];
 
-/// What a server also does that asks an authority for certificates and keeps them.
+/// What a server also does that keeps certificates.
 #[cfg(target_arch = "x86_64")]
-const REACHING: &[c_long] = &[
-    libc::SYS_bind,
-    libc::SYS_chmod,
-    libc::SYS_connect,
-    libc::SYS_fchmod,
-    libc::SYS_fchmodat,
-    libc::SYS_mkdir,
-    libc::SYS_mkdirat,
-];
+const KEEPING: &[c_long] =
+    &[libc::SYS_chmod, libc::SYS_fchmod, libc::SYS_fchmodat, libc::SYS_mkdir, libc::SYS_mkdirat];
 #[cfg(not(target_arch = "x86_64"))]
-const REACHING: &[c_long] =
-    &[libc::SYS_bind, libc::SYS_connect, libc::SYS_fchmod, libc::SYS_fchmodat, libc::SYS_mkdirat];
+const KEEPING: &[c_long] = &[libc::SYS_fchmod, libc::SYS_fchmodat, libc::SYS_mkdirat];
 
 /// What no server does: running programs, looking into other processes, changing the machine.
 const HOSTILE: &[c_long] = &[
@@ -217,11 +210,11 @@ const PROCESS_CONTROLS: [u64; 3] = [15, 0x5356_4d41, 38];
 ///
 /// # Errors
 /// A kernel without filters, or another filter that refuses them.
-pub(super) fn filter(connects: bool) -> io::Result<String> {
+pub(super) fn filter(outward: Outward) -> io::Result<String> {
     let missing = Action::Errno(libc::ENOSYS.unsigned_abs());
     apply(plain(&[libc::SYS_clone3]), missing, Action::Allow, Threads::Own)?;
     apply(plain(HOSTILE), Action::KillProcess, Action::Allow, Threads::Own)?;
-    let allowed = allowed(connects)?;
+    let allowed = allowed(outward)?;
     let count = allowed.len();
     apply(allowed, Action::Allow, refused(), Threads::Own)?;
     Ok(format!("{count} system calls allowed"))
@@ -244,7 +237,7 @@ fn plain(calls: &[c_long]) -> Calls {
     calls.iter().map(|call| (*call, Vec::new())).collect()
 }
 
-fn allowed(connects: bool) -> io::Result<Calls> {
+fn allowed(outward: Outward) -> io::Result<Calls> {
     let mut calls = plain(PROCESS);
     for list in [FILES, SOCKETS, OLDER] {
         calls.extend(plain(list));
@@ -259,12 +252,22 @@ fn allowed(connects: bool) -> io::Result<Calls> {
     calls.insert(libc::SYS_prctl, one_of(0, &PROCESS_CONTROLS)?);
     calls.insert(libc::SYS_ioctl, one_of(1, &CONTROLS)?);
     calls.insert(libc::SYS_socketpair, one_of(0, &[libc::AF_UNIX.unsigned_abs().into()])?);
-    if connects {
-        // C libraries look names up through a daemon's Unix socket and ask by netlink, on a socket they bind, which address
-        // is the nearest. TCP ports are landlock's matter.
-        let families = [libc::AF_INET, libc::AF_INET6, libc::AF_UNIX, libc::AF_NETLINK];
-        calls.insert(libc::SYS_socket, one_of(0, &families.map(|family| family.unsigned_abs().into()))?);
-        calls.extend(plain(REACHING));
+    let Outward { authority, upstreams, names } = outward;
+    if authority {
+        calls.extend(plain(KEEPING));
+    }
+    if authority || upstreams || names {
+        // TCP ports are landlock's matter.
+        let mut families = vec![libc::AF_INET, libc::AF_INET6, libc::AF_UNIX];
+        if names {
+            // C libraries look names up through a daemon's Unix socket and ask by netlink, on a socket they bind, which address
+            // is the nearest.
+            families.push(libc::AF_NETLINK);
+            calls.extend(plain(&[libc::SYS_bind]));
+        }
+        let families: Vec<u64> = families.into_iter().map(|family| family.unsigned_abs().into()).collect();
+        calls.insert(libc::SYS_socket, one_of(0, &families)?);
+        calls.extend(plain(&[libc::SYS_connect]));
     }
     Ok(calls)
 }
@@ -292,13 +295,32 @@ mod tests {
 
     #[test]
     fn no_call_is_both_allowed_and_hostile_and_none_is_listed_twice() {
-        let allowed = allowed(true).expect("sound rules");
+        let everything = Outward { authority: true, upstreams: true, names: true };
+        let allowed = allowed(everything).expect("sound rules");
         assert!(HOSTILE.iter().all(|call| !allowed.contains_key(call)));
-        let lists = [PROCESS, FILES, SOCKETS, OLDER];
+        let lists = [PROCESS, FILES, SOCKETS, OLDER, KEEPING];
         let listed: usize = lists.iter().map(|list| list.len()).sum();
         let mut all: Vec<_> = lists.concat();
         all.sort_unstable();
         all.dedup();
         assert_eq!(all.len(), listed);
+    }
+    #[test]
+    fn what_is_not_reached_for_is_not_allowed() {
+        let allows = |outward: Outward, call: c_long| {
+            allowed(outward).expect("sound rules").contains_key(&call)
+        };
+        let nothing = Outward::default();
+        let (upstreams, names) = (Outward { upstreams: true, ..nothing }, Outward { names: true, ..nothing });
+        let authority = Outward { authority: true, ..nothing };
+        for (call, by) in [
+            (libc::SYS_connect, [false, true, true, true]),
+            (libc::SYS_socket, [false, true, true, true]),
+            (libc::SYS_bind, [false, false, true, false]),
+            (libc::SYS_mkdirat, [false, false, false, true]),
+        ] {
+            let found = [nothing, upstreams, names, authority].map(|outward| allows(outward, call));
+            assert_eq!(found, by, "{call}");
+        }
     }
 }

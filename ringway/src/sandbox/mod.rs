@@ -26,8 +26,34 @@ pub struct Rules {
     pub write: Vec<PathBuf>,
     /// TCP ports that are connected to.
     pub connect: Vec<u16>,
+    /// What it reaches out for.
+    #[serde(default)]
+    pub outward: Outward,
     /// Who serves, when that is somebody else than who starts.
     pub identity: Option<Identity>,
+}
+
+/// What a server process reaches out for. Which TCP ports that may be is said in [`Rules::connect`]; no kernel that is known here
+/// can say which Unix sockets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Outward {
+    /// An authority is asked for certificates, which are kept.
+    pub authority: bool,
+    /// Workers connect to servers behind this one.
+    pub upstreams: bool,
+    /// Names are looked up.
+    pub names: bool,
+}
+
+impl Outward {
+    /// Whether all that `other` reaches for is reached for by this too.
+    #[must_use]
+    pub fn covers(self, other: Self) -> bool {
+        (self.authority || !other.authority)
+            && (self.upstreams || !other.upstreams)
+            && (self.names || !other.names)
+    }
 }
 
 /// A layer of the sandbox, and whether it is in place.
@@ -96,7 +122,7 @@ pub fn restrict(rules: &Rules) -> Result<Vec<Layer>, String> {
     let bounding = capabilities::empty_bounding_set();
     let user = identity::assume(rules.identity.as_ref())?;
     let capabilities = capabilities::give_up(bounding);
-    let filter = calls::filter(!rules.connect.is_empty());
+    let filter = calls::filter(rules.outward);
     Ok(vec![
         Layer::tried("no new privileges", privileges),
         Layer::tried("landlock", files),

@@ -8,7 +8,7 @@ use crate::config::values::{FilePath, Listen, LogTarget};
 use crate::control::Secrets;
 use crate::engine::ring::socket::{Address, ListenOptions};
 use crate::engine::{Balance, Endpoint};
-use crate::sandbox::{Identity, Rules};
+use crate::sandbox::{Identity, Outward, Rules};
 use crate::serve::{DEFER_ACCEPT_SECONDS, UNSENT_LOW_WATER_BYTES};
 use crate::tls::SYSTEM_FILES;
 use crate::web::user_dirs;
@@ -174,19 +174,25 @@ fn rules(config: &Config) -> Result<Rules, String> {
     };
     let mut write: BTreeSet<PathBuf> = targets.filter_map(folder).collect();
     let mut connect = Vec::new();
+    let mut outward = Outward::default();
     if let Some(acme) = authority(config) {
-        read.extend(RESOLVER.iter().map(PathBuf::from));
+        (outward.authority, outward.names) = (true, true);
         read.extend(SYSTEM_FILES.iter().map(PathBuf::from));
         storage(acme.storage.as_path(), identity.as_ref())?;
         write.insert(path_of(&acme.storage));
+        connect.push(acme.directory.port());
+    }
+    if outward.names {
+        read.extend(RESOLVER.iter().map(PathBuf::from));
         // Names are asked for over TCP when the answer is long.
-        connect = vec![acme.directory.port(), DNS];
+        connect.push(DNS);
     }
     Ok(Rules {
         is_off: server.sandbox == settings::Sandbox::Off,
         read: read.into_iter().collect(),
         write: write.into_iter().collect(),
         connect,
+        outward,
         identity,
     })
 }

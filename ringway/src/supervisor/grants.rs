@@ -3,7 +3,7 @@
 //! Landlock allows what lies at a path when the rules are made, not what is put there later: a directory that was replaced
 //! (`mv new www`, a link that leads elsewhere since the last release) is out of reach until another process is started.
 
-use crate::sandbox::Rules;
+use crate::sandbox::{Outward, Rules};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -14,6 +14,7 @@ pub(super) struct Grants {
     read: Vec<Grant>,
     write: Vec<Grant>,
     connect: Vec<u16>,
+    outward: Outward,
 }
 
 /// One path of the rules, and what was there.
@@ -39,6 +40,7 @@ impl Grants {
             read: grants(&rules.read),
             write: grants(&rules.write),
             connect: rules.connect.clone(),
+            outward: rules.outward,
         }
     }
 
@@ -50,6 +52,7 @@ impl Grants {
         rules.read.iter().all(|path| covers(&self.read, path))
             && rules.write.iter().all(|path| covers(&self.write, path))
             && rules.connect.iter().all(|port| self.connect.contains(port))
+            && self.outward.covers(rules.outward)
     }
 
     /// The first path at which something else is now than was allowed.
@@ -148,6 +151,9 @@ mod tests {
         assert!(!grants.cover(&rules(&["two"])));
         assert!(!grants.cover(&rules(&["other-missing"])));
         assert!(!grants.cover(&Rules { connect: vec![443], ..Rules::default() }));
+        let upstreams = Outward { upstreams: true, ..Outward::default() };
+        assert!(!grants.cover(&Rules { outward: upstreams, ..Rules::default() }));
+        assert!(Grants::of(&Rules { outward: upstreams, ..Rules::default() }).cover(&Rules::default()));
         assert!(
             !grants.cover(&Rules { write: vec![at("one")], ..Rules::default() }),
             "reading is not writing"

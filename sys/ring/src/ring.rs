@@ -49,6 +49,8 @@ pub enum Restrict {
     ToAll,
     /// What the driver submits for sockets that are there and files that are open: no connects, no opens.
     ToServing,
+    /// That, and connects: for a server that has others behind it.
+    ToConnecting,
 }
 
 /// Whether a ring is restricted.

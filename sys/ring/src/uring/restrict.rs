@@ -24,7 +24,7 @@ const SERVING: [u8; 12] = [
     opcode::Write::CODE,
 ];
 
-/// Operations that reach something new.
+/// Operations that reach something new: peers first, then files.
 const REACHING: [u8; 3] = [opcode::Connect::CODE, opcode::OpenAt2::CODE, opcode::Statx::CODE];
 
 /// What the driver registers while it runs, by the numbers of the kernel's `io_uring.h`: a table of buffers, changes of
@@ -36,7 +36,11 @@ const REGISTRATIONS: [u8; 4] = [15, 16, 22, 23];
 /// # Errors
 /// What `io_uring_register(2)` says; the ring is of no use then.
 pub(super) fn enable(ring: &IoUring, restrict: Restrict) -> io::Result<()> {
-    let reaching: &[u8] = if restrict == Restrict::ToServing { &[] } else { &REACHING };
+    let reaching: &[u8] = match restrict {
+        Restrict::ToServing => &[],
+        Restrict::ToConnecting => &REACHING[..1],
+        Restrict::No | Restrict::ToAll => &REACHING,
+    };
     let operations = SERVING.iter().chain(reaching).map(|code| Restriction::sqe_op(*code));
     let registrations = REGISTRATIONS.iter().map(|code| Restriction::register_op(*code));
     let flags = Restriction::sqe_flags_allowed(Flags::BUFFER_SELECT.bits());
@@ -102,6 +106,10 @@ mod tests {
         let Some(refused) = result_of(Restrict::ToServing, &connect()) else { return };
         assert_eq!(refused, -libc::EACCES);
         assert_eq!(result_of(Restrict::ToAll, &connect()), Some(-libc::EBADF), "the kernel tries it");
+        assert_eq!(result_of(Restrict::ToConnecting, &connect()), Some(-libc::EBADF));
+        let how = std::ptr::null();
+        let open = opcode::OpenAt2::new(io_uring::types::Fd(libc::AT_FDCWD), c"/etc/passwd".as_ptr(), how).build();
+        assert_eq!(result_of(Restrict::ToConnecting, &open), Some(-libc::EACCES), "files are no peers");
     }
 
     #[test]
