@@ -4,6 +4,7 @@ use crate::counters::{Counters, Totals};
 use crate::endpoint::{Endpoint, EndpointLimits, ProtocolFactory};
 use crate::filter::{FilterFactory, FilterSource};
 use crate::mailbox::{Mailbox, Message, Visit};
+use crate::preface::Preface;
 use crate::protocol::Protocol;
 use crate::worker::{self, Worker, WorkerHandle};
 use ringway_ring::socket::Address;
@@ -96,6 +97,7 @@ pub(crate) struct Builder {
     pub(crate) protocol: ProtocolFactory,
     pub(crate) limits: EndpointLimits,
     pub(crate) filter: Option<FilterFactory>,
+    pub(crate) preface: Option<Arc<dyn Preface>>,
 }
 
 /// What a worker has built and not yet put in place.
@@ -103,12 +105,14 @@ pub(crate) struct Prepared {
     pub(crate) protocol: Rc<dyn Protocol>,
     pub(crate) limits: EndpointLimits,
     pub(crate) filters: Option<Rc<dyn FilterSource>>,
+    pub(crate) preface: Option<Arc<dyn Preface>>,
 }
 
 impl Builder {
     pub(crate) fn build(&self, worker: &WorkerHandle) -> io::Result<Prepared> {
         let filters = self.filter.as_ref().map(|filter| filter(worker)).transpose()?;
-        Ok(Prepared { protocol: (self.protocol)(worker)?, limits: self.limits, filters })
+        let preface = self.preface.clone();
+        Ok(Prepared { protocol: (self.protocol)(worker)?, limits: self.limits, filters, preface })
     }
 }
 
@@ -123,7 +127,7 @@ impl Control {
         Self { shared: Arc::new(Shared { workers, outbound, endpoints }) }
     }
 
-    /// Gives an endpoint another protocol, other limits and another filter, which only new connections go through. Each worker builds the new protocol on its thread; when all have,
+    /// Gives an endpoint another protocol, other limits, and another filter and preface, which only new connections go through. Each worker builds the new protocol on its thread; when all have,
     /// each puts it in place: connections that no task holds are the new one's from their next turn on (their context words
     /// mean the same to it), tasks end under the old one. No connection is closed or refused by this. The address and its
     /// sockets stay.
@@ -136,12 +140,13 @@ impl Control {
         protocol: ProtocolFactory,
         limits: EndpointLimits,
         filter: Option<FilterFactory>,
+        preface: Option<Arc<dyn Preface>>,
     ) -> Result<(), ChangeError> {
         let endpoints = self.endpoints();
         if !endpoints.get(endpoint).is_some_and(Option::is_some) {
             return Err(ChangeError::NoSuchEndpoint(endpoint));
         }
-        self.prepare(&Builder { protocol, limits, filter })?;
+        self.prepare(&Builder { protocol, limits, filter, preface })?;
         let door = self.door(endpoint);
         self.on_each((0..self.shared.workers.len()).map(|_| {
             move |worker: &mut Worker| {
@@ -164,8 +169,8 @@ impl Control {
         }
         let bound = endpoint.bind(self.shared.workers.len());
         let bound = bound.map_err(|error| ChangeError::Bind(endpoint.address.clone(), error))?;
-        let Endpoint { protocol, limits, filter, .. } = endpoint.clone();
-        self.prepare(&Builder { protocol, limits, filter })?;
+        let Endpoint { protocol, limits, filter, preface, .. } = endpoint.clone();
+        self.prepare(&Builder { protocol, limits, filter, preface })?;
         let door = self.door(place);
         let (address, listeners) = bound.for_workers(door);
         // Two rounds: a worker that accepts for others hands them nothing before they know the endpoint.

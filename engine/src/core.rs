@@ -4,14 +4,16 @@ use crate::counters::{Counters, DoorCounters};
 use crate::endpoint::{BUSY_MAX, EndpointLimits, OverCapacity};
 use crate::filter::{Filter, FilterSource};
 use crate::governor::Side;
+use crate::preface::Preface;
 use crate::protocol::Events;
 use crate::record::{ConnId, Flags, Record, Records};
 use crate::task::TaskId;
 use crate::token::Token;
 use crate::udp;
 use ringway_pace::Wheel;
-use ringway_ring::{Completion, Handle, OpId, Pool, Ring, socket};
+use ringway_ring::{Completion, Handle, OpId, Pool, Ring};
 use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -47,6 +49,8 @@ pub(crate) struct Door {
     pub(crate) counters: Arc<DoorCounters>,
     /// What its new connections go through.
     pub(crate) filters: Option<Rc<dyn FilterSource>>,
+    /// What they begin with.
+    pub(crate) preface: Option<Arc<dyn Preface>>,
 }
 
 /// Whether one more connection may come through a door.
@@ -60,7 +64,7 @@ enum Room {
 
 impl Door {
     pub(crate) fn new(limits: EndpointLimits) -> Self {
-        Self { limits, open: 0, is_draining: false, counters: Arc::default(), filters: None }
+        Self { limits, open: 0, is_draining: false, counters: Arc::default(), filters: None, preface: None }
     }
 
     /// Whether one more may come through.
@@ -75,6 +79,18 @@ impl Door {
             }
             OverCapacity::Busy | OverCapacity::Drop => Room::Full,
         }
+    }
+
+    /// Puts the endpoint's filter on a new connection; says whether there is one.
+    pub(crate) fn put_filter(&self, record: &mut Record) -> std::thread::Result<bool> {
+        let Some(source) = self.filters.as_ref() else { return Ok(false) };
+        if !cfg!(feature = "filters") {
+            // Better no connection than one that is not encrypted.
+            return Err(Box::new(()));
+        }
+        record.extra().filter = Some(catch_unwind(AssertUnwindSafe(|| source.make()))?);
+        record.flags.set(Flags::SHAKING);
+        Ok(true)
     }
 
     /// A connection has come through.
@@ -121,7 +137,7 @@ pub(crate) struct Core {
     /// Some connection found none since the last feeding, which was at `fed_at_ms`.
     pub(crate) is_scarce: bool,
     pub(crate) fed_at_ms: u64,
-    per_address: HashMap<u32, u32>,
+    pub(crate) per_address: HashMap<u32, u32>,
     pub(crate) waiters: Vec<Waiter>,
     pub(crate) free_waiters: Vec<u32>,
     /// Wakers to be used once the core is not lent out: what they run may reach for it.
@@ -234,23 +250,12 @@ impl Core {
         if room == Room::Full {
             return;
         }
-        if !self.count_address(&mut record, &limits) {
-            self.refused(endpoint);
-            return;
-        }
-        let is_filtered = match self.put_filter(&mut record) {
-            Ok(is_filtered) => is_filtered,
-            Err(_panic) => {
-                self.counters.panics.add(1);
-                self.discount(&record);
-                return;
-            }
-        };
+        let Some(is_shaking) = self.prepare(&mut record, &limits) else { return };
         let id = self.insert(record);
         if limits.send_bytes_per_s > 0 {
             self.set_send_rate(id, limits.send_bytes_per_s, limits.send_burst_bytes);
         }
-        if is_filtered {
+        if is_shaking {
             self.deadlines.arm(id.index, self.now_ms.saturating_add(limits.handshake_ms_max));
         }
         let mut events = Events::OPENED;
@@ -263,7 +268,37 @@ impl Core {
         self.notify(id, events);
     }
 
-    fn refused(&self, endpoint: u16) {
+    /// Makes a new connection ready for its endpoint: whether its protocol has to wait for a preface or a handshake. `None`:
+    /// it is refused.
+    fn prepare(&mut self, record: &mut Record, limits: &EndpointLimits) -> Option<bool> {
+        let endpoint = record.endpoint;
+        match self.admits(record) {
+            Some(true) => {
+                // It counts against the address that is said, and is filtered behind what says it.
+                record.extra().awaits_preface = true;
+                record.flags.set(Flags::SHAKING);
+                return Some(true);
+            }
+            Some(false) => {
+                self.refused(endpoint);
+                return None;
+            }
+            None => {}
+        }
+        let peer = if limits.connections_per_address_max > 0 { record.kernel_peer() } else { None };
+        if !count_address(&mut self.per_address, record, peer, limits) {
+            self.refused(endpoint);
+            return None;
+        }
+        let is_filtered = self.doors[usize::from(endpoint)].put_filter(record);
+        if is_filtered.is_err() {
+            self.counters.panics.add(1);
+            self.discount(record);
+        }
+        is_filtered.ok()
+    }
+
+    pub(crate) fn refused(&self, endpoint: u16) {
         self.counters.refused.add(1);
         self.doors[usize::from(endpoint)].counters.refused.add(1);
     }
@@ -291,6 +326,7 @@ impl Core {
         place: usize,
         limits: EndpointLimits,
         filters: Option<Rc<dyn FilterSource>>,
+        preface: Option<Arc<dyn Preface>>,
     ) -> Option<Rc<dyn FilterSource>> {
         if self.doors.len() == place {
             let door = Door::new(limits);
@@ -299,6 +335,7 @@ impl Core {
         }
         let door = self.doors.get_mut(place)?;
         door.limits = limits;
+        door.preface = preface;
         std::mem::replace(&mut door.filters, filters)
     }
 
@@ -306,36 +343,6 @@ impl Core {
     pub(crate) fn drains(&mut self, id: ConnId) -> bool {
         let endpoint = self.conns.get(id).map(|record| usize::from(record.endpoint));
         self.is_draining || endpoint.is_some_and(|endpoint| self.doors[endpoint].is_draining)
-    }
-
-    /// Puts the endpoint's filter on a new connection; says whether there is one.
-    fn put_filter(&self, record: &mut Record) -> std::thread::Result<bool> {
-        let source = self.doors[usize::from(record.endpoint)].filters.as_ref();
-        let Some(source) = source else { return Ok(false) };
-        if !cfg!(feature = "filters") {
-            // Better no connection than one that is not encrypted.
-            return Err(Box::new(()));
-        }
-        record.extra().filter = Some(catch_unwind(AssertUnwindSafe(|| source.make()))?);
-        record.flags.set(Flags::SHAKING);
-        Ok(true)
-    }
-
-    /// Counts a connection against its address; false when the address has its share.
-    fn count_address(&mut self, record: &mut Record, limits: &EndpointLimits) -> bool {
-        if limits.connections_per_address_max == 0 {
-            return true;
-        }
-        let peer = record.socket.kernel().and_then(socket::peer_address);
-        let Some(key) = peer.map(|peer| crate::endpoint::address_key(&peer.ip())) else { return true };
-        let count = self.per_address.entry(key).or_insert(0);
-        if *count >= limits.connections_per_address_max {
-            return false;
-        }
-        *count += 1;
-        record.address_key = key;
-        record.flags.set(Flags::COUNTED);
-        true
     }
 
     /// Gives back what a connection counted for.
@@ -389,4 +396,25 @@ impl Core {
             self.wakes.extend(waiter.waker.take());
         }
     }
+}
+
+/// Counts a connection against an address; false when the address has its share.
+pub(crate) fn count_address(
+    per_address: &mut HashMap<u32, u32>,
+    record: &mut Record,
+    peer: Option<SocketAddr>,
+    limits: &EndpointLimits,
+) -> bool {
+    if limits.connections_per_address_max == 0 {
+        return true;
+    }
+    let Some(key) = peer.map(|peer| crate::endpoint::address_key(&peer.ip())) else { return true };
+    let count = per_address.entry(key).or_insert(0);
+    if *count >= limits.connections_per_address_max {
+        return false;
+    }
+    *count += 1;
+    record.address_key = key;
+    record.flags.set(Flags::COUNTED);
+    true
 }

@@ -2,6 +2,7 @@
 
 use crate::accepting::Listening;
 use crate::filter::FilterFactory;
+use crate::preface::Preface;
 use crate::protocol::Protocol;
 use crate::worker::WorkerHandle;
 use ringway_ring::socket::{self, Address, ListenOptions};
@@ -60,7 +61,8 @@ pub struct EndpointLimits {
     pub send_bytes_per_s: u64,
     /// What one connection may be sent at once beyond its rate, in bytes.
     pub send_burst_bytes: u64,
-    /// How long the handshake of the endpoint's filter may take, in milliseconds; the connection is closed then.
+    /// How long the handshake of the endpoint's filter may take, in milliseconds, and its preface before that; the connection
+    /// is closed then.
     pub handshake_ms_max: u64,
 }
 
@@ -98,6 +100,9 @@ pub struct Endpoint {
     pub protocol: ProtocolFactory,
     /// What its connections go through, such as TLS. The protocol hears of a connection when its handshake is done.
     pub filter: Option<FilterFactory>,
+    /// What its connections begin with, before the filter: whom a proxy in front speaks for. The protocol hears of a connection
+    /// when that is said, and the address that it says is the connection's peer from then on.
+    pub preface: Option<Arc<dyn Preface>>,
     /// Sockets that listen already, bound by somebody else (a supervisor, an earlier server, systemd): they are accepted
     /// from instead of binding `address`. Any number of them serves any number of workers. They are duplicated; whoever
     /// gave them may keep them, and what waits in their queues outlives this server.
@@ -146,6 +151,7 @@ impl Endpoint {
             limits: EndpointLimits::default(),
             protocol,
             filter: None,
+            preface: None,
             listeners: Vec::new(),
         }
     }

@@ -189,7 +189,11 @@ fn facts(core: &mut Core, protocols: &[Option<Rc<dyn Protocol>>], id: ConnId) ->
         worker: 0,
         id: u64::from(id.generation) << 32 | u64::from(id.index),
         endpoint: place(door, core.doors.len(), core.outbound),
-        peer: kernel.and_then(socket::peer_address),
+        peer: record
+            .extra
+            .as_ref()
+            .and_then(|extra| extra.peer)
+            .or_else(|| kernel.and_then(socket::peer_address)),
         description,
         has_task: record.task.is_some(),
         is_filtered: record.has_filter(),

@@ -94,7 +94,10 @@ impl Core {
         if slice.is_empty() || record.flags.has(Flags::BROKEN) || is_refused {
             return;
         }
-        if record.has_filter() {
+        if record.awaits_preface() {
+            record.inbox.push(slice);
+            self.read_preface(id);
+        } else if record.has_filter() {
             record.extra().wire.push(slice);
             self.decode(id);
         } else {

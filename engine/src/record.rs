@@ -68,6 +68,8 @@ pub(crate) struct Extra {
     pub(crate) granted: u64,
     /// What is kept of a connection that a [`crate::Stream`] owns.
     pub(crate) held: Option<Box<Held>>,
+    /// What a proxy in front has to say first has not been said.
+    pub(crate) awaits_preface: bool,
     /// The end of what is sent follows when everything before is with the kernel.
     pub(crate) finishes: bool,
     /// Bytes that may still be queued when who waits for room is to be woken; 0: nobody waits so.
@@ -180,6 +182,11 @@ impl Record {
         cfg!(feature = "held") && self.flags.has(Flags::OWNED)
     }
 
+    /// Whether what a proxy in front has to say first has not been said.
+    pub(crate) fn awaits_preface(&self) -> bool {
+        cfg!(feature = "preface") && self.extra.as_ref().is_some_and(|extra| extra.awaits_preface)
+    }
+
     pub(crate) fn has_filter(&self) -> bool {
         // Without the feature all that filters need is dead code.
         cfg!(feature = "filters") && self.extra.as_ref().is_some_and(|extra| extra.filter.is_some())
@@ -201,7 +208,7 @@ impl Record {
         if let Some(peer) = self.extra.as_ref().and_then(|extra| extra.peer) {
             return Some(peer);
         }
-        let peer = socket::peer_address(self.socket.kernel()?)?;
+        let peer = self.kernel_peer()?;
         self.extra().peer = Some(peer);
         Some(peer)
     }
@@ -212,6 +219,11 @@ impl Record {
             return None;
         }
         self.extra.as_mut()?.held.as_deref_mut()
+    }
+
+    /// Who is at the other end of the socket, whoever that speaks for; asked of the kernel.
+    pub(crate) fn kernel_peer(&self) -> Option<SocketAddr> {
+        self.socket.kernel().and_then(socket::peer_address)
     }
 
     /// How many pieces wait behind the one under way.

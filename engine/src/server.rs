@@ -11,6 +11,7 @@ use crate::mailbox::{Mailbox, Message};
 use crate::observe::Watched;
 use crate::outbound::Outbound;
 use crate::pool::ThreadPool;
+use crate::preface::Preface;
 use crate::resolving;
 use crate::udp::{UdpEndpoint, UdpSocket};
 use crate::wait::WaitMode;
@@ -207,8 +208,9 @@ impl Server {
         protocol: ProtocolFactory,
         limits: EndpointLimits,
         filter: Option<FilterFactory>,
+        preface: Option<Arc<dyn Preface>>,
     ) -> Result<(), ChangeError> {
-        self.control.swap(endpoint, protocol, limits, filter)
+        self.control.swap(endpoint, protocol, limits, filter, preface)
     }
 
     /// As [`Control::add`].
@@ -530,6 +532,7 @@ fn set_handlers(worker: &mut Worker, seed: &Seed) -> io::Result<()> {
     let handlers: io::Result<Vec<_>> = handlers.collect();
     worker.set_protocols(protocols?);
     worker.set_filters(filters?);
+    worker.set_prefaces(seed.endpoints.iter().map(|endpoint| endpoint.preface.clone()));
     worker.set_datagram_handlers(handlers?);
     Ok(())
 }
@@ -544,6 +547,7 @@ fn check_features(endpoints: &[Endpoint], options: &ServerOptions) -> Result<(),
             "governor",
         ),
         (cfg!(feature = "udp") || options.udp.is_empty(), "udp"),
+        (cfg!(feature = "preface") || endpoints.iter().all(|endpoint| endpoint.preface.is_none()), "preface"),
     ];
     match missing.iter().find(|(is_there, _)| !is_there) {
         None => Ok(()),

@@ -11,6 +11,7 @@ use crate::counters::Counters;
 use crate::filter::FilterSource;
 use crate::mailbox::{Mailbox, Message};
 use crate::pool::ThreadPool;
+use crate::preface::Preface;
 use crate::protocol::{Events, Protocol, Turn};
 use crate::record::{ConnId, Flags};
 use crate::task::{self, Polled, TaskId, Tasks, Work};
@@ -156,6 +157,13 @@ impl Worker {
         let core = &mut *self.local.core.borrow_mut();
         let endpoints = core.doors[core.outbound..].iter_mut();
         endpoints.zip(filters).for_each(|(door, filters)| door.filters = filters);
+    }
+
+    /// Sets what the connections of the endpoints begin with, in their order; before the worker runs.
+    pub(crate) fn set_prefaces(&self, prefaces: impl Iterator<Item = Option<Arc<dyn Preface>>>) {
+        let core = &mut *self.local.core.borrow_mut();
+        let endpoints = core.doors[core.outbound..].iter_mut();
+        endpoints.zip(prefaces).for_each(|(door, preface)| door.preface = preface);
     }
 
     /// Sets what handles the datagrams of the UDP endpoints, in their order; before the worker runs.

@@ -40,6 +40,8 @@ pub mod path;
 pub mod pattern;
 pub mod pipeline;
 pub mod protocol;
+#[cfg(feature = "proxy-protocol")]
+pub mod proxy_protocol;
 #[cfg(feature = "sites")]
 pub mod redirect;
 #[cfg(feature = "bodies")]

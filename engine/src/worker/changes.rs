@@ -39,9 +39,11 @@ impl Worker {
     /// Puts in place what was prepared for a door that is there, or is the next one: every connection that no task holds,
     /// and every new one, is its from here on.
     pub(crate) fn put_in_place(&mut self, endpoint: u16) {
-        let Some(Prepared { protocol, limits, filters }) = self.parts.prepared.take() else { return };
+        let Some(Prepared { protocol, limits, filters, preface }) = self.parts.prepared.take() else {
+            return;
+        };
         let place = usize::from(endpoint);
-        let old_filters = self.local.core.borrow_mut().set_door(place, limits, filters);
+        let old_filters = self.local.core.borrow_mut().set_door(place, limits, filters, preface);
         if self.parts.protocols.len() == place {
             self.parts.protocols.push(None);
         }

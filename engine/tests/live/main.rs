@@ -15,6 +15,7 @@ mod limits;
 mod observe;
 mod outbound;
 mod overload;
+mod prefaces;
 mod private_heap;
 mod records;
 mod reload;

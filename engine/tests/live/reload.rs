@@ -164,7 +164,9 @@ fn twenty_swaps_under_load_refuse_and_break_nothing() {
         let answered = under_load(address, || {
             for number in 1..=20 {
                 until_accepted(&server, 10);
-                server.swap(0, numbered(number, &alive), EndpointLimits::default(), None).expect("it builds");
+                server
+                    .swap(0, numbered(number, &alive), EndpointLimits::default(), None, None)
+                    .expect("it builds");
                 for stream in &mut idle {
                     assert_eq!(ask(stream).expect("an answer"), number, "in place on every worker");
                 }
@@ -199,8 +201,9 @@ fn what_one_worker_cannot_build_changes_nothing() {
                 }
                 good(worker)
             });
-            let error =
-                server.swap(0, Arc::clone(&bad), EndpointLimits::default(), None).expect_err("one fails");
+            let error = server
+                .swap(0, Arc::clone(&bad), EndpointLimits::default(), None, None)
+                .expect_err("one fails");
             assert!(error.to_string().contains("no certificate"), "{error}");
             let error = server.add(&Endpoint::new(loopback(), bad)).expect_err("one fails");
             assert!(error.to_string().contains("no certificate"), "{error}");
@@ -210,7 +213,7 @@ fn what_one_worker_cannot_build_changes_nothing() {
             is_still(&alive, WORKERS);
         }
         assert_eq!(server.control().addresses().len(), 1);
-        let unknown = server.swap(1, good, EndpointLimits::default(), None).expect_err("there is none");
+        let unknown = server.swap(1, good, EndpointLimits::default(), None, None).expect_err("there is none");
         assert!(matches!(unknown, ChangeError::NoSuchEndpoint(1)), "{unknown}");
         drop(streams);
         server.drain(PATIENCE);

@@ -6,10 +6,14 @@ use super::{AssemblyError, Door, Kept, Provisions, tls};
 use crate::config::settings::{self, Config, Limits};
 use crate::config::values::Listen;
 use crate::engine::ring::socket::{Address, ListenOptions};
-use crate::engine::{Balance, Endpoint, EndpointLimits, OverCapacity, ProtocolFactory, WorkerHandle};
+use crate::engine::{
+    Balance, Endpoint, EndpointLimits, OverCapacity, Preface, ProtocolFactory, WorkerHandle,
+};
 use crate::serve::{DEFER_ACCEPT_SECONDS, UNSENT_LOW_WATER_BYTES, cached_descriptors_max};
 use crate::web::file_cache::CacheLimits;
 use crate::web::limits::WebLimits;
+use crate::web::log::errors::ErrorLog;
+use crate::web::proxy_protocol::ProxyProtocol;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
@@ -20,6 +24,7 @@ pub(super) fn doors(
     plans: Plans,
     provisions: &Provisions<'_>,
     secure: Option<tls::Secure>,
+    errors: &ErrorLog,
     notes: &mut Vec<String>,
 ) -> Result<Vec<Door>, AssemblyError> {
     let workers = provisions.workers.unwrap_or_else(|| config.server.workers.into());
@@ -41,6 +46,7 @@ pub(super) fn doors(
                 listen: listen_options(endpoint),
                 limits: endpoint_limits(&limits),
                 filter: filter.clone(),
+                preface: preface(endpoint, errors),
                 listeners,
                 ..Endpoint::new(address, Arc::clone(&protocol))
             };
@@ -74,6 +80,12 @@ fn places(endpoint: &settings::Endpoint) -> Result<Vec<(String, Address)>, Assem
 fn protocol(blueprint: &Arc<Blueprint>, endpoint: &settings::Endpoint, limits: WebLimits) -> ProtocolFactory {
     let (blueprint, name) = (Arc::clone(blueprint), endpoint.name.clone());
     Arc::new(move |worker: &WorkerHandle| Workshop::of(&blueprint, worker).protocol(&name, limits))
+}
+
+/// What its connections begin with where clients come by proxies.
+fn preface(endpoint: &settings::Endpoint, errors: &ErrorLog) -> Option<Arc<dyn Preface>> {
+    let trusted = endpoint.trusted.iter().map(|network| network.network()).collect();
+    endpoint.proxy_protocol.then(|| Arc::new(ProxyProtocol::new(trusted, errors.clone())) as Arc<dyn Preface>)
 }
 
 fn balance(balance: settings::Balance) -> Balance {

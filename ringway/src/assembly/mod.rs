@@ -108,7 +108,7 @@ pub fn assemble(
     let shown = secure.as_ref().map(tls::Secure::shown);
     let scopes = plans.scopes();
     let books = plans.books();
-    let doors = endpoint::doors(config, kept, plans, provisions, secure, &mut notes)?;
+    let doors = endpoint::doors(config, kept, plans, provisions, secure, &errors, &mut notes)?;
     let options = options(config, provisions, &errors);
     Ok(Assembly { options, doors, errors, notes, shown, scopes, books, upstreams: upstreams.all() })
 }

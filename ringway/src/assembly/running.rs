@@ -109,6 +109,7 @@ impl Running {
                 endpoint.protocol.clone(),
                 endpoint.limits,
                 endpoint.filter.clone(),
+                endpoint.preface.clone(),
             );
             swapped.map_err(|why| AssemblyError::new(format_args!("cannot serve {} anew", door.key), why))?;
         }

@@ -307,9 +307,8 @@ mod tests {
     }
     #[test]
     fn what_is_not_reached_for_is_not_allowed() {
-        let allows = |outward: Outward, call: c_long| {
-            allowed(outward).expect("sound rules").contains_key(&call)
-        };
+        let allows =
+            |outward: Outward, call: c_long| allowed(outward).expect("sound rules").contains_key(&call);
         let nothing = Outward::default();
         let (upstreams, names) = (Outward { upstreams: true, ..nothing }, Outward { names: true, ..nothing });
         let authority = Outward { authority: true, ..nothing };

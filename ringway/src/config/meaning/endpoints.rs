@@ -36,12 +36,37 @@ impl Judge<'_> {
                 );
             }
             self.unserved(endpoint, node);
+            self.proxies(endpoint, node);
         }
         let cpus: Vec<String> = config.server.cpus.iter().map(ToString::to_string).collect();
         let server = tree.under("server");
         let places =
             cpus.iter().enumerate().map(|(index, cpu)| (cpu.as_str(), server.place_in("cpus", index)));
         self.duplicates("the core", places);
+    }
+
+    /// Judges who is believed to say whose a connection is.
+    fn proxies(&mut self, endpoint: &Endpoint, node: &Node) {
+        let is_unix = |address: &Address| matches!(address, Address::Unix(_));
+        let needs_trust = endpoint.listen.iter().any(|listen| match listen {
+            Listen::At(_, addresses) => !addresses.iter().all(is_unix),
+            Listen::Named(..) | Listen::Passed(_) => true,
+        });
+        if endpoint.proxy_protocol && endpoint.trusted.is_empty() && needs_trust {
+            let hint = "write `trusted = [\"10.0.0.0/8\"]` with the addresses of your proxies";
+            let message = "nobody is trusted to say whose a connection is, so all would be refused";
+            self.error_with_hint(node.place_of("proxy_protocol"), message, hint);
+        }
+        if !endpoint.proxy_protocol && !endpoint.trusted.is_empty() {
+            let message = "`trusted` has no effect without `proxy_protocol = true`";
+            self.warning(node.place_of("trusted"), message, "what its proxies say is not looked at");
+        }
+        let everybody = endpoint.trusted.iter().position(|network| network.network().bits() == 0);
+        if let Some(number) = everybody.filter(|_| endpoint.proxy_protocol) {
+            let message = "everybody is trusted to say whose a connection is";
+            let note = "any client can claim any address, in rules, limits and logs";
+            self.warning(node.place_in("trusted", number), message, note);
+        }
     }
 
     /// Warns of an endpoint that no site is on; not when a site names an endpoint that does not exist, which may be this one.

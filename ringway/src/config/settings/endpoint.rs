@@ -1,7 +1,7 @@
 //! Settings of endpoints.
 
 use crate::config::settings::{Governor, LimitOverrides};
-use crate::config::values::{Label, Listen};
+use crate::config::values::{Cidr, Label, Listen};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -30,6 +30,13 @@ pub struct Endpoint {
     /// Pending TCP Fast Open requests; 0: off.
     #[serde(default)]
     pub fast_open: u16,
+    /// Whether every connection begins with a header of the PROXY protocol (version 1 or 2) that says whose it is. Connections
+    /// from elsewhere than `trusted` are refused; those to a Unix socket are believed.
+    #[serde(default)]
+    pub proxy_protocol: bool,
+    /// The proxies that are believed with `proxy_protocol`. Limits for addresses count whom they speak for.
+    #[serde(default)]
+    pub trusted: Vec<Cidr>,
     /// Limits that differ from `[limits]`.
     #[serde(default)]
     pub limits: LimitOverrides,

@@ -108,7 +108,8 @@ mod tests {
         assert_eq!(result_of(Restrict::ToAll, &connect()), Some(-libc::EBADF), "the kernel tries it");
         assert_eq!(result_of(Restrict::ToConnecting, &connect()), Some(-libc::EBADF));
         let how = std::ptr::null();
-        let open = opcode::OpenAt2::new(io_uring::types::Fd(libc::AT_FDCWD), c"/etc/passwd".as_ptr(), how).build();
+        let open =
+            opcode::OpenAt2::new(io_uring::types::Fd(libc::AT_FDCWD), c"/etc/passwd".as_ptr(), how).build();
         assert_eq!(result_of(Restrict::ToConnecting, &open), Some(-libc::EACCES), "files are no peers");
     }
 
