@@ -11,6 +11,7 @@ use crate::engine::{Balance, Endpoint};
 use crate::sandbox::{Identity, Outward, Rules};
 use crate::serve::{DEFER_ACCEPT_SECONDS, UNSENT_LOW_WATER_BYTES};
 use crate::tls::SYSTEM_FILES;
+use crate::web::upstream::Origin;
 use crate::web::user_dirs;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -182,6 +183,13 @@ fn rules(config: &Config) -> Result<Rules, String> {
         write.insert(path_of(&acme.storage));
         connect.push(acme.directory.port());
     }
+    let behind = servers_behind(config);
+    outward.upstreams |= behind.is_any;
+    outward.names |= behind.is_named;
+    connect.extend(behind.ports);
+    if behind.is_vouched_for {
+        read.extend(SYSTEM_FILES.iter().map(PathBuf::from));
+    }
     if outward.names {
         read.extend(RESOLVER.iter().map(PathBuf::from));
         // Names are asked for over TCP when the answer is long.
@@ -195,6 +203,35 @@ fn rules(config: &Config) -> Result<Rules, String> {
         outward,
         identity,
     })
+}
+
+/// What is reached for the sake of servers behind this one. Which Unix sockets may be connected to no kernel can be told that
+/// is known here.
+struct ServersBehind {
+    is_any: bool,
+    /// Names of theirs are looked up.
+    is_named: bool,
+    /// Their certificates are compared with the authorities of the system.
+    is_vouched_for: bool,
+    ports: BTreeSet<u16>,
+}
+
+fn servers_behind(config: &Config) -> ServersBehind {
+    let origins = || {
+        config.upstream.iter().flat_map(|upstream| &upstream.backend).map(|backend| backend.address.origin())
+    };
+    let tls = || config.upstream.iter().filter_map(|upstream| upstream.tls.as_ref());
+    let port = |origin: &Origin| match origin {
+        Origin::Tcp(address) => Some(address.port()),
+        Origin::Named(_, port) => Some(*port),
+        Origin::Unix(_) => None,
+    };
+    ServersBehind {
+        is_any: !config.upstream.is_empty(),
+        is_named: origins().any(|origin| matches!(origin, Origin::Named(..))),
+        is_vouched_for: tls().any(|tls| tls.ca.is_none()),
+        ports: origins().filter_map(port).collect(),
+    }
 }
 
 /// The authority, when something is wanted from it.
@@ -248,7 +285,9 @@ fn secret_files(config: &Config) -> impl Iterator<Item = (&FilePath, &'static st
     });
     let clients = &config.tls.client_certificates;
     let vouching = authority(config).and_then(|acme| acme.ca.as_ref());
+    let behind = config.upstream.iter().filter_map(|upstream| upstream.tls.as_ref()?.ca.as_ref());
     certificates
+        .chain(behind.map(|path| (path, "the authorities of an upstream")))
         .chain(clients.ca.as_ref().map(|path| (path, "the authorities of clients")))
         .chain(vouching.map(|path| (path, "the authority's own authority")))
 }
@@ -315,5 +354,28 @@ mod tests {
         let keys: Vec<&str> = plan.places.iter().map(|place| place.key.as_str()).collect();
         assert_eq!(keys, ["127.0.0.1:8080", "systemd:extra"]);
         assert!(plan.places[1].endpoint.is_none());
+    }
+    #[test]
+    fn servers_behind_are_reached_as_far_as_they_are_configured() {
+        let rules = |upstream: &str| {
+            let text = format!(
+                "[[endpoint]]\nname = \"web\"\nlisten = [\"127.0.0.1:8080\"]\n[[site]]\nnames = [\"*\"]\nroot = \"/srv\"\n{upstream}"
+            );
+            planned(&text).rules
+        };
+        let nothing = rules("");
+        assert_eq!((nothing.outward, nothing.connect.len()), (Outward::default(), 0));
+        let local = rules("[[upstream]]\nname = \"a\"\nbackend = [{ address = \"unix:/run/a.sock\" }]");
+        assert_eq!(local.outward, Outward { upstreams: true, ..Outward::default() });
+        assert_eq!((local.connect.len(), local.read.len()), (0, 1));
+        let far = rules(
+            "[[upstream]]\nname = \"a\"\nbackend = [{ address = \"10.0.0.1:9000\" }, { address = \"app.example:8080\" }]\n\
+             [[upstream]]\nname = \"b\"\nbackend = [{ address = \"10.0.0.2:9000\" }]\ntls = {}",
+        );
+        assert_eq!(far.outward, Outward { upstreams: true, names: true, ..Outward::default() });
+        assert_eq!(far.connect, [8080, 9000, DNS]);
+        for path in RESOLVER.iter().chain(SYSTEM_FILES) {
+            assert!(far.read.contains(&PathBuf::from(path)), "{path}");
+        }
     }
 }
