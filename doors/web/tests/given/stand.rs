@@ -249,6 +249,7 @@ impl Stand {
             limits: EndpointLimits::default(),
             protocol: Arc::new(protocol),
             filter: None,
+            preface: None,
             listeners: Vec::new(),
         };
         let ring = RingOptions { driver, ..RingOptions::default() };

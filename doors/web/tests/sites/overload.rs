@@ -86,7 +86,7 @@ fn a_connection_too_many_is_told_to_come_back() {
             over_capacity: OverCapacity::Busy,
             ..EndpointLimits::default()
         };
-        stand.server().swap(0, factory(&build), limits, None).expect("it changes");
+        stand.server().swap(0, factory(&build), limits, None, None).expect("it changes");
         let mut first = stand.client();
         first.send(get("free").as_bytes()).unwrap();
         assert_eq!(first.answer(false).unwrap().status, 200);

@@ -64,7 +64,7 @@ impl Stand {
 
     /// Changes to other sites, as a reload does.
     pub(crate) fn swap(&self, build: &Build) {
-        self.server().swap(0, factory(build), EndpointLimits::default(), None).expect("it changes");
+        self.server().swap(0, factory(build), EndpointLimits::default(), None, None).expect("it changes");
     }
 
     fn stop(mut self) {
