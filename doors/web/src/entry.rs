@@ -375,7 +375,13 @@ fn settles_ms(modified: Timestamp, now: Timestamp) -> u16 {
 }
 
 /// Appends `"len-mtime-inode"` in hexadecimal, the mtime in nanoseconds; behind it how it was made, if it was.
-fn write_etag(out: &mut Vec<u8>, state: &FileState, len: u64, made_by: Option<(Coding, u8)>, weak: bool) {
+pub(crate) fn write_etag(
+    out: &mut Vec<u8>,
+    state: &FileState,
+    len: u64,
+    made_by: Option<(Coding, u8)>,
+    weak: bool,
+) {
     if weak {
         out.extend_from_slice(WEAK);
     }

@@ -15,6 +15,8 @@ pub mod codings;
 #[cfg(feature = "compress")]
 pub mod compress;
 mod connection;
+#[cfg(feature = "dav")]
+pub mod dav;
 pub mod entry;
 pub mod error_page;
 pub mod escape;

@@ -192,6 +192,21 @@ impl RootDir {
         Ok(self.openat2(rel, FIND_DIRECTORY, way, ResolveFlags::NO_SYMLINKS)?)
     }
 
+    /// A descriptor of what `rel` stands for, which is neither opened nor acted upon.
+    #[cfg(feature = "dav")]
+    pub(crate) fn locate(&self, rel: &[u8]) -> Result<OwnedFd, OpenError> {
+        Ok(self.resolve(rel, FIND, Way::Blocking)?.0)
+    }
+
+    /// The directory `rel` as a root of its own, in which no link is followed.
+    #[cfg(feature = "dav")]
+    pub(crate) fn below(&self, rel: &[u8]) -> Result<Self, OpenError> {
+        let fd = self.find_directory(rel, Way::Blocking)?;
+        let stat = fstat(&fd)?;
+        let (device, inode) = (device_of(&stat), inode_of(&stat));
+        Ok(Self { fd, device, inode, symlinks: false, resolver: self.resolver })
+    }
+
     /// Whether the directory itself may be read (not needed to serve names out of it, but to list it).
     ///
     /// # Errors

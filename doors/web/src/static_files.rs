@@ -116,6 +116,14 @@ impl StaticFiles {
     }
 }
 
+#[cfg(feature = "dav")]
+impl StaticFiles {
+    /// Forgets what is kept of its files: they were changed by somebody who says so.
+    pub(crate) fn forget(&self) {
+        self.files.store.cache().forget_site(self.files.number);
+    }
+}
+
 impl fmt::Debug for StaticFiles {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "StaticFiles({})", self.files.root.borrow().path().display())

@@ -55,7 +55,8 @@ impl FilesOf {
         let is_other = route.index.is_some()
             || route.listing.is_some()
             || route.r#try.is_some()
-            || route.cache_control.is_some();
+            || route.cache_control.is_some()
+            || route.dav.is_some();
         let root = route.root.as_ref().or(route.alias.as_ref()).or(site.root.as_ref().filter(|_| is_other));
         let Some(root) = root else { return Ok(None) };
         let mut load = self.load.clone();

@@ -5,6 +5,7 @@
 
 mod access;
 mod authority;
+mod dav;
 mod endpoint;
 #[cfg(feature = "console")]
 mod faces;

@@ -9,6 +9,7 @@ use crate::config::settings::Config;
 use crate::config::values::{Label, SiteName};
 use crate::web::auth::AuthOptions;
 use crate::web::clock::ServerField;
+use crate::web::dav::Tree;
 use crate::web::error_page::ErrorPages;
 use crate::web::field_edits::FieldEdits;
 use crate::web::limit::RequestLimit;
@@ -42,6 +43,8 @@ pub(super) enum StagePlan {
 pub(super) enum HandlerPlan {
     /// Files below a root.
     Files(FilesPlan),
+    /// Files that clients change.
+    Dav(DavPlan),
     /// Directories of users.
     UserDirs(Arc<UserDirsOptions>),
     /// Clients are sent elsewhere.
@@ -65,6 +68,14 @@ pub(super) struct FilesPlan {
     pub(super) root: OpenRoot,
     pub(super) load: Arc<LoadOptions>,
     pub(super) options: FilesOptions,
+}
+
+/// Files that clients change.
+#[derive(Debug)]
+pub(super) struct DavPlan {
+    pub(super) tree: Arc<Tree>,
+    /// Who serves them.
+    pub(super) files: Arc<HandlerPlan>,
 }
 
 /// A part of a site.

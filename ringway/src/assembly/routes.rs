@@ -2,6 +2,7 @@
 
 use super::AssemblyError;
 use super::access;
+use super::dav;
 use super::files::FilesOf;
 use super::plan::{HandlerPlan, RoutePlan, StagePlan};
 use super::site::{Common, edits};
@@ -37,26 +38,27 @@ fn plan_one(
     stages.extend(route.rate_limit.as_ref().map(access::request_limit).map(StagePlan::Limit));
     stages.extend(access::rules(&route.rule, route.path.as_str())?);
     stages.extend(access::auth(route.auth.as_ref(), common.config)?.map(StagePlan::Auth));
-    let handler = match (&route.redirect, &route.rewrite, &route.respond) {
+    let handler = |plan| vec![Arc::new(plan)];
+    let handlers = match (&route.redirect, &route.rewrite, &route.respond) {
         (Some(target), _, _) => {
             let redirect = Redirect::new(route.status.unwrap_or(REDIRECT_STATUS), target.as_str());
-            Some(HandlerPlan::Redirect(redirect.map_err(|why| cannot(&why))?))
+            handler(HandlerPlan::Redirect(redirect.map_err(|why| cannot(&why))?))
         }
         (_, Some(target), _) => {
-            Some(HandlerPlan::Rewrite(Rewrite::new(target.as_str()).map_err(|why| cannot(&why))?))
+            handler(HandlerPlan::Rewrite(Rewrite::new(target.as_str()).map_err(|why| cannot(&why))?))
         }
         (_, _, Some(respond)) => {
             let (media_type, body) = (respond.media_type.to_string(), respond.body.as_bytes());
             // Tried once here, so that no worker can fail at it.
             Respond::new(respond.status, &media_type, body.into()).map_err(|why| cannot(&why))?;
-            Some(HandlerPlan::Respond { status: respond.status, media_type, body: body.into() })
+            handler(HandlerPlan::Respond { status: respond.status, media_type, body: body.into() })
         }
-        (None, None, None) => files.route(route, site)?.map(HandlerPlan::Files),
+        (None, None, None) => dav::handlers(files.route(route, site)?, route.dav.as_ref()),
     };
     Ok(RoutePlan {
         pattern: Pattern::parse(route.path.as_str()).map_err(|why| cannot(&why))?,
         stages,
-        handlers: handler.map(Arc::new).into_iter().collect(),
+        handlers,
         edits: edits(&route.headers).map_err(|why| cannot(&why))?,
     })
 }

@@ -1,6 +1,7 @@
 //! A site's plan.
 
 use super::access;
+use super::dav;
 use super::files::{FilesOf, pages};
 use super::governor::SiteScope;
 use super::logs::access_log;
@@ -55,7 +56,7 @@ impl<'a> Common<'a> {
         access::share_out(auth, site, &mut stages, &mut routes)?;
         let mut handlers: Vec<Arc<HandlerPlan>> = Vec::new();
         handlers.extend(files.user_dirs(site)?.map(HandlerPlan::UserDirs).map(Arc::new));
-        handlers.extend(files.handler(site)?.map(HandlerPlan::Files).map(Arc::new));
+        handlers.extend(dav::handlers(files.handler(site)?, site.dav.as_ref()));
         let access = match &site.access_log {
             Some(log) => access_log(log, self.kept)?,
             None => access_log(&self.config.log.access, self.kept)?,

@@ -6,6 +6,7 @@ use crate::config::values::Label;
 use crate::engine::{Conn, Description, Events, Protocol, Turn, WorkerHandle};
 use crate::web::auth::Auth;
 use crate::web::auth::gate::Gate;
+use crate::web::dav::Dav;
 use crate::web::file_cache::CacheLimits;
 use crate::web::file_store::FileStore;
 use crate::web::limit::RequestLimitStage;
@@ -161,10 +162,12 @@ impl Workshop {
         let log = self.blueprint.plans.errors.of_site(&plan.name);
         site.stages = self.faces(endpoint, &log)?;
         site.stages.extend(self.stages(&plan.stages, &log)?);
-        site.handlers = plan.handlers.iter().map(|plan| self.handler(plan)).collect::<io::Result<_>>()?;
+        site.handlers =
+            plan.handlers.iter().map(|plan| self.handler(plan, &log)).collect::<io::Result<_>>()?;
         for route in &plan.routes {
             let stages = self.stages(&route.stages, &log)?;
-            let handlers = route.handlers.iter().map(|plan| self.handler(plan)).collect::<io::Result<_>>()?;
+            let handlers = route.handlers.iter().map(|plan| self.handler(plan, &log));
+            let handlers = handlers.collect::<io::Result<_>>()?;
             let route =
                 Route { pattern: route.pattern.clone(), stages, handlers, edits: route.edits.clone() };
             site.routes.add(route).map_err(io::Error::other)?;
@@ -206,13 +209,19 @@ impl Workshop {
         plans.iter().map(stage).collect()
     }
 
-    fn handler(&self, plan: &Arc<HandlerPlan>) -> io::Result<Box<dyn Handler>> {
+    fn handler(&self, plan: &Arc<HandlerPlan>, log: &ErrorLog) -> io::Result<Box<dyn Handler>> {
         Ok(match &**plan {
             HandlerPlan::Redirect(redirect) => Box::new(redirect.clone()),
             HandlerPlan::Rewrite(rewrite) => Box::new(rewrite.clone()),
             HandlerPlan::Respond { status, media_type, body } => {
                 Box::new(Respond::new(*status, media_type, Arc::clone(body)).map_err(io::Error::other)?)
             }
+            HandlerPlan::Dav(dav) => match self.made(&dav.files)? {
+                Made::Files(files) => {
+                    Box::new(Dav::new(Arc::clone(&dav.tree), files, &self.worker, Some(log.clone())))
+                }
+                Made::UserDirs(_) => return Err(io::Error::other("nobody changes directories of users")),
+            },
             HandlerPlan::Files(_) | HandlerPlan::UserDirs(_) => match self.made(plan)? {
                 Made::Files(files) => Box::new(files),
                 Made::UserDirs(directories) => Box::new(directories),

@@ -162,6 +162,9 @@ const KEEPING: &[c_long] =
 #[cfg(not(target_arch = "x86_64"))]
 const KEEPING: &[c_long] = &[libc::SYS_fchmod, libc::SYS_fchmodat, libc::SYS_mkdirat];
 
+/// What a server also does whose clients change files.
+const CHANGING: &[c_long] = &[libc::SYS_copy_file_range, libc::SYS_mkdirat];
+
 /// What no server does: running programs, looking into other processes, changing the machine.
 const HOSTILE: &[c_long] = &[
     libc::SYS_acct,
@@ -210,11 +213,11 @@ const PROCESS_CONTROLS: [u64; 3] = [15, 0x5356_4d41, 38];
 ///
 /// # Errors
 /// A kernel without filters, or another filter that refuses them.
-pub(super) fn filter(outward: Outward) -> io::Result<String> {
+pub(super) fn filter(outward: Outward, changes: bool) -> io::Result<String> {
     let missing = Action::Errno(libc::ENOSYS.unsigned_abs());
     apply(plain(&[libc::SYS_clone3]), missing, Action::Allow, Threads::Own)?;
     apply(plain(HOSTILE), Action::KillProcess, Action::Allow, Threads::Own)?;
-    let allowed = allowed(outward)?;
+    let allowed = allowed(outward, changes)?;
     let count = allowed.len();
     apply(allowed, Action::Allow, refused(), Threads::Own)?;
     Ok(format!("{count} system calls allowed"))
@@ -237,7 +240,7 @@ fn plain(calls: &[c_long]) -> Calls {
     calls.iter().map(|call| (*call, Vec::new())).collect()
 }
 
-fn allowed(outward: Outward) -> io::Result<Calls> {
+fn allowed(outward: Outward, changes: bool) -> io::Result<Calls> {
     let mut calls = plain(PROCESS);
     for list in [FILES, SOCKETS, OLDER] {
         calls.extend(plain(list));
@@ -252,6 +255,9 @@ fn allowed(outward: Outward) -> io::Result<Calls> {
     calls.insert(libc::SYS_prctl, one_of(0, &PROCESS_CONTROLS)?);
     calls.insert(libc::SYS_ioctl, one_of(1, &CONTROLS)?);
     calls.insert(libc::SYS_socketpair, one_of(0, &[libc::AF_UNIX.unsigned_abs().into()])?);
+    if changes {
+        calls.extend(plain(CHANGING));
+    }
     let Outward { authority, upstreams, names } = outward;
     if authority {
         calls.extend(plain(KEEPING));
@@ -296,7 +302,7 @@ mod tests {
     #[test]
     fn no_call_is_both_allowed_and_hostile_and_none_is_listed_twice() {
         let everything = Outward { authority: true, upstreams: true, names: true };
-        let allowed = allowed(everything).expect("sound rules");
+        let allowed = allowed(everything, true).expect("sound rules");
         assert!(HOSTILE.iter().all(|call| !allowed.contains_key(call)));
         let lists = [PROCESS, FILES, SOCKETS, OLDER, KEEPING];
         let listed: usize = lists.iter().map(|list| list.len()).sum();
@@ -307,8 +313,9 @@ mod tests {
     }
     #[test]
     fn what_is_not_reached_for_is_not_allowed() {
-        let allows =
-            |outward: Outward, call: c_long| allowed(outward).expect("sound rules").contains_key(&call);
+        let allows = |outward: Outward, call: c_long| {
+            allowed(outward, false).expect("sound rules").contains_key(&call)
+        };
         let nothing = Outward::default();
         let (upstreams, names) = (Outward { upstreams: true, ..nothing }, Outward { names: true, ..nothing });
         let authority = Outward { authority: true, ..nothing };

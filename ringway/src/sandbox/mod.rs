@@ -24,6 +24,9 @@ pub struct Rules {
     pub read: Vec<PathBuf>,
     /// Directories (or files) in which files are written, made, renamed and removed.
     pub write: Vec<PathBuf>,
+    /// Directories in which that is done with directories too, as clients ask.
+    #[serde(default)]
+    pub trees: Vec<PathBuf>,
     /// TCP ports that are connected to.
     pub connect: Vec<u16>,
     /// What it reaches out for.
@@ -122,7 +125,7 @@ pub fn restrict(rules: &Rules) -> Result<Vec<Layer>, String> {
     let bounding = capabilities::empty_bounding_set();
     let user = identity::assume(rules.identity.as_ref())?;
     let capabilities = capabilities::give_up(bounding);
-    let filter = calls::filter(rules.outward);
+    let filter = calls::filter(rules.outward, !rules.trees.is_empty());
     Ok(vec![
         Layer::tried("no new privileges", privileges),
         Layer::tried("landlock", files),
@@ -155,7 +158,8 @@ pub fn offers() -> String {
 fn confine_files(rules: &Rules) -> io::Result<String> {
     let mut ruleset = Ruleset::new()?;
     let read = allow_all(&mut ruleset, &rules.read, Access::Read)?;
-    let written = allow_all(&mut ruleset, &rules.write, Access::Write)?;
+    let written = allow_all(&mut ruleset, &rules.write, Access::Write)?
+        + allow_all(&mut ruleset, &rules.trees, Access::Tree)?;
     for port in &rules.connect {
         ruleset.allow_connect(*port)?;
     }

@@ -2,7 +2,7 @@
 
 use super::plan::{Place, Plan, Source};
 use crate::config::load;
-use crate::config::settings::{self, Config};
+use crate::config::settings::{self, Config, Site};
 use crate::config::surroundings::{self, Questions};
 use crate::config::values::{FilePath, Listen, LogTarget};
 use crate::control::Secrets;
@@ -195,7 +195,9 @@ fn rules(config: &Config) -> Result<Rules, String> {
         // Names are asked for over TCP when the answer is long.
         connect.push(DNS);
     }
+    let trees: BTreeSet<PathBuf> = config.site.iter().flat_map(changed_roots).map(path_of).collect();
     Ok(Rules {
+        trees: trees.into_iter().collect(),
         is_off: server.sandbox == settings::Sandbox::Off,
         read: read.into_iter().collect(),
         write: write.into_iter().collect(),
@@ -232,6 +234,14 @@ fn servers_behind(config: &Config) -> ServersBehind {
         is_vouched_for: tls().any(|tls| tls.ca.is_none()),
         ports: origins().filter_map(port).collect(),
     }
+}
+
+/// The roots of a site whose files clients change.
+fn changed_roots(site: &Site) -> impl Iterator<Item = &FilePath> {
+    let of_routes = site.route.iter().filter(|route| route.dav.is_some());
+    let roots =
+        of_routes.filter_map(|route| route.root.as_ref().or(route.alias.as_ref()).or(site.root.as_ref()));
+    site.root.iter().filter(|_| site.dav.is_some()).chain(roots)
 }
 
 /// The authority, when something is wanted from it.

@@ -13,6 +13,7 @@ pub(super) struct Grants {
     is_everything: bool,
     read: Vec<Grant>,
     write: Vec<Grant>,
+    trees: Vec<Grant>,
     connect: Vec<u16>,
     outward: Outward,
 }
@@ -39,6 +40,7 @@ impl Grants {
             is_everything: rules.is_off,
             read: grants(&rules.read),
             write: grants(&rules.write),
+            trees: grants(&rules.trees),
             connect: rules.connect.clone(),
             outward: rules.outward,
         }
@@ -51,6 +53,7 @@ impl Grants {
         }
         rules.read.iter().all(|path| covers(&self.read, path))
             && rules.write.iter().all(|path| covers(&self.write, path))
+            && rules.trees.iter().all(|path| covers(&self.trees, path))
             && rules.connect.iter().all(|port| self.connect.contains(port))
             && self.outward.covers(rules.outward)
     }
@@ -60,7 +63,7 @@ impl Grants {
         if self.is_everything {
             return None;
         }
-        let all = self.read.iter().chain(&self.write);
+        let all = self.read.iter().chain(&self.write).chain(&self.trees);
         // Something that went away needs no new rule.
         let is_outdated = |grant: &&Grant| {
             let now = Found::at(&grant.path);

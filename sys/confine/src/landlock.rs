@@ -13,11 +13,15 @@ const EXECUTE: u64 = 1 << 0;
 const WRITE_FILE: u64 = 1 << 1;
 const READ_FILE: u64 = 1 << 2;
 const READ_DIR: u64 = 1 << 3;
+const REMOVE_DIR: u64 = 1 << 4;
 const REMOVE_FILE: u64 = 1 << 5;
+const MAKE_DIR: u64 = 1 << 7;
 const MAKE_REG: u64 = 1 << 8;
 const REFER: u64 = 1 << 13;
 const TRUNCATE: u64 = 1 << 14;
 const IOCTL_DEV: u64 = 1 << 15;
+/// Reading, and all that is done with ordinary files.
+const WRITING: u64 = READ_FILE | READ_DIR | WRITE_FILE | TRUNCATE | MAKE_REG | REMOVE_FILE | REFER;
 /// What may be allowed on something that is no directory.
 const OF_FILES: u64 = EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE | IOCTL_DEV;
 
@@ -41,6 +45,8 @@ pub enum Access {
     Read,
     /// That, and writing, making, renaming and removing ordinary files.
     Write,
+    /// That, and making, renaming and removing directories.
+    Tree,
 }
 
 /// A list of what is allowed, under construction. What it does not name is refused once it is enforced.
@@ -120,7 +126,8 @@ impl Ruleset {
         let file = File::options().read(true).custom_flags(libc::O_PATH).open(path)?;
         let wanted = match access {
             Access::Read => READ_FILE | READ_DIR,
-            Access::Write => READ_FILE | READ_DIR | WRITE_FILE | TRUNCATE | MAKE_REG | REMOVE_FILE | REFER,
+            Access::Write => WRITING,
+            Access::Tree => WRITING | MAKE_DIR | REMOVE_DIR,
         };
         let possible = if file.metadata()?.is_dir() { u64::MAX } else { OF_FILES };
         let rule = PathBeneath {

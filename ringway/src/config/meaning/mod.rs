@@ -2,6 +2,7 @@
 //! twice, settings that exclude each other, redirects in circles.
 
 mod access;
+mod dav;
 mod endpoints;
 mod faces;
 mod logs;
@@ -66,6 +67,7 @@ pub fn check(config: &Config, tree: &Node, written: &Written, findings: &mut Vec
     judge.upstreams();
     judge.sites();
     judge.routes();
+    judge.dav();
     judge.loops();
     judge.access();
     judge.certificates();

@@ -50,6 +50,7 @@ impl Judge<'_> {
             ("try", route.r#try.is_some()),
             ("cache_control", route.cache_control.is_some()),
         ];
+
         let answers = done.iter().copied().find(|key| matches!(*key, "redirect" | "rewrite" | "respond"));
         for (key, _) in of_files.iter().filter(|(_, is_set)| *is_set) {
             if let Some(other) = answers {
@@ -116,5 +117,5 @@ impl Judge<'_> {
 
 fn changes_nothing(route: &Route) -> bool {
     let is_open = route.auth.is_none() && route.rate_limit.is_none();
-    is_open && route.rule.is_empty() && route.headers == Headers::default()
+    is_open && route.dav.is_none() && route.rule.is_empty() && route.headers == Headers::default()
 }

@@ -1,6 +1,6 @@
 //! Settings of routes.
 
-use crate::config::settings::{Auth, Headers, Listing, RateLimit, Rule};
+use crate::config::settings::{Auth, Dav, Headers, Listing, RateLimit, Rule};
 use crate::config::values::{FilePath, HeaderText, LocalTarget, MediaTypeText, PathPattern, Target, TryStep};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -40,6 +40,9 @@ pub struct Route {
     /// Answer with this.
     #[serde(default)]
     pub respond: Option<Respond>,
+    /// Clients may change the files that are served here (WebDAV).
+    #[serde(default)]
+    pub dav: Option<Dav>,
     /// Fields of answers, after the site's.
     #[serde(default)]
     pub headers: Headers,

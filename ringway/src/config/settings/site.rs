@@ -1,6 +1,6 @@
 //! Settings of sites.
 
-use crate::config::settings::{AccessLog, Auth, Governor, RateLimit, Route, Rule};
+use crate::config::settings::{AccessLog, Auth, Dav, Governor, RateLimit, Route, Rule};
 use crate::config::values::{
     FilePath, HeaderName, HeaderText, Label, MediaRange, PathPattern, SiteName, Size, Span, TryStep,
 };
@@ -67,6 +67,9 @@ pub struct Site {
     /// The site's bandwidth, under the server's. Unset: no limit of its own.
     #[serde(default)]
     pub governor: Option<Governor>,
+    /// Clients may change the files of `root` (WebDAV).
+    #[serde(default)]
+    pub dav: Option<Dav>,
     /// Paths that are answered differently.
     #[serde(default)]
     pub route: Vec<Route>,
