@@ -78,9 +78,14 @@ pub(crate) struct Streamed {
     pub(crate) extent: Extent,
     /// The answer's status, for the log.
     pub(crate) status: u16,
+    /// Where nothing is streamed there is none, and no code for it.
+    #[cfg(not(feature = "streams"))]
+    #[expect(dead_code, reason = "nobody can make it, so nobody reads it")]
+    pub(crate) never: std::convert::Infallible,
 }
 
 /// How the end of a body shows.
+#[cfg_attr(not(feature = "streams"), expect(dead_code, reason = "there are no bodies to end"))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Extent {
     /// Nobody knows its length: chunks, or the end of the connection where the client knows none.

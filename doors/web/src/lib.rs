@@ -27,6 +27,8 @@ pub mod fastcgi;
 pub mod field_edits;
 pub mod file_cache;
 pub mod file_store;
+#[cfg(feature = "bodies")]
+pub mod form;
 mod governed;
 #[cfg(feature = "h2")]
 mod h2;
@@ -60,6 +62,8 @@ pub mod site;
 pub mod site_counters;
 pub mod sites;
 mod slow;
+#[cfg(feature = "bodies")]
+pub mod spool;
 pub mod static_files;
 pub mod template;
 #[cfg(test)]

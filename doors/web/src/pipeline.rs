@@ -1,6 +1,8 @@
 //! The five stages of an exchange: accepted, request, handler, served, closed.
 
-use crate::body_source::{BodySource, Extent, Streamed};
+#[cfg(feature = "streams")]
+use crate::body_source::Extent;
+use crate::body_source::{BodySource, Streamed};
 use crate::entry::Entry;
 use crate::exchange::Exchange;
 use crate::site::Site;
@@ -32,12 +34,9 @@ impl From<Plan> for Reply {
 
 impl Reply {
     /// The body that is made while it is sent, if this answer has one.
+    #[cfg(feature = "streams")]
     #[inline]
     pub(crate) fn take_stream(&mut self) -> Option<Streamed> {
-        // Files alone are never made while they are sent; without anything else there is no code for it.
-        if !cfg!(feature = "streams") {
-            return None;
-        }
         if !matches!(self.source, Source::Stream(_)) {
             return None;
         }
@@ -50,6 +49,17 @@ impl Reply {
             _ => return None,
         };
         Some(Streamed { source, extent, status: self.plan.status.code() })
+    }
+
+    /// Files alone are never made while they are sent; without anything else there is no code for it.
+    #[cfg(not(feature = "streams"))]
+    #[expect(
+        clippy::unused_self,
+        clippy::needless_pass_by_ref_mut,
+        reason = "where nothing is streamed it is a constant"
+    )]
+    pub(crate) fn take_stream(&mut self) -> Option<Streamed> {
+        None
     }
 }
 

@@ -32,7 +32,7 @@ enum Next {
 
 impl Making {
     pub(super) fn new(streamed: Streamed) -> Self {
-        let Streamed { source, extent, status } = streamed;
+        let Streamed { source, extent, status, .. } = streamed;
         let left = match extent {
             Extent::Length(length) => Some(length),
             Extent::Unknown | Extent::Raw => None,

@@ -90,7 +90,7 @@ async fn send_body(
     streamed: Streamed,
     timing: &Timing,
 ) -> Turn {
-    let Streamed { mut source, extent, status } = streamed;
+    let Streamed { mut source, extent, status, .. } = streamed;
     let knows_chunks = asked.request.version() != Version::Http10;
     let mut pouring = Pouring::new(shared, stream, timing, head, extent, knows_chunks);
     let poured = pouring.pour(&mut *source).await;

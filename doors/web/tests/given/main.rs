@@ -3,6 +3,7 @@
 
 #[cfg(feature = "h2")]
 mod over_h2;
+mod spooled;
 mod stand;
 
 use ringway_testkit::Client;

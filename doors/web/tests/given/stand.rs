@@ -1,22 +1,28 @@
 //! A server whose handlers read bodies of requests in every way.
 
+use ringway_engine::heap::local_future;
 use ringway_engine::ring::Slice;
 use ringway_engine::ring::socket::{Address, ListenOptions};
 use ringway_engine::ring::{DriverChoice, RingOptions, probe};
 use ringway_engine::{Balance, Endpoint, EndpointLimits, Protocol, Server, ServerOptions, WorkerHandle};
+use ringway_http::head::Known;
+use ringway_http::multipart::Limits;
 use ringway_http::response::EncodeError;
 use ringway_http::status::Status;
 use ringway_testkit::Client;
 use ringway_web::body_source::BodySource;
 use ringway_web::exchange::Exchange;
+use ringway_web::form::{Form, FormError, FormEvent};
 use ringway_web::limits::WebLimits;
 use ringway_web::pipeline::{Finish, Handled, Handler, Served, ServedStage};
 use ringway_web::protocol::Http;
 use ringway_web::request_body::{BodyError, RequestBody};
 use ringway_web::site::Site;
 use ringway_web::sites::Sites;
+use ringway_web::spool::{SpoolError, SpoolOptions, SpoolSpace};
 use std::collections::VecDeque;
 use std::io;
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -100,6 +106,7 @@ impl BodySource for Slices {
 struct Handlers {
     worker: WorkerHandle,
     gate: Arc<Gate>,
+    space: SpoolSpace,
 }
 
 impl Handler for Handlers {
@@ -121,6 +128,9 @@ impl Handler for Handlers {
                 self.count(exchange, usize::MAX, true)
             }
             b"/first" => self.count(exchange, 1, false),
+            b"/spool" => Ok(self.spool(exchange, false)),
+            b"/hold" => Ok(self.spool(exchange, true)),
+            b"/form" => Ok(self.form(exchange)),
             b"/early" => {
                 drop(exchange.take_body());
                 exchange.text(Status::OK, b"", b"early".to_vec()).map(Handled::Answer)
@@ -154,7 +164,7 @@ impl Handlers {
     ) -> Result<Handled, EncodeError> {
         let Some(mut body) = exchange.take_body() else { return Ok(Handled::Close) };
         let (gate, worker) = (Arc::clone(&self.gate), self.worker.clone());
-        let later = ringway_engine::heap::local_future(async move {
+        let later = local_future(async move {
             while is_gated && !gate.is_open.load(Ordering::Acquire) {
                 worker.sleep_until(worker.now_ms() + 1).await;
             }
@@ -170,6 +180,80 @@ impl Handlers {
             finish
         });
         Ok(Handled::Later(later))
+    }
+}
+
+/// The answer to what has come of a body.
+fn told<E: std::fmt::Display>(outcome: Result<String, E>, status: impl Fn(&E) -> Status) -> Finish {
+    let (status, text) = match outcome {
+        Ok(text) => (Status::OK, text),
+        Err(error) => (status(&error), error.to_string()),
+    };
+    Box::new(move |exchange| exchange.text(status, b"", text.into_bytes()).map(Handled::Answer))
+}
+
+impl Handlers {
+    /// Answers with what the body came to, read twice from where it was spooled.
+    fn spool(&self, exchange: &mut Exchange<'_>, is_held: bool) -> Handled {
+        exchange.set_body_limit(u64::MAX);
+        let Some(mut body) = exchange.take_body() else { return Handled::Close };
+        let (gate, space, worker) = (Arc::clone(&self.gate), self.space.clone(), self.worker.clone());
+        Handled::Later(local_future(async move {
+            let work = async {
+                let spooled = space.spool(&mut body, &worker).await?;
+                assert!(spooled.bytes().is_some() != spooled.file().is_some());
+                while is_held && !gate.is_open.load(Ordering::Acquire) {
+                    worker.sleep_until(worker.now_ms() + 1).await;
+                }
+                let mut reader = spooled.into_reader(worker.clone());
+                let mut text = Vec::new();
+                for _ in 0..2 {
+                    reader.rewind();
+                    let (mut bytes, mut sum) = (0, 0);
+                    while let Some(piece) = reader.next().await? {
+                        bytes += piece.len() as u64;
+                        sum = piece.iter().fold(sum, |sum, byte| step(sum, *byte));
+                    }
+                    assert_eq!(bytes, reader.len());
+                    text.push(format!("{bytes} {sum}"));
+                }
+                Ok::<String, SpoolError>(text.join(" "))
+            };
+            let outcome = work.await;
+            told(outcome, SpoolError::status)
+        }))
+    }
+
+    /// Answers with a line for each part of a form.
+    fn form(&self, exchange: &mut Exchange<'_>) -> Handled {
+        let content_type = exchange.request.sole(Known::ContentType).unwrap_or_default().to_vec();
+        let Some(body) = exchange.take_body() else { return Handled::Close };
+        let pool = self.worker.slices();
+        Handled::Later(local_future(async move {
+            let work = async {
+                let limits = Limits::default();
+                let mut form = Form::new(body, &content_type, limits, pool).map_err(FormError::Form)?;
+                let (mut text, mut data) = (String::new(), Vec::new());
+                while let Some(event) = form.next().await? {
+                    match event {
+                        FormEvent::Part(part) => {
+                            let word = |bytes: Option<Box<[u8]>>| {
+                                bytes.map_or("-".to_owned(), |bytes| {
+                                    String::from_utf8_lossy(&bytes).into_owned()
+                                })
+                            };
+                            let (filename, content_type) = (word(part.filename), word(part.content_type));
+                            text += &format!("{} {filename} {content_type} ", word(Some(part.name)));
+                        }
+                        FormEvent::Data(piece) => data.extend_from_slice(&piece),
+                        FormEvent::PartEnd => text += &format!("{}\n", counted(&std::mem::take(&mut data))),
+                    }
+                }
+                Ok::<String, FormError>(text)
+            };
+            let outcome = work.await;
+            told(outcome, |error| error.status())
+        }))
     }
 }
 
@@ -225,16 +309,35 @@ impl ServedStage for Told {
 
 pub(crate) struct Stand {
     server: Option<Server>,
+    pub(crate) space: SpoolSpace,
     pub(crate) gate: Arc<Gate>,
     pub(crate) told: Told,
 }
 
 impl Stand {
     fn start(driver: DriverChoice) -> Self {
+        Self::on(driver, &std::env::temp_dir())
+    }
+
+    /// With bodies spooled to a directory.
+    pub(crate) fn on(driver: DriverChoice, directory: &Path) -> Self {
+        let options = SpoolOptions {
+            directory: directory.into(),
+            memory_bytes_max: 16 * 1024,
+            body_bytes_max: 1_500_000,
+            total_bytes_max: 2_000_000,
+            ..SpoolOptions::default()
+        };
+        let space = SpoolSpace::open(options).expect("a directory");
+        let handlers_space = space.clone();
         let (gate, told) = (Arc::new(Gate::default()), Told::default());
         let (handlers_gate, stage) = (Arc::clone(&gate), told.clone());
         let protocol = move |worker: &WorkerHandle| {
-            let handlers = Handlers { worker: worker.clone(), gate: Arc::clone(&handlers_gate) };
+            let handlers = Handlers {
+                worker: worker.clone(),
+                gate: Arc::clone(&handlers_gate),
+                space: handlers_space.clone(),
+            };
             let mut site = Site::with_handler("given", handlers);
             site.served.push(Box::new(stage.clone()));
             let mut limits = WebLimits { body_ms_max: WINDOW_MS, ..WebLimits::default() };
@@ -255,7 +358,7 @@ impl Stand {
         let ring = RingOptions { driver, ..RingOptions::default() };
         let options = ServerOptions { workers: 1, ring, ..ServerOptions::default() };
         let server = Some(Server::start(&[endpoint], &options).expect("it starts"));
-        Self { server, gate, told }
+        Self { server, space, gate, told }
     }
 
     pub(crate) fn client(&self) -> Client {
@@ -272,10 +375,16 @@ impl Stand {
 }
 
 pub(crate) fn on_each_driver(test: impl Fn(Stand)) {
-    for driver in [DriverChoice::Uring, DriverChoice::Epoll] {
-        match (driver, probe()) {
-            (DriverChoice::Uring, Err(error)) => eprintln!("SKIPPED on io_uring: {error}"),
-            _ => test(Stand::start(driver)),
+    drivers().into_iter().for_each(|driver| test(Stand::start(driver)));
+}
+
+/// What there is here.
+pub(crate) fn drivers() -> Vec<DriverChoice> {
+    match probe() {
+        Ok(_) => vec![DriverChoice::Uring, DriverChoice::Epoll],
+        Err(error) => {
+            eprintln!("SKIPPED on io_uring: {error}");
+            vec![DriverChoice::Epoll]
         }
     }
 }
