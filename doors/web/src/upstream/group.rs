@@ -181,7 +181,8 @@ impl Group {
     /// Says that a request failed at a backend.
     pub(super) fn say_failed(&self, backend: &Backend, reason: &dyn fmt::Display) {
         if let Some(log) = self.log() {
-            log.warn("upstream", format_args!("{}: {reason}", self.named(backend)));
+            // A subject of its own: however many there are, they leave what is said of standings its room.
+            log.warn("backend", format_args!("{}: {reason}", self.named(backend)));
         }
     }
 

@@ -11,6 +11,9 @@ use crate::upstream::options::{Check, PassiveRules};
 /// Milliseconds from going down to the first probe, and from one probe of a backend that is down to the next.
 pub const PROBE_MS: u64 = 500;
 
+/// One that goes down again so soon after it came up has not been well, in milliseconds.
+const RELAPSE_MS: u64 = 1_000;
+
 /// A trial without an outcome is in nobody's way after so many milliseconds.
 const TRIAL_MS: u64 = 500;
 
@@ -216,9 +219,7 @@ impl Health {
 
     fn go_down(&mut self, rules: &Rules, now_ms: u64) {
         let is_relapse = self.standing == Standing::Trial
-            || self
-                .up_since_ms
-                .is_some_and(|since_ms| now_ms.saturating_sub(since_ms) <= rules.passive.fail_window_ms);
+            || self.up_since_ms.is_some_and(|since_ms| now_ms.saturating_sub(since_ms) <= RELAPSE_MS);
         let offline_ms = if is_relapse { self.offline_ms.saturating_mul(2) } else { PROBE_MS };
         self.offline_ms = offline_ms.clamp(PROBE_MS, rules.passive.offline_ms_max.max(PROBE_MS));
         self.probe_ms = now_ms.saturating_add(self.offline_ms);
@@ -332,8 +333,9 @@ mod tests {
         now_ms += 10_000;
         health.probed(&rules, now_ms, true);
         health.answered(now_ms);
-        health.failed(&rules, now_ms + 10_001);
-        assert_eq!(health.next_probe_ms(&rules), Some(now_ms + 10_001 + PROBE_MS), "it was well for long");
+        health.failed(&rules, now_ms + RELAPSE_MS + 1);
+        let due_ms = now_ms + RELAPSE_MS + 1 + PROBE_MS;
+        assert_eq!(health.next_probe_ms(&rules), Some(due_ms), "it was well for some time");
     }
 
     #[test]

@@ -5,6 +5,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Waker};
 use std::thread::ThreadId;
+use std::time::{Duration, Instant};
+
+/// Who has waited for longer comes before those whom a connection at hand would serve.
+const FAIR: Duration = Duration::from_millis(20);
 
 /// Who waits, in order. Whoever is called tries again, and stays where they are when others were quicker.
 #[derive(Debug, Default)]
@@ -25,6 +29,7 @@ struct List {
 struct Waiting {
     number: u64,
     worker: ThreadId,
+    since: Instant,
     /// It is on its way to look.
     is_called: bool,
     waker: Option<Waker>,
@@ -49,7 +54,8 @@ impl Queue {
         let number = list.next;
         list.next += 1;
         let worker = std::thread::current().id();
-        list.waiting.push_back(Waiting { number, worker, is_called: false, waker: None });
+        let since = Instant::now();
+        list.waiting.push_back(Waiting { number, worker, since, is_called: false, waker: None });
         self.waiting.store(list.waiting.len(), Ordering::SeqCst);
         drop(list);
         Some(Place { queue: Arc::clone(self), number })
@@ -87,6 +93,27 @@ impl Queue {
         let list = self.lock();
         let next = list.waiting.iter().find(|waiting| !waiting.is_called);
         next.is_some_and(|next| next.worker == std::thread::current().id())
+    }
+
+    /// Calls somebody of this thread, for whom there is a connection at hand, unless others have waited for long. False when
+    /// it is the turn of others: they need the room that the connection takes.
+    pub(super) fn call_here(&self) -> bool {
+        if self.is_empty() {
+            return true;
+        }
+        let mut list = self.lock();
+        let here = std::thread::current().id();
+        let Some(first) = list.waiting.iter().find(|waiting| !waiting.is_called) else { return true };
+        let is_due_elsewhere = first.worker != here && first.since.elapsed() >= FAIR;
+        let own = list.waiting.iter_mut().find(|waiting| !waiting.is_called && waiting.worker == here);
+        let Some(own) = own.filter(|_| !is_due_elsewhere) else { return false };
+        own.is_called = true;
+        let waker = own.waker.take();
+        drop(list);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        true
     }
 
     fn lock(&self) -> MutexGuard<'_, List> {
@@ -232,5 +259,26 @@ mod tests {
         assert!(!queue.is_next_here());
         queue.call_next();
         assert!(queue.is_next_here(), "the first is on its way");
+    }
+
+    #[test]
+    fn a_connection_at_hand_serves_those_here_until_others_have_waited_for_long() {
+        let queue = Arc::new(Queue::default());
+        assert!(queue.call_here(), "nobody waits");
+        let theirs = std::thread::spawn({
+            let queue = Arc::clone(&queue);
+            move || queue.join(9).unwrap()
+        });
+        let _theirs = theirs.join().unwrap();
+        assert!(!queue.call_here(), "nobody waits here");
+        let (first, second) = (queue.join(9).unwrap(), queue.join(9).unwrap());
+        let (one, other) = (waits(&first), waits(&second));
+        assert!(queue.call_here());
+        assert!(is_called(&one) && !is_called(&other));
+        for waiting in &mut queue.lock().waiting {
+            waiting.since = waiting.since.checked_sub(FAIR).unwrap();
+        }
+        assert!(!queue.call_here(), "it is their turn");
+        assert!(!is_called(&other));
     }
 }

@@ -274,8 +274,6 @@ impl Side {
         let options = self.group.options();
         let busy = || LeaseError::Busy(self.group.name().to_owned());
         let place = self.group.queue.join(options.queue_max).ok_or_else(busy)?;
-        // Workers that keep connections that nobody uses there make room.
-        self.group.want_room();
         let until_ms = self.worker.now_ms().saturating_add(options.queue_ms_max);
         let mut sleep = self.worker.sleep_until(until_ms);
         let outcome = poll_fn(|context| {
@@ -285,6 +283,8 @@ impl Side {
                     outcome => return Poll::Ready(outcome),
                 }
             }
+            // Workers that keep connections that nobody uses there make room.
+            self.group.want_room();
             Pin::new(&mut sleep).poll(context).map(|()| Err(busy()))
         });
         let outcome = outcome.await?;
@@ -342,15 +342,13 @@ impl Side {
     /// Keeps a connection for the next request, or closes it.
     pub(super) fn keep(self: &Rc<Self>, place: usize, mut stream: Stream, slot: Slot, version: u32) {
         let (options, backend) = (self.group.options(), &self.group.backends()[place]);
-        let queue = &self.group.queue;
         let may_be_kept = options.idle_max > 0
             && options.proxy_header.is_none()
             && !backend.is_drained()
             && version == backend.addresses_version();
-        // Who waits on another worker needs the room, not this connection.
-        let is_needed_here = queue.is_empty() || queue.is_next_here();
         stream.clear_deadline();
-        if !may_be_kept || !is_needed_here || !stream.is_quiet() {
+        // Who waits on another worker needs the room, not this connection.
+        if !may_be_kept || !stream.is_quiet() || !self.group.queue.call_here() {
             return;
         }
         let until_ms = stream.now_ms().saturating_add(options.idle_ms_max);
@@ -361,7 +359,6 @@ impl Side {
         };
         drop(too_many);
         self.sweep_later();
-        queue.call_next();
     }
 
     /// A kept connection that can be used.

@@ -80,3 +80,32 @@ fn limits_hold_over_all_workers_and_nobody_starves() {
     let figures = group.backends()[0].figures();
     assert_eq!((figures.in_flight, figures.failures, group.waiting()), (0, 0, 0));
 }
+
+#[test]
+fn a_worker_that_keeps_a_connection_for_nobody_makes_room_for_others() {
+    let peer = Peer::saying("a");
+    let limited = GroupOptions { connections_max: 1, queue_ms_max: 10_000, ..options(&[&peer]) };
+    let group = group(limited);
+    let turn = Arc::new(AtomicUsize::new(0));
+    on_workers(DriverChoice::Auto, 2, {
+        let group = Arc::clone(&group);
+        move |worker| {
+            let (group, turn) = (Arc::clone(&group), Arc::clone(&turn));
+            async move {
+                let upstream = Upstream::of(&group, &worker);
+                // One after the other, whoever is first: the one before keeps the only connection.
+                let own = turn.fetch_add(1, Ordering::SeqCst) as u64;
+                eventually(&worker, "it is its turn", || {
+                    group.backends()[0].figures().answers.requests() == own
+                })
+                .await;
+                request(&upstream).await.expect("an answer");
+                eventually(&worker, "all are served", || {
+                    group.backends()[0].figures().answers.requests() == 2
+                })
+                .await;
+            }
+        }
+    });
+    assert_eq!(peer.accepted(), 2);
+}
