@@ -267,11 +267,11 @@ impl Backend {
         self.noted().health.abandon_trial();
     }
 
-    pub(super) fn answered(&self) -> Option<Change> {
-        if !self.is_troubled.load(Ordering::Relaxed) {
+    pub(super) fn answered(&self, is_trial: bool) -> Option<Change> {
+        if !is_trial && !self.is_troubled.load(Ordering::Relaxed) {
             return None;
         }
-        self.change(None, |health| health.answered(now_ms()))
+        self.change(None, |health| health.answered(now_ms(), is_trial))
     }
 
     pub(super) fn failed(&self, rules: &Rules, reason: &str) -> Option<Change> {

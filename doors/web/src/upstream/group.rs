@@ -281,13 +281,13 @@ impl Group {
             let place = picker.pick(candidates, key.source_for(self.options.balance))?;
             let backend = &self.backends[place];
             if backend.standing() != Standing::Trial {
-                return Some((place, false));
+                return Some((place, tier == Tier::LastResort));
             }
             if backend.begin_trial() {
                 return Some((place, true));
             }
             if tier == Tier::LastResort {
-                return Some((place, false));
+                return Some((place, true));
             }
             candidates[place].is_able = false;
         }
@@ -380,7 +380,7 @@ mod tests {
         assert!(stand.group.drain("127.0.0.1:2", true) && !stand.group.drain("127.0.0.1:9", true));
         assert_eq!(stand.first(), Chosen::Place(2, false));
         stand.fail(2);
-        assert_eq!(stand.first(), Chosen::Place(0, false), "better than nothing");
+        assert_eq!(stand.first(), Chosen::Place(0, true), "better than nothing");
         assert!(stand.group.drain("127.0.0.1:1", true) && stand.group.drain("127.0.0.1:3", true));
         assert_eq!(stand.first(), Chosen::NoneAlive);
         assert!(stand.group.drain("127.0.0.1:2", false));
@@ -430,7 +430,7 @@ mod tests {
         stand.group.backends[0].probed(&stand.group.rules, None);
         assert_eq!(stand.first(), Chosen::Place(0, true));
         assert_eq!(stand.first(), Chosen::Place(1, false));
-        assert_eq!(stand.group.backends[0].answered(), Some(Change::CameUp));
+        assert_eq!(stand.group.backends[0].answered(true), Some(Change::CameUp));
         assert_eq!([stand.first(), stand.first()], [Chosen::Place(0, false); 2]);
     }
 

@@ -155,10 +155,11 @@ impl Health {
         }
     }
 
-    /// A request was answered there.
-    pub(super) fn answered(&mut self, now_ms: u64) -> Option<Change> {
+    /// A request was answered there; `is_trial` when it was sent there although nothing good was known.
+    pub(super) fn answered(&mut self, now_ms: u64, is_trial: bool) -> Option<Change> {
         self.failures = 0;
-        (self.standing == Standing::Trial).then(|| self.come_up(now_ms))
+        let is_news = self.standing == Standing::Trial || (is_trial && self.standing == Standing::Down);
+        is_news.then(|| self.come_up(now_ms))
     }
 
     /// When it is to be probed or asked next; `None` while nobody wants to know.
@@ -271,7 +272,7 @@ mod tests {
             assert_eq!(health.failed(&rules, now_ms), None);
             assert_eq!(health.failed(&rules, now_ms), None);
             assert!(health.is_troubled());
-            assert_eq!(health.answered(now_ms), None);
+            assert_eq!(health.answered(now_ms, false), None);
             assert!(!health.is_troubled());
         }
         assert_eq!([health.failed(&rules, 20), health.failed(&rules, 30)], [None, None]);
@@ -310,7 +311,7 @@ mod tests {
         assert_eq!(health.probed(&rules, now_ms, true), None);
         assert_eq!(health.standing(), Standing::Trial);
         assert!(health.begin_trial(now_ms) && !health.begin_trial(now_ms + 1), "one at a time");
-        assert_eq!(health.answered(now_ms + 2), Some(Change::CameUp));
+        assert_eq!(health.answered(now_ms + 2, true), Some(Change::CameUp));
         assert_eq!(health.next_probe_ms(&rules), None);
     }
 
@@ -332,10 +333,19 @@ mod tests {
         assert_eq!(pauses, [500, 1_000, 2_000, 4_000, 8_000, 10_000, 10_000]);
         now_ms += 10_000;
         health.probed(&rules, now_ms, true);
-        health.answered(now_ms);
+        health.answered(now_ms, true);
         health.failed(&rules, now_ms + RELAPSE_MS + 1);
         let due_ms = now_ms + RELAPSE_MS + 1 + PROBE_MS;
         assert_eq!(health.next_probe_ms(&rules), Some(due_ms), "it was well for some time");
+    }
+
+    #[test]
+    fn one_that_answers_what_it_got_for_want_of_others_is_up_at_once() {
+        let rules = passive(1);
+        let mut health = Health::default();
+        health.failed(&rules, 10);
+        assert_eq!(health.answered(20, false), None, "an answer to what had begun before");
+        assert_eq!(health.answered(30, true), Some(Change::CameUp));
     }
 
     #[test]
@@ -403,7 +413,7 @@ mod tests {
                 now_ms += pause_ms;
                 let change = match event {
                     0 => health.failed(&rules, now_ms),
-                    1 => health.answered(now_ms),
+                    1 => health.answered(now_ms, pause_ms % 2 == 0),
                     2 | 3 => {
                         if health.next_probe_ms(&rules).is_some_and(|due_ms| due_ms <= now_ms) { health.probed(&rules, now_ms, event == 2) } else { None }
                     }
@@ -429,7 +439,7 @@ mod tests {
             }
             if health.standing() == Standing::Trial {
                 prop_assert!(health.begin_trial(now_ms + TRIAL_MS));
-                health.answered(now_ms + TRIAL_MS);
+                health.answered(now_ms + TRIAL_MS, true);
             }
             prop_assert_eq!(health.standing(), Standing::Up);
         }

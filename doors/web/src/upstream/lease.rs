@@ -88,7 +88,7 @@ pub struct Flight {
     place: usize,
     /// It is to show whether the backend is well again.
     is_trial: bool,
-    pub(super) started: Instant,
+    started: Instant,
 }
 
 impl Flight {
@@ -110,10 +110,10 @@ impl Flight {
 
     /// The head of an answer came `now`.
     pub fn answered(&mut self, status: u16, now: Instant) {
-        self.is_trial = false;
+        let is_trial = std::mem::take(&mut self.is_trial);
         let latency = now.saturating_duration_since(self.started).as_micros();
         let latency_us = u64::try_from(latency).unwrap_or(u64::MAX);
-        self.side.answered(self.place, status, latency_us);
+        self.side.answered(self.place, is_trial, status, latency_us);
     }
 
     /// It went wrong: counted, logged, and held against the backend unless it is [`Fault::Stale`].

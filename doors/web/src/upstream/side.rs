@@ -238,17 +238,19 @@ impl Side {
         if !is_shared {
             backend.enter();
         }
-        let mut flight = Flight::new(Rc::clone(self), place, is_trial, Instant::now());
-        if is_shared {
-            tried.note(place, false);
-            return Some(Beginning::Fresh(flight, None));
-        }
-        if tried.may_reuse(place)
+        let flight = |started| Flight::new(Rc::clone(self), place, is_trial, started);
+        if !is_shared
+            && tried.may_reuse(place)
             && let Some(Idle { stream, slot, version, .. }) = self.take_idle(place)
         {
             tried.note(place, true);
-            flight.started = stream.arrived();
+            let flight = flight(stream.arrived());
             return Some(Beginning::Reused(Lease { stream, slot, flight, version, is_reused: true }));
+        }
+        let flight = flight(Instant::now());
+        if is_shared {
+            tried.note(place, false);
+            return Some(Beginning::Fresh(flight, None));
         }
         if !backend.open_below(most) {
             return None;
@@ -317,10 +319,10 @@ impl Side {
 
     // What becomes of requests.
 
-    pub(super) fn answered(&self, place: usize, status: u16, latency_us: u64) {
+    pub(super) fn answered(&self, place: usize, is_trial: bool, status: u16, latency_us: u64) {
         self.posts[place].counters.served(status, 0, latency_us);
         let backend = &self.group.backends()[place];
-        let change = backend.answered();
+        let change = backend.answered(is_trial);
         self.group.note(backend, change);
     }
 
