@@ -220,6 +220,10 @@ pub(crate) fn parse(mut parser: lexopt::Parser) -> Result<Command, String> {
             Value(command) if command == ringway::supervisor::COMMAND => {
                 return Ok(Command::Supervised(Supervised::ServerProcess));
             }
+            #[cfg(feature = "cgi")]
+            Value(command) if command == ringway::starter::COMMAND => {
+                return Ok(Command::Supervised(Supervised::Starter));
+            }
             #[cfg(feature = "config")]
             Value(command) if command == "schema" && !wants_version => return parse_schema(&mut parser),
             #[cfg(feature = "config")]

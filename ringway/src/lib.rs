@@ -34,6 +34,8 @@ pub mod sandbox;
 pub mod serve;
 #[cfg(feature = "console")]
 pub mod snapshot;
+#[cfg(feature = "cgi")]
+pub mod starter;
 #[cfg(all(feature = "config", feature = "sandbox"))]
 pub mod supervisor;
 #[cfg(feature = "console")]

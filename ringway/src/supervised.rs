@@ -37,6 +37,9 @@ pub(crate) enum Supervised {
     Ask(Asking),
     /// Serve what a supervisor says.
     ServerProcess,
+    /// Start scripts for a server process.
+    #[cfg(feature = "cgi")]
+    Starter,
 }
 
 /// How `run` was called.
@@ -72,6 +75,8 @@ pub(crate) fn execute(command: &Supervised) -> ExitCode {
         Supervised::Run(how) => run(how),
         Supervised::Ask(asking) => asking::ask(asking),
         Supervised::ServerProcess => serve(),
+        #[cfg(feature = "cgi")]
+        Supervised::Starter => start_scripts(),
     }
 }
 
@@ -108,6 +113,18 @@ fn serve() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         // The supervisor was told, and tells it.
         Err(_told) => ExitCode::from(NOT_DONE),
+    }
+}
+
+/// The hidden command: starts scripts for a server process.
+#[cfg(feature = "cgi")]
+fn start_scripts() -> ExitCode {
+    match ringway::starter::run_process() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&format!("scripts cannot be started: {error}"));
+            ExitCode::from(NOT_DONE)
+        }
     }
 }
 

@@ -29,6 +29,9 @@ pub struct Provisions<'a> {
     pub generation: u64,
     /// The keys of session tickets, shared by all endpoints.
     pub tickets: Arc<TicketKeys>,
+    /// Whom to ask for scripts, by [`crate::starter`]'s rules in the order of the configuration; without one, where there are
+    /// scripts, a thread starts them. Said once: later configurations go on with it as long as their rules are the same.
+    pub starter: Option<Arc<OwnedFd>>,
 }
 
 impl Provisions<'static> {
@@ -42,6 +45,7 @@ impl Provisions<'static> {
             restrict: Restrict::No,
             generation: 1,
             tickets: TicketKeys::new(),
+            starter: None,
         }
     }
 }

@@ -46,6 +46,9 @@ pub struct Start {
     pub ticket_keys: Vec<u8>,
     /// How long connections may finish what is under way, when nobody is left to say so: milliseconds.
     pub drain_ms: u64,
+    /// Whether a socket to who starts scripts comes behind the listening ones.
+    #[serde(default)]
+    pub has_starter: bool,
 }
 
 /// A new configuration for a server process that runs. The sockets of new addresses come beside it.

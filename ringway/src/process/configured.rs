@@ -13,6 +13,7 @@ use crate::tls::TicketKeys;
 use crate::voice::say;
 use serde_json::Value;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,7 +37,7 @@ struct ConfiguredServer {
 }
 
 impl Maker for Configured {
-    fn start(&self, start: Start, listeners: Listeners) -> Result<Made, String> {
+    fn start(&self, start: Start, listeners: Listeners, starter: Option<OwnedFd>) -> Result<Made, String> {
         let config = config(start.settings)?;
         let restrict = match config.server.sandbox {
             Sandbox::On if start.rules.outward.upstreams => Restrict::ToConnecting,
@@ -53,6 +54,7 @@ impl Maker for Configured {
             restrict,
             generation: start.generation,
             tickets: Arc::clone(&tickets),
+            starter: starter.map(Arc::new),
         };
         let Started { server, running, notes } =
             Running::start(&config, &provisions).map_err(|error| error.to_string())?;
@@ -83,6 +85,8 @@ impl Served for ConfiguredServer {
             restrict: self.restrict,
             generation: self.generation,
             tickets: Arc::clone(&self.tickets),
+            // As before: whoever needs another one is another process.
+            starter: None,
         };
         let notes = self.running.reload(&config, &provisions).map_err(|error| error.to_string())?;
         notes.iter().for_each(|note| say!("ringway: {note}"));

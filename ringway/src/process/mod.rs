@@ -13,7 +13,7 @@ use serde_json::Value;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use std::fmt;
 use std::io::{self, Read};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -37,11 +37,11 @@ const KEYS_EVERY: Timespec = Timespec { tv_sec: 30, tv_nsec: 0 };
 
 /// Makes a server from what a supervisor says.
 pub trait Maker {
-    /// Starts serving. The process is restricted already.
+    /// Starts serving. The process is restricted already. `starter` is asked for scripts.
     ///
     /// # Errors
     /// A sentence.
-    fn start(&self, start: Start, listeners: Listeners) -> Result<Made, String>;
+    fn start(&self, start: Start, listeners: Listeners, starter: Option<OwnedFd>) -> Result<Made, String>;
 }
 
 /// A server that was made.
@@ -140,7 +140,9 @@ fn restricted(maker: &dyn Maker, channel: &mut Channel) -> Result<Process, Strin
     let Order::Start(start) = received.message else {
         return Err("the supervisor begins with nonsense".to_owned());
     };
-    let listeners = sorted(&start.listeners, received.descriptors).ok_or("listening sockets are missing")?;
+    let mut descriptors = received.descriptors;
+    let starter = if start.has_starter { descriptors.pop() } else { None };
+    let listeners = sorted(&start.listeners, descriptors).ok_or("listening sockets are missing")?;
     let (is_off, drain) = (start.rules.is_off, Duration::from_millis(start.drain_ms));
     let mut layers = sandbox::restrict(&start.rules)?;
     let (stopped, stop) = UnixStream::pair().map_err(|error| format!("cannot wait for signals: {error}"))?;
@@ -148,7 +150,7 @@ fn restricted(maker: &dyn Maker, channel: &mut Channel) -> Result<Process, Strin
         let stop = stop.try_clone().map_err(sentence)?;
         signal_hook::low_level::pipe::register(signal, stop).map_err(sentence)?;
     }
-    let made = maker.start(*start, listeners)?;
+    let made = maker.start(*start, listeners, starter)?;
     layers.push(rings(&made.report, is_off));
     if !is_off {
         layers.push(sandbox::seal());
@@ -235,7 +237,7 @@ impl Process {
         }
     }
 
-    fn order(&mut self, order: Order, descriptors: Vec<std::os::fd::OwnedFd>) -> Option<Report> {
+    fn order(&mut self, order: Order, descriptors: Vec<OwnedFd>) -> Option<Report> {
         match order {
             // Said once, at the start.
             Order::Hello { .. } | Order::Start(_) => None,

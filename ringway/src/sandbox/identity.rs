@@ -35,6 +35,12 @@ impl Identity {
         Self::find_in(user, group, &read("/etc/passwd")?, &read("/etc/group").unwrap_or_default())
     }
 
+    /// Whether this process is that already, and nobody else besides.
+    #[must_use]
+    pub fn is_own(&self) -> bool {
+        is_already(self)
+    }
+
     fn find_in(user: &str, group: Option<&str>, users: &str, all_groups: &str) -> Result<Self, String> {
         let found = users
             .lines()

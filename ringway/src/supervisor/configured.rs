@@ -111,6 +111,8 @@ fn plan(config: &Config, secrets: Secrets) -> Result<Plan, String> {
         pid_file: server.pid_file.as_ref().map(|path| path.as_path().to_owned()),
         console: config.console.enabled.then(|| config.console.socket.as_path().to_owned()),
         notes: Vec::new(),
+        #[cfg(feature = "cgi")]
+        scripts: Vec::new(),
     })
 }
 

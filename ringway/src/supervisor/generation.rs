@@ -59,6 +59,9 @@ pub(super) struct Generation {
     channel: Channel,
     /// The channel has ended.
     is_mute: bool,
+    /// Who starts its scripts.
+    #[cfg(feature = "cgi")]
+    pub(super) starter: Option<crate::starter::Process>,
 }
 
 impl Generation {
@@ -74,13 +77,24 @@ impl Generation {
     ) -> Result<Self, String> {
         let sentence = |error: io::Error| format!("cannot start a server process: {error}");
         let (near, far) = Channel::pair(REPORT_BYTES_MAX).map_err(sentence)?;
+        #[cfg(feature = "cgi")]
+        let (starter, end) = super::starters::start(plan)?;
+        #[cfg(not(feature = "cgi"))]
+        let end: Option<OwnedFd> = None;
         let process = spawn(far.into_parts().0, number).map_err(sentence)?;
         let mut generation = Self::new(number, process, near, Phase::Starting);
+        #[cfg(feature = "cgi")]
+        {
+            generation.starter = starter;
+        }
         generation.grants = Grants::of(&plan.rules);
         generation.deadline = Some(Instant::now() + START_MAX);
-        let start = Order::Start(Box::new(plan.start(number, sockets.counts(), ticket_keys)));
+        let start = plan.start(number, sockets.counts(), ticket_keys, end.is_some());
+        let start = Order::Start(Box::new(start));
         generation.tell(&Order::Hello { version: VERSION, generation: number });
-        generation.tell_with(&start, &sockets.descriptors());
+        let mut descriptors = sockets.descriptors();
+        descriptors.extend(end.as_ref().map(AsFd::as_fd));
+        generation.tell_with(&start, &descriptors);
         Ok(generation)
     }
 
@@ -110,6 +124,8 @@ impl Generation {
             failure: None,
             channel,
             is_mute: false,
+            #[cfg(feature = "cgi")]
+            starter: None,
         }
     }
 

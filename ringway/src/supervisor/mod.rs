@@ -17,6 +17,8 @@ mod notify;
 mod plan;
 mod signals;
 mod sockets;
+#[cfg(feature = "cgi")]
+mod starters;
 mod supervise;
 mod takeover;
 mod tasks;

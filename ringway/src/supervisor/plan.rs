@@ -33,6 +33,9 @@ pub struct Plan {
     pub console: Option<PathBuf>,
     /// What an operator should know, as sentences.
     pub notes: Vec<String>,
+    /// Which scripts are started for the server process, and how.
+    #[cfg(feature = "cgi")]
+    pub scripts: Vec<crate::starter::Rules>,
 }
 
 /// Somewhere to listen.
@@ -67,6 +70,7 @@ impl Plan {
         generation: u64,
         listeners: Vec<(String, usize)>,
         ticket_keys: &[u8],
+        has_starter: bool,
     ) -> Start {
         Start {
             generation,
@@ -77,6 +81,7 @@ impl Plan {
             rules: self.rules.clone(),
             ticket_keys: ticket_keys.to_vec(),
             drain_ms: self.drain_ms(),
+            has_starter,
         }
     }
 

@@ -81,6 +81,9 @@ pub(super) struct Supervisor {
     pub(super) sockets: Sockets,
     pub(super) generations: Vec<Generation>,
     pub(super) generations_ever: u64,
+    /// Who started the scripts of server processes that have ended.
+    #[cfg(feature = "cgi")]
+    pub(super) leftover_starters: Vec<super::starters::Leftover>,
     pub(super) task: Option<Task>,
     /// What is to be done after that.
     pub(super) queue: VecDeque<Wish>,
@@ -163,6 +166,8 @@ impl Supervisor {
             sockets,
             generations: Vec::new(),
             generations_ever: 0,
+            #[cfg(feature = "cgi")]
+            leftover_starters: Vec::new(),
             task: None,
             queue: VecDeque::new(),
             ticket_keys,
@@ -232,6 +237,10 @@ impl Supervisor {
     }
 
     fn is_over(&self) -> bool {
+        #[cfg(feature = "cgi")]
+        if !self.leftover_starters.is_empty() {
+            return false;
+        }
         (self.is_stopping() || self.fatal.is_some()) && self.generations.is_empty()
     }
 
@@ -251,6 +260,8 @@ impl Supervisor {
     fn next_deadline(&self) -> Instant {
         let own = [self.restart_at, self.pulse_at, self.task.as_ref().and_then(Task::deadline)];
         let theirs = self.generations.iter().map(|generation| generation.deadline);
+        #[cfg(feature = "cgi")]
+        let theirs = theirs.chain([self.starters_deadline()]);
         own.into_iter().chain(theirs).flatten().fold(self.look_at, Instant::min)
     }
 
@@ -421,9 +432,14 @@ impl Supervisor {
             for report in self.generations[index].reports() {
                 self.heard(index, report);
             }
-            let generation = self.generations.remove(index);
+            #[cfg_attr(not(feature = "cgi"), allow(unused_mut, reason = "nobody starts scripts for it"))]
+            let mut generation = self.generations.remove(index);
+            #[cfg(feature = "cgi")]
+            self.leave_starter(&mut generation);
             self.ended(&generation, &ending);
         }
+        #[cfg(feature = "cgi")]
+        self.look_after_starters();
     }
 
     fn ended(&mut self, generation: &Generation, ending: &str) {

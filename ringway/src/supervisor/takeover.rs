@@ -82,6 +82,9 @@ pub(super) struct PassedGeneration {
     pub(super) left_ms: Option<u64>,
     pub(super) program: String,
     pub(super) unread: Vec<u8>,
+    /// The number of the process that starts its scripts.
+    #[serde(default)]
+    pub(super) starter: Option<i32>,
 }
 
 /// What a program says that is asked whether it could take over.

@@ -483,6 +483,10 @@ impl Supervisor {
             }),
             program: generation.program.clone(),
             unread: generation.channel().unread().to_vec(),
+            #[cfg(feature = "cgi")]
+            starter: generation.starter.as_ref().map(crate::starter::Process::number),
+            #[cfg(not(feature = "cgi"))]
+            starter: None,
         };
         State {
             generations_ever: self.generations_ever,
@@ -544,6 +548,10 @@ impl Supervisor {
         let resumed = Generation::resume(passed.number, process, phase, channel, passed.unread);
         let mut generation = resumed.ok()?;
         generation.program = passed.program;
+        #[cfg(feature = "cgi")]
+        {
+            generation.starter = passed.starter.and_then(crate::starter::Process::passed);
+        }
         generation.grants = super::grants::Grants::of(&self.plan.rules);
         generation.deadline = passed.left_ms.map(|left_ms| Instant::now() + Duration::from_millis(left_ms));
         Some(generation)
