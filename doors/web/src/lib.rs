@@ -8,6 +8,8 @@ pub mod answer;
 pub mod auth;
 pub mod body_source;
 pub mod cache_rules;
+#[cfg(feature = "cgi")]
+pub mod cgi;
 pub mod civil;
 pub mod clock;
 mod clock_table;

@@ -25,6 +25,8 @@ pub struct Kept {
     pub(super) gate: Gate,
     pub(super) compressing: CompressionLimit,
     pub(super) shelf: Arc<Shelf>,
+    #[cfg(feature = "cgi")]
+    pub(super) starter: super::cgi::Starter,
     /// The error log of the configuration that is served.
     errors: Arc<Mutex<Option<ErrorLog>>>,
     /// What the requests of each site are counted in, by its name.
@@ -52,6 +54,8 @@ impl Kept {
             compressing: CompressionLimit::default(),
             errors: Arc::default(),
             shelf: Arc::default(),
+            #[cfg(feature = "cgi")]
+            starter: super::cgi::Starter::default(),
             books: Arc::default(),
             numbers: Arc::default(),
             upstreams: KeptUpstreams::default(),

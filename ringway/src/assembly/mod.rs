@@ -5,6 +5,8 @@
 
 mod access;
 mod authority;
+#[cfg(feature = "cgi")]
+mod cgi;
 mod dav;
 mod endpoint;
 #[cfg(feature = "console")]
@@ -25,6 +27,8 @@ pub(crate) mod tls;
 mod upstream;
 mod workshop;
 
+#[cfg(feature = "cgi")]
+pub use cgi::rules as script_rules;
 pub use kept::Kept;
 pub use provisions::{Listeners, Provisions, ReadSecret};
 pub use running::{Running, Started};
@@ -104,6 +108,8 @@ pub fn assemble(
     let errors = logs::error_log(&config.log.error, kept)?;
     let mut notes = Vec::new();
     let upstreams = upstream::upstreams(config, kept, provisions, &errors)?;
+    #[cfg(feature = "cgi")]
+    kept.starter.prepare(config, provisions)?;
     let plans = plan::Plans::new(config, kept, &upstreams, &errors)?;
     let secure = tls::server(config, kept, provisions)?;
     let shown = secure.as_ref().map(tls::Secure::shown);

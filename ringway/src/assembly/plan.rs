@@ -47,6 +47,9 @@ pub(super) enum HandlerPlan {
     Dav(DavPlan),
     /// Directories of users.
     UserDirs(Arc<UserDirsOptions>),
+    /// Scripts.
+    #[cfg(feature = "cgi")]
+    Cgi(super::cgi::CgiPlan),
     /// Clients are sent elsewhere.
     Redirect(Redirect),
     /// Another path answers.

@@ -53,6 +53,15 @@ fn plan_one(
             Respond::new(respond.status, &media_type, body.into()).map_err(|why| cannot(&why))?;
             handler(HandlerPlan::Respond { status: respond.status, media_type, body: body.into() })
         }
+        #[cfg(feature = "cgi")]
+        (None, None, None) if route.cgi.is_some() => {
+            let cgi = route.cgi.as_ref().map(|cgi| super::cgi::plan(cgi, route, site, common.kept));
+            cgi.transpose()?.map(HandlerPlan::Cgi).map(Arc::new).into_iter().collect()
+        }
+        #[cfg(not(feature = "cgi"))]
+        (None, None, None) if route.cgi.is_some() => {
+            return Err(cannot(&"this program was built without scripts"));
+        }
         (None, None, None) => dav::handlers(files.route(route, site)?, route.dav.as_ref()),
     };
     Ok(RoutePlan {

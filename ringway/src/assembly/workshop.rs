@@ -6,6 +6,8 @@ use crate::config::values::Label;
 use crate::engine::{Conn, Description, Events, Protocol, Turn, WorkerHandle};
 use crate::web::auth::Auth;
 use crate::web::auth::gate::Gate;
+#[cfg(feature = "cgi")]
+use crate::web::cgi::Cgi;
 use crate::web::dav::Dav;
 use crate::web::file_cache::CacheLimits;
 use crate::web::file_store::FileStore;
@@ -211,6 +213,11 @@ impl Workshop {
 
     fn handler(&self, plan: &Arc<HandlerPlan>, log: &ErrorLog) -> io::Result<Box<dyn Handler>> {
         Ok(match &**plan {
+            #[cfg(feature = "cgi")]
+            HandlerPlan::Cgi(cgi) => {
+                let (options, starter) = (Arc::clone(&cgi.options), Arc::clone(&cgi.starter));
+                Box::new(Cgi::new(options, starter, &self.worker, log.clone()))
+            }
             HandlerPlan::Redirect(redirect) => Box::new(redirect.clone()),
             HandlerPlan::Rewrite(rewrite) => Box::new(rewrite.clone()),
             HandlerPlan::Respond { status, media_type, body } => {

@@ -140,7 +140,8 @@ impl Starter<'_> {
     /// The same, asked now.
     fn forget_unwanted(&mut self) {
         let controls = self.waiting.iter().map(|waiting| &waiting.ends.control);
-        let mut polled: Vec<PollFd<'_>> = controls.map(|control| PollFd::new(control, PollFlags::IN)).collect();
+        let mut polled: Vec<PollFd<'_>> =
+            controls.map(|control| PollFd::new(control, PollFlags::IN)).collect();
         // When it cannot be asked, nobody is forgotten.
         let _count = poll(&mut polled, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }));
         let gone = polled.iter().map(|polled| !polled.revents().is_empty()).collect();

@@ -95,9 +95,14 @@ fn plan(config: &Config, secrets: Secrets) -> Result<Plan, String> {
     let server = &config.server;
     let settings =
         serde_json::to_value(config).map_err(|error| format!("the settings have no JSON form: {error}"))?;
+    #[cfg(feature = "cgi")]
+    let scripts = crate::assembly::script_rules(config)?;
+    #[cfg(not(feature = "cgi"))]
+    let scripts: Vec<()> = Vec::new();
     let fixed = json!({
         "driver": settings["server"]["driver"], "wait": settings["server"]["wait"], "cpus": settings["server"]["cpus"],
         "open_files": server.open_files, "pool_threads": server.pool_threads, "sandbox": settings["server"]["sandbox"],
+        "scripts": scripts,
     });
     Ok(Plan {
         settings,
@@ -112,7 +117,7 @@ fn plan(config: &Config, secrets: Secrets) -> Result<Plan, String> {
         console: config.console.enabled.then(|| config.console.socket.as_path().to_owned()),
         notes: Vec::new(),
         #[cfg(feature = "cgi")]
-        scripts: Vec::new(),
+        scripts,
     })
 }
 

@@ -2,6 +2,7 @@
 //! twice, settings that exclude each other, redirects in circles.
 
 mod access;
+mod cgi;
 mod dav;
 mod endpoints;
 mod faces;

@@ -2,6 +2,7 @@
 //! is read, checked, offered to editors and written into the reference.
 
 mod access;
+mod cgi;
 mod dav;
 mod endpoint;
 mod faces;
@@ -15,6 +16,7 @@ mod tls;
 mod upstream;
 
 pub use access::{Auth, AuthKind, ForeignPages, RateLimit, Rule, RuleAction, User};
+pub use cgi::Cgi;
 pub use dav::{Dav, DavSync};
 pub use endpoint::{Balance, Endpoint, EndpointProtocol};
 pub use faces::{Console, Dashboard, Health, Metrics};

@@ -1,6 +1,6 @@
 //! Settings of routes.
 
-use crate::config::settings::{Auth, Dav, Headers, Listing, RateLimit, Rule};
+use crate::config::settings::{Auth, Cgi, Dav, Headers, Listing, RateLimit, Rule};
 use crate::config::values::{FilePath, HeaderText, LocalTarget, MediaTypeText, PathPattern, Target, TryStep};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -40,6 +40,9 @@ pub struct Route {
     /// Answer with this.
     #[serde(default)]
     pub respond: Option<Respond>,
+    /// Have scripts answer.
+    #[serde(default)]
+    pub cgi: Option<Cgi>,
     /// Clients may change the files that are served here (WebDAV).
     #[serde(default)]
     pub dav: Option<Dav>,

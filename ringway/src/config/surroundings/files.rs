@@ -1,12 +1,13 @@
 //! Files: roots, certificates, keys, lists of users, directories of logs.
 
 use super::Inspector;
-use crate::config::settings::{AccessLog, Auth};
+use crate::config::settings::{AccessLog, Auth, Cgi};
 use crate::config::source::Place;
 use crate::config::tree::Node;
 use crate::config::values::{FilePath, LogTarget};
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 impl Inspector<'_> {
@@ -32,6 +33,7 @@ impl Inspector<'_> {
                 self.directory(route.root.as_ref(), node.place_of("root"));
                 self.directory(route.alias.as_ref(), node.place_of("alias"));
                 self.auth(route.auth.as_ref(), node);
+                self.scripts(route.cgi.as_ref(), node.under("cgi"));
             }
         }
         self.auth(config.dashboard.auth.as_ref(), tree.under("dashboard"));
@@ -48,6 +50,27 @@ impl Inspector<'_> {
     fn auth(&mut self, auth: Option<&Auth>, node: &Node) {
         let file = auth.and_then(|auth| auth.users_file.as_ref());
         self.readable(file, node.under("auth").place_of("users_file"));
+    }
+
+    fn scripts(&mut self, cgi: Option<&Cgi>, node: &Node) {
+        let Some(cgi) = cgi else { return };
+        self.directory(cgi.root.as_ref(), node.place_of("root"));
+        for (ending, program) in &cgi.interpreters {
+            let place = node.under("interpreters").place_of(ending.as_str());
+            self.executable(program.as_path(), place);
+        }
+    }
+
+    fn executable(&mut self, path: &Path, place: Place) {
+        let shown = path.display();
+        match path.metadata() {
+            Ok(state) if state.is_file() && state.permissions().mode() & 0o111 != 0 => {}
+            Ok(_other) => self.error(place, format!("{shown} is no program that could be executed")),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.error(place, format!("there is no program {shown}"))
+            }
+            Err(error) => self.error(place, format!("{shown} cannot be looked at: {error}")),
+        }
     }
 
     fn access_log(&mut self, log: &AccessLog, node: &Node) {
