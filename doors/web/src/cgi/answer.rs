@@ -69,13 +69,12 @@ impl Answer {
             if self.left.is_some() {
                 return Poll::Ready(Err(Failure::Short));
             }
-            if !run.ear.poll_end(context) && ending.as_mut().poll(context).is_pending() {
+            if run.ear.poll_end(context)?.is_pending() && ending.as_mut().poll(context).is_pending() {
                 return Poll::Pending;
             }
             match (run.ear.is_overdue, run.ear.ending) {
                 (true, _) => return Poll::Ready(Err(Failure::Overdue)),
                 (false, Some(Ending::Signal(signal))) => return Poll::Ready(Err(Failure::Killed(signal))),
-                (false, None) if run.ear.is_lost() => return Poll::Ready(Err(Failure::Lost)),
                 (false, _) => {}
             }
         }

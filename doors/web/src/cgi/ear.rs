@@ -68,13 +68,17 @@ impl Ear {
     }
 
     /// Waits a moment for the script to end, whose output has.
-    pub(super) async fn wait_for_end(&mut self) {
+    ///
+    /// # Errors
+    /// As [`Ear::poll`].
+    pub(super) async fn wait_for_end(&mut self) -> Result<(), Failure> {
         let worker = self.shared.worker.clone();
         let mut sleep = pin!(worker.sleep_until(worker.now_ms() + ENDING_MS_MAX));
-        poll_fn(
-            |context| if self.poll_end(context) { Poll::Ready(()) } else { sleep.as_mut().poll(context) },
-        )
-        .await;
+        poll_fn(|context| match self.poll_end(context) {
+            Poll::Ready(outcome) => Poll::Ready(outcome),
+            Poll::Pending => sleep.as_mut().poll(context).map(Ok),
+        })
+        .await
     }
 
     /// How many milliseconds the end of a script is waited for.
@@ -82,13 +86,19 @@ impl Ear {
         ENDING_MS_MAX
     }
 
-    /// Whether it is known how the script has ended, or nobody is left to say it.
-    pub(super) fn poll_end(&mut self, context: &mut Context<'_>) -> bool {
-        self.poll(context).is_err() || self.ending.is_some()
+    /// Ready when it is known how the script has ended.
+    ///
+    /// # Errors
+    /// As [`Ear::poll`].
+    pub(super) fn poll_end(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        match self.poll(context) {
+            Ok(()) if self.ending.is_none() => Poll::Pending,
+            outcome => Poll::Ready(outcome),
+        }
     }
 
     /// Whether nobody is left to say how the script ends.
-    pub(super) fn is_lost(&self) -> bool {
+    fn is_lost(&self) -> bool {
         self.control.is_none() && self.ending.is_none()
     }
 

@@ -59,7 +59,8 @@ impl Run {
                 self.poll_with(context, |output, context| output.poll_read_beyond(context, have))
             });
             let Some(mut slice) = next.await? else {
-                self.ear.wait_for_end().await;
+                // The starter may have had more to say than the output.
+                self.ear.wait_for_end().await?;
                 return Err(if self.ear.is_overdue {
                     Failure::Overdue
                 } else {
