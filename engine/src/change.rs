@@ -112,6 +112,9 @@ impl Builder {
     pub(crate) fn build(&self, worker: &WorkerHandle) -> io::Result<Prepared> {
         let filters = self.filter.as_ref().map(|filter| filter(worker)).transpose()?;
         let preface = self.preface.clone();
+        if preface.is_some() && !cfg!(feature = "preface") {
+            return Err(io::Error::other("the engine was built without its feature preface"));
+        }
         Ok(Prepared { protocol: (self.protocol)(worker)?, limits: self.limits, filters, preface })
     }
 }

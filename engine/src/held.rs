@@ -38,6 +38,31 @@ pub(crate) struct Held {
     failure: Option<(io::ErrorKind, Box<str>)>,
 }
 
+/// Where a connection keeps that. Who builds without held connections carries no code for dropping it.
+#[cfg(feature = "held")]
+pub(crate) type HeldSlot = Option<Box<Held>>;
+#[cfg(not(feature = "held"))]
+pub(crate) type HeldSlot = ();
+
+/// What is kept in a slot.
+#[cfg(feature = "held")]
+pub(crate) fn of(slot: &mut HeldSlot) -> Option<&mut Held> {
+    slot.as_deref_mut()
+}
+
+#[cfg(not(feature = "held"))]
+pub(crate) fn of(_slot: &mut HeldSlot) -> Option<&mut Held> {
+    None
+}
+
+#[cfg(feature = "held")]
+fn filled() -> HeldSlot {
+    Some(Box::default())
+}
+
+#[cfg(not(feature = "held"))]
+fn filled() -> HeldSlot {}
+
 /// Stands where the protocol of held connections would be: they have no turns.
 struct Nobody;
 
@@ -112,7 +137,7 @@ impl Core {
         };
         let mut record = Record::new(socket, endpoint);
         record.flags.set(Flags::OWNED);
-        record.extra().held = Some(Box::default());
+        record.extra().held = filled();
         let id = self.insert(record);
         self.owned += 1;
         self.counters.connected.add(1);
@@ -295,9 +320,9 @@ impl Core {
     }
 
     /// Keeps why a filter could not go on, for who asks the connection next.
-    pub(crate) fn note_failure(&mut self, id: ConnId, outcome: std::thread::Result<io::Result<()>>) {
-        let Some(record) = self.conns.get(id) else { return };
-        if let (Some(held), Ok(Err(error))) = (record.held(), outcome) {
+    pub(crate) fn note_failure(&mut self, id: ConnId, outcome: &std::thread::Result<io::Result<()>>) {
+        let Ok(Err(error)) = outcome else { return };
+        if let Some(held) = self.conns.get(id).and_then(Record::held) {
             held.failure = Some((error.kind(), error.to_string().into()));
         }
     }
@@ -363,8 +388,8 @@ impl Record {
     }
 
     /// Why the filter gave up, if it did.
-    pub(crate) fn filter_failure(&self) -> Option<io::Error> {
-        let held = self.extra.as_ref().filter(|_| self.is_owned())?.held.as_ref()?;
+    pub(crate) fn filter_failure(&mut self) -> Option<io::Error> {
+        let held = self.held()?;
         held.failure.as_ref().map(|(kind, reason)| io::Error::new(*kind, reason.to_string()))
     }
 }

@@ -37,10 +37,9 @@ pub enum Said {
 impl Core {
     /// Whether a new connection's peer may say whose connection it is; `None`: its endpoint expects nothing.
     pub(crate) fn admits(&self, record: &mut Record) -> Option<bool> {
-        let preface = self.doors[usize::from(record.endpoint)].preface.as_ref()?;
-        if !cfg!(feature = "preface") {
-            return Some(false);
-        }
+        // Without the feature no server starts with one, and no endpoint is built with one.
+        let preface = self.doors[usize::from(record.endpoint)].preface.as_ref();
+        let preface = preface.filter(|_| cfg!(feature = "preface"))?;
         let peer = record.peer();
         let admits = catch_unwind(AssertUnwindSafe(|| preface.admits(peer)));
         Some(admits.unwrap_or_else(|_panic| {

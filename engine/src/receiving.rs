@@ -138,7 +138,7 @@ impl Core {
         }
         let Some(filter) = record.extra.as_mut().and_then(|extra| extra.filter.as_mut()) else { return true };
         let ended = catch_unwind(AssertUnwindSafe(|| filter.ended()));
-        self.is_sound(&ended)
+        self.is_sound(ended)
     }
 
     fn receive_failed(&mut self, id: ConnId, error: &io::Error) {
@@ -331,8 +331,8 @@ impl Core {
         let is_ended = filter.is_ended() && !record.flags.has(Flags::ENDED);
         let is_waiting = !plain.is_empty();
         let is_agreed = record.flags.has(Flags::SHAKING) && filter.session().is_some();
-        if !self.is_sound(&received) || is_stuck {
-            self.note_failure(id, received);
+        self.note_failure(id, &received);
+        if !self.is_sound(received) || is_stuck {
             self.filter_failed(id, replies);
             return;
         }

@@ -2,7 +2,7 @@
 
 use crate::filter::Filter;
 use crate::governor::{ConnRate, Reading};
-use crate::held::Held;
+use crate::held::{self, Held, HeldSlot};
 use crate::inbox::Inbox;
 use crate::protocol::Events;
 use crate::session::Session;
@@ -67,7 +67,7 @@ pub(crate) struct Extra {
     /// Bytes that may be sent now because it is this connection's turn.
     pub(crate) granted: u64,
     /// What is kept of a connection that a [`crate::Stream`] owns.
-    pub(crate) held: Option<Box<Held>>,
+    pub(crate) held: HeldSlot,
     /// What a proxy in front has to say first has not been said.
     pub(crate) awaits_preface: bool,
     /// The end of what is sent follows when everything before is with the kernel.
@@ -218,7 +218,7 @@ impl Record {
         if !self.is_owned() {
             return None;
         }
-        self.extra.as_mut()?.held.as_deref_mut()
+        held::of(&mut self.extra.as_mut()?.held)
     }
 
     /// Who is at the other end of the socket, whoever that speaks for; asked of the kernel.

@@ -21,9 +21,9 @@ const RESOLVE_MS_MAX: u64 = 10_000;
 /// Most addresses of a name that are told.
 const ADDRESSES_MAX: usize = 64;
 
-/// The threads, of which none runs before it is needed.
-pub(crate) fn threads() -> ThreadPool {
-    ThreadPool::new(THREADS_MAX, QUEUE_MAX)
+/// The threads, of which none runs before it is needed; `None` where nobody connects to names.
+pub(crate) fn threads() -> Option<ThreadPool> {
+    cfg!(feature = "held").then(|| ThreadPool::new(THREADS_MAX, QUEUE_MAX))
 }
 
 impl WorkerHandle {
@@ -32,7 +32,7 @@ impl WorkerHandle {
     ///
     /// # Errors
     /// What the resolver says; `NotFound` when it names no address; `TimedOut` after ten seconds; `WouldBlock` when too many
-    /// lookups wait.
+    /// lookups wait; `Unsupported` in an engine that was built without held connections.
     ///
     /// # Cancellation
     /// Dropping the future lets the lookup end unheard.
@@ -44,7 +44,8 @@ impl WorkerHandle {
         let lookup = move || -> io::Result<Vec<SocketAddr>> {
             Ok((name.as_str(), port).to_socket_addrs()?.take(ADDRESSES_MAX).collect())
         };
-        let mut lookup = self.local.resolver.run(lookup).map_err(refused)?;
+        let resolver = self.local.resolver.as_ref().ok_or(io::ErrorKind::Unsupported)?;
+        let mut lookup = resolver.run(lookup).map_err(refused)?;
         let mut sleep = self.sleep_until(self.now_ms().saturating_add(RESOLVE_MS_MAX));
         let found = std::future::poll_fn(|context| {
             if let Poll::Ready(found) = Pin::new(&mut lookup).poll(context) {

@@ -63,7 +63,7 @@ impl Core {
         for words in before {
             self.send_wire(id, Outgoing::Bytes(words));
         }
-        if self.is_sound(&sealed) { made } else { Sealed::Failed }
+        if self.is_sound(sealed) { made } else { Sealed::Failed }
     }
 }
 

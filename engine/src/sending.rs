@@ -93,14 +93,14 @@ impl Core {
         for slice in words {
             self.send_wire(id, Outgoing::Bytes(slice));
         }
-        if !self.is_sound(&finished) {
+        if !self.is_sound(finished) {
             // Without them the peer must not take what it got for the whole.
             self.abort(id);
         }
     }
 
     /// Whether a filter did its work; a panic of one is counted, and takes its connection only.
-    pub(crate) fn is_sound(&self, outcome: &std::thread::Result<io::Result<()>>) -> bool {
+    pub(crate) fn is_sound(&self, outcome: std::thread::Result<io::Result<()>>) -> bool {
         match outcome {
             Ok(result) => result.is_ok(),
             Err(_panic) => {

@@ -444,7 +444,7 @@ struct Seed {
     options: ServerOptions,
     counters: Arc<Counters>,
     pool: ThreadPool,
-    resolver: ThreadPool,
+    resolver: Option<ThreadPool>,
     started: Sender<Result<Started, StartError>>,
     peers: Receiver<Vec<Peer>>,
 }
@@ -532,7 +532,9 @@ fn set_handlers(worker: &mut Worker, seed: &Seed) -> io::Result<()> {
     let handlers: io::Result<Vec<_>> = handlers.collect();
     worker.set_protocols(protocols?);
     worker.set_filters(filters?);
-    worker.set_prefaces(seed.endpoints.iter().map(|endpoint| endpoint.preface.clone()));
+    if cfg!(feature = "preface") {
+        worker.set_prefaces(seed.endpoints.iter().map(|endpoint| endpoint.preface.clone()));
+    }
     worker.set_datagram_handlers(handlers?);
     Ok(())
 }

@@ -341,7 +341,7 @@ impl Stream {
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        if !self.is_owner {
+        if !cfg!(feature = "held") || !self.is_owner {
             return;
         }
         // Dropped in a protocol's turn, which has the core: then the worker does this when the turn is over.

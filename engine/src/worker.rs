@@ -46,7 +46,7 @@ pub(crate) struct Local {
     /// How many tasks keep the worker from stopping: see [`WorkerHandle::unfinished`].
     pub(crate) unfinished: Cell<usize>,
     /// Threads that look names up.
-    pub(crate) resolver: ThreadPool,
+    pub(crate) resolver: Option<ThreadPool>,
 }
 
 /// What nobody waits for any more, dropped where the core was lent out.
@@ -75,7 +75,7 @@ pub(crate) struct WorkerParts {
     pub(crate) outbound: usize,
     pub(crate) counters: Arc<Counters>,
     pub(crate) pool: ThreadPool,
-    pub(crate) resolver: ThreadPool,
+    pub(crate) resolver: Option<ThreadPool>,
     pub(crate) wait: WaitMode,
     pub(crate) first_receive_bytes: usize,
 }
@@ -527,7 +527,10 @@ impl Local {
             // What is released is dropped after the core.
             match abandoned {
                 Abandoned::Operation(place) => drop(self.core.borrow_mut().release_waiter(place)),
-                Abandoned::Stream(id) => drop(self.core.borrow_mut().let_go(id)),
+                Abandoned::Stream(id) if cfg!(feature = "held") => {
+                    drop(self.core.borrow_mut().let_go(id));
+                }
+                Abandoned::Stream(_) => {}
             }
         }
     }

@@ -225,7 +225,7 @@ fn advance_handshake(core: &mut Core, id: ConnId) {
     }
 }
 
-fn failure(record: &Record) -> Option<io::Error> {
+fn failure(record: &mut Record) -> Option<io::Error> {
     if record.flags.has(Flags::BROKEN) {
         return Some(record.filter_failure().unwrap_or_else(gone));
     }
