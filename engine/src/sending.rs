@@ -5,6 +5,8 @@ use crate::protocol::Events;
 use crate::record::{ConnId, Flags, Outgoing};
 use crate::sealing::Sealed;
 use crate::token::Token;
+#[cfg(feature = "gather")]
+use ringway_ring::{Chain, Gather};
 use ringway_ring::{Completion, Op, Payload, Progress, ReadFile, Slice, Transmit};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -45,6 +47,27 @@ impl Core {
             self.advance_sending(id);
         } else {
             self.send_wire(id, piece);
+        }
+    }
+
+    /// Sends two pieces, in one go where nothing else is on its way.
+    #[cfg(feature = "gather")]
+    pub(crate) fn send_both(&mut self, id: ConnId, first: Slice, second: Slice) {
+        let Some(record) = self.conns.get(id) else { return };
+        let is_open = !record.flags.has(Flags::BROKEN) && !record.flags.has(Flags::SHUT);
+        let is_free = is_open && record.is_flushed() && !record.has_filter() && !self.is_governed();
+        if !is_free || first.is_empty() || second.is_empty() {
+            self.send(id, Outgoing::Bytes(first));
+            self.send(id, Outgoing::Bytes(second));
+        } else if self.prefers_direct_send {
+            // More follows at once, as behind the last bytes the end does.
+            self.start_bytes(id, first, Direct::Last);
+            self.send(id, Outgoing::Bytes(second));
+        } else if let Some(record) = self.conns.get(id) {
+            let mut chain = Chain::from(first);
+            chain.push(second);
+            let gather = Gather::new(record.socket.clone(), chain);
+            self.submit_send(id, Op::Gather(gather));
         }
     }
 
@@ -118,6 +141,11 @@ impl Core {
             (Ok(count), Payload::Finished(Op::Send { bytes, .. })) => {
                 self.counters.bytes_sent.add(u64::from(*count));
                 *count as usize == bytes.len()
+            }
+            #[cfg(feature = "gather")]
+            (Ok(count), Payload::Finished(Op::Gather(gather))) => {
+                self.counters.bytes_sent.add(u64::from(*count));
+                gather.left().is_empty()
             }
             (Ok(_), Payload::Finished(Op::Transmit(transmit))) => {
                 self.counters.bytes_sent.add(transmit.sent());

@@ -129,6 +129,12 @@ impl Stream {
         self.with(|core, id| core.send(id, Outgoing::Bytes(bytes)));
     }
 
+    /// Sends two pieces behind what was sent before, without waiting; in one go where nothing else is on its way.
+    #[cfg(feature = "gather")]
+    pub fn send_both(&mut self, first: Slice, second: Slice) {
+        self.with(|core, id| core.send_both(id, first, second));
+    }
+
     /// Sends `head` and a range of `file` behind what was sent before, without waiting.
     pub fn send_file(&mut self, head: Option<Slice>, file: Handle, offset: u64, bytes: u64) {
         let piece = Outgoing::File { head, file, offset, bytes, is_warm: false };

@@ -340,6 +340,13 @@ impl<'a> Pouring<'a> {
         }
     }
 
+    #[cfg(feature = "bodies")]
+    fn send_both(&mut self, first: Slice, second: Slice) {
+        self.in_flight += first.len() + second.len();
+        self.stream.send_both(first, second);
+    }
+
+    #[cfg(not(feature = "bodies"))]
     fn send_both(&mut self, first: Slice, second: Slice) {
         self.send(first);
         self.send(second);

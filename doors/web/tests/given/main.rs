@@ -162,7 +162,7 @@ fn what_a_handler_leaves_is_not_taken_for_the_next_request() {
 #[test]
 fn a_client_cannot_send_faster_than_the_handler_reads() {
     on_each_driver(|stand| {
-        let bytes = 64 * 1024 * 1024;
+        let bytes = 32 * 1024 * 1024;
         let mut client = stand.client();
         client
             .send(&post("/gated", "", format!("Content-Length: {bytes}\r\n\r\n").as_bytes()))
