@@ -55,6 +55,7 @@ pub struct Snapshot {
     /// By site.
     pub sites: Vec<SiteFigures>,
     /// By upstream.
+    #[serde(default)]
     pub upstreams: Vec<UpstreamFigures>,
     /// By governor.
     pub governors: Vec<GovernorFigures>,

@@ -120,6 +120,8 @@ pub struct BackendFigures {
     pub connects: u64,
     /// How often it went down.
     pub downs: u64,
+    /// How often it was probed, or asked how it is.
+    pub probes: u64,
     /// The latest failure.
     pub latest: Option<Mishap>,
 }
@@ -204,6 +206,7 @@ impl Backend {
             stale: read(&tally.stale),
             connects: read(&tally.connects),
             downs: read(&tally.downs),
+            probes: read(&tally.probes),
             latest: self.noted().latest.clone(),
         }
     }

@@ -5,7 +5,7 @@ use crate::upstream::backend::{Backend, now_ms};
 use crate::upstream::connect;
 use crate::upstream::group::Group;
 use crate::upstream::notify::Notify;
-use crate::upstream::options::{Check, Origin};
+use crate::upstream::options::{Check, Origin, Speaks};
 use crate::upstream::question::Question;
 use ringway_engine::WorkerHandle;
 use std::io;
@@ -96,15 +96,25 @@ async fn ask(group: &Group, backend: &Backend, check: &Check, worker: &WorkerHan
     let bytes = stream.slice_of(question.bytes()).map_err(failed)?;
     stream.send(bytes);
     loop {
-        match stream.read().await.map_err(failed)? {
-            Some(bytes) => {
+        match stream.read().await {
+            Ok(Some(bytes)) => {
                 if let Some(verdict) = question.feed(&bytes) {
                     return verdict;
                 }
             }
-            None => return Err(question.ended()),
+            Ok(None) => return Err(question.ended()),
+            // All its processes have connections of ours, so nobody looks at this one.
+            Err(error) if error.kind() == io::ErrorKind::TimedOut && is_taken_up(group, backend) => {
+                return Ok(());
+            }
+            Err(error) => return Err(explained(&error)),
         }
     }
+}
+
+/// Whether a backend has enough to do that it need not answer questions. A process of a FastCGI server serves one connection.
+fn is_taken_up(group: &Group, backend: &Backend) -> bool {
+    group.speaks() == Speaks::FastCgi && backend.connections() > 0
 }
 
 fn explained(error: &io::Error) -> String {

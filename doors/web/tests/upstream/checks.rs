@@ -1,7 +1,7 @@
 //! Questions to backends whether they are well, and slow starts.
 
 use crate::stand::{Peer, answer, eventually, group, on_each_driver, options, request};
-use ringway_web::upstream::{Check, GroupOptions, Speaks, Standing, Upstream};
+use ringway_web::upstream::{BackendOptions, Check, GroupOptions, Key, Speaks, Standing, Tried, Upstream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -47,5 +47,24 @@ fn who_does_not_speak_the_protocol_or_says_nothing_is_unwell() {
             let backend = &group.backends()[0];
             eventually(&worker, "it is seen", || backend.standing() == Standing::Unwell).await;
         }
+    });
+}
+
+#[test]
+fn a_program_that_is_busy_need_not_answer_and_one_that_is_not_must() {
+    on_each_driver(|worker| async move {
+        // Its one process has a connection of ours; others wait in the queue.
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback");
+        let address = listener.local_addr().expect("bound").to_string();
+        let backend = BackendOptions::new(address.parse().expect("an address"));
+        let check = Check { interval_ms: 50, timeout_ms: 50, fall: 1, ..Check::default() };
+        let options = GroupOptions::new("php", vec![backend]);
+        let group = group(GroupOptions { check: Some(check), speaks: Speaks::FastCgi, ..options });
+        let upstream = Upstream::of(&group, &worker);
+        let lease = upstream.lease(&Key::default(), &mut Tried::default()).await.expect("it listens");
+        eventually(&worker, "it was asked", || group.backends()[0].figures().probes >= 3).await;
+        assert_eq!(group.backends()[0].standing(), Standing::Up);
+        drop(lease);
+        eventually(&worker, "it is seen", || group.backends()[0].standing() == Standing::Unwell).await;
     });
 }

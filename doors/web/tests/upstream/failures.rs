@@ -1,6 +1,6 @@
 //! Backends that die and come back, that close early, that cannot be reached.
 
-use crate::stand::{Failure, Peer, answer, group, on_each_driver, on_workers, options, request, sleep};
+use crate::stand::{Failure, Peer, answer, group, on_each_driver, on_workers, options, request};
 use ringway_engine::ring::DriverChoice;
 use ringway_web::upstream::{BackendOptions, GroupOptions, LeaseError, Standing, TryRules, Upstream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -147,7 +147,6 @@ fn who_does_not_accept_is_given_up_in_time() {
         };
         assert_eq!(error.status().code(), 504, "{error}");
         assert!(error.to_string().contains("too long to connect"), "{error}");
-        sleep(&worker, 1).await;
         drop(full);
     });
 }

@@ -221,7 +221,7 @@ pub(crate) async fn request(upstream: &Upstream) -> Result<String, Failure> {
     }
 }
 
-pub(crate) async fn sleep(worker: &WorkerHandle, ms: u64) {
+async fn sleep(worker: &WorkerHandle, ms: u64) {
     worker.sleep_until(worker.now_ms() + ms).await;
 }
 

@@ -114,7 +114,8 @@ pub struct UpstreamBackend {
 #[serde(default, deny_unknown_fields)]
 pub struct UpstreamHealth {
     /// The path that is asked for, with `http`: a status from 200 to 399 is a good answer. Unset: a connection is enough.
-    /// `h2` and `fastcgi` are asked in their own way (`SETTINGS`, `FCGI_GET_VALUES`).
+    /// `h2` and `fastcgi` are asked in their own way (`SETTINGS`, `FCGI_GET_VALUES`); with `fastcgi` one that has requests
+    /// to work at need not answer.
     pub path: Option<PrefixPath>,
     /// What the `Host` field says. Unset: the backend's address.
     pub host: Option<Host>,
