@@ -77,12 +77,22 @@ impl Inbox {
     /// Everything unread in one piece, as far as the largest slice reaches; copies only when it arrived in several.
     /// `None` when nothing is unread. Without memory for joining, the first piece alone is returned.
     pub fn next_joined(&mut self, pool: &Pool) -> Option<Slice> {
+        self.next_joined_beyond(0, pool)
+    }
+
+    /// The same with more than `bytes` bytes where so many are there, even if a piece must be cut for that.
+    pub fn next_joined_beyond(&mut self, bytes: usize, pool: &Pool) -> Option<Slice> {
         let mut joined = self.take_first()?;
-        while let Some(next) = self.first.take() {
-            let total = joined.len() + next.len();
+        while let Some(mut next) = self.first.take() {
+            let mut total = joined.len() + next.len();
             if total > SLICE_BYTES_MAX {
-                self.first = Some(next);
-                break;
+                if joined.len() > bytes || joined.len() == SLICE_BYTES_MAX {
+                    self.first = Some(next);
+                    break;
+                }
+                let part = next.split_to(SLICE_BYTES_MAX - joined.len());
+                self.rest.get_or_insert_default().push_front(next);
+                (next, total) = (part, SLICE_BYTES_MAX);
             }
             if !joined.try_extend(&next) {
                 // Room for as much again: a long head in small pieces is not copied for each of them.
@@ -171,6 +181,23 @@ mod tests {
         let mut large = inbox(&pool, &[&half, &half]);
         assert_eq!(large.next_joined(&pool).expect("bytes").len(), half.len());
         assert_eq!(large.len(), half.len());
+    }
+
+    #[test]
+    fn a_piece_that_is_too_large_to_be_joined_is_cut_where_more_is_wanted() {
+        let pool = Pool::new(1 << 20);
+        let large = vec![b'l'; SLICE_BYTES_MAX];
+        let mut inbox = inbox(&pool, &[b"small", &large, b"behind"]);
+        assert_eq!(inbox.next_joined(&pool).expect("bytes").len(), 5, "nothing is copied for nobody");
+        inbox.unread(pool.copy_of(b"small").expect("room"));
+        let joined = inbox.next_joined_beyond(5, &pool).expect("bytes");
+        assert_eq!((joined.len(), &joined[..7]), (SLICE_BYTES_MAX, &b"smallll"[..]));
+        inbox.unread(joined);
+        let again = inbox.next_joined_beyond(SLICE_BYTES_MAX, &pool).expect("bytes");
+        assert_eq!(again.len(), SLICE_BYTES_MAX, "as far as the largest slice reaches");
+        let rest = inbox.next_joined(&pool).expect("bytes");
+        assert_eq!(&rest[..], b"lllllbehind");
+        assert!(inbox.is_empty());
     }
 
     #[test]

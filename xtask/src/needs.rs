@@ -78,6 +78,24 @@ const NEEDS: &[Need] = &[
     },
     Need {
         purpose: Purpose::Test,
+        source: Source::Debian("nginx"),
+        probe: &["nginx", "-v"],
+        why: "the server behind the proxy",
+    },
+    Need {
+        purpose: Purpose::Test,
+        source: Source::Debian("nodejs"),
+        probe: &["node", "--version"],
+        why: "runs the WebSocket library behind the proxy",
+    },
+    Need {
+        purpose: Purpose::Test,
+        source: Source::Debian("node-ws"),
+        probe: &["sh", "-c", "NODE_PATH=/usr/share/nodejs node -e \"require('ws')\""],
+        why: "the WebSocket library behind the proxy, and its client",
+    },
+    Need {
+        purpose: Purpose::Test,
         source: Source::Component("rustfmt"),
         probe: &["cargo", "fmt", "--version"],
         why: "checks the format",

@@ -61,9 +61,26 @@ pub struct Exchange<'a> {
 }
 
 impl<'a> Exchange<'a> {
-    /// The peer's address; `None` for Unix sockets. The first call on a connection is a system call.
+    /// The client's address: the peer's, or what a proxy that is trusted says of it (without a port then); `None` for Unix
+    /// sockets. The first call on a connection is a system call.
     pub fn peer(&mut self) -> Option<SocketAddr> {
+        #[cfg(feature = "proxy")]
+        if let Some(whence) = &self.course.whence {
+            return Some(whence.client);
+        }
         self.link.peer()
+    }
+
+    /// The address of whoever is at the other end of the connection, be it a proxy or not.
+    #[cfg(feature = "proxy")]
+    pub(crate) fn neighbour(&mut self) -> Option<SocketAddr> {
+        self.link.peer()
+    }
+
+    /// The field in which whoever is at the other end is believed.
+    #[cfg(feature = "proxy")]
+    pub(crate) fn believed(&self) -> Option<ringway_http::forwarded::ChainField> {
+        self.course.whence.map(|whence| whence.field)
     }
 
     /// What the handshake of the connection's filter, such as TLS, agreed on; `None` without a filter.
@@ -240,6 +257,18 @@ impl<'a> Exchange<'a> {
         self.course.upload.is_once = true;
     }
 
+    /// Whether the memory is too small for a head with `bytes` of lines besides the server's own. Then there is more the next
+    /// time: whoever was waited for has to be waited for once more.
+    #[cfg(feature = "bodies")]
+    #[must_use]
+    pub fn lacks_memory(&mut self, bytes: usize) -> bool {
+        // What stages and edits add to it later has its own limits.
+        const SPARE_BYTES: usize = 4 * 1024;
+        let is_first = !self.course.upload.has_long_answer;
+        self.course.upload.has_long_answer |= bytes + SPARE_BYTES > self.memory.len();
+        is_first && self.course.upload.has_long_answer
+    }
+
     /// Whether the connection can go on with another protocol when the request asks for one: not over HTTP/2.
     #[cfg(feature = "bodies")]
     #[must_use]
@@ -346,6 +375,9 @@ pub(crate) struct Course {
     pub(crate) rewritten: Option<Box<Rewritten>>,
     pub(crate) user: Option<Rc<str>>,
     pub(crate) refused: Option<Box<Refused>>,
+    /// Whom it came from, where a proxy is trusted to say so.
+    #[cfg(feature = "proxy")]
+    pub(crate) whence: Option<crate::trust::Whence>,
     /// Field lines for the answer.
     pub(crate) fields: Option<LocalVec<u8>>,
     /// How long they were before who is asked now was asked.

@@ -20,6 +20,7 @@ use ringway_http::response::EncodeError;
 use ringway_http::status::Status;
 use ringway_http::target;
 use std::cell::RefCell;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -171,6 +172,7 @@ impl Shared {
         };
         let refused = match path {
             Err(status) => Some(status),
+            Ok(_) if is_new && !self.knows_whence(&mut exchange) => Some(Status::BAD_REQUEST),
             Ok(_) if is_new && self.is_misdirected(&mut exchange, number) => {
                 Some(Status::MISDIRECTED_REQUEST)
             }
@@ -202,6 +204,21 @@ impl Shared {
         }
     }
 
+    /// Takes note of whom a request came from, where that is a trusted proxy's to say. `false`: it says what cannot be read.
+    #[cfg(feature = "proxy")]
+    fn knows_whence(&self, exchange: &mut Exchange<'_>) -> bool {
+        let Some(trust) = &self.sites.trust else { return true };
+        let found = trust.look(exchange.request, exchange.neighbour());
+        exchange.course.whence = found.unwrap_or_default();
+        found.is_ok()
+    }
+
+    #[cfg(not(feature = "proxy"))]
+    #[expect(clippy::unused_self, reason = "where nobody is trusted it is a constant")]
+    fn knows_whence(&self, _exchange: &mut Exchange<'_>) -> bool {
+        true
+    }
+
     /// Whether the connection was made for another site, which shows other certificates.
     fn is_misdirected(&self, exchange: &mut Exchange<'_>, number: usize) -> bool {
         if self.sites.is_single() {
@@ -225,7 +242,7 @@ impl Shared {
         course: &mut Course,
         finish: Option<Finish>,
     ) -> Answered {
-        let Ok(memory) = room_for(sink, output, finish.is_some()) else { return Answered::Abort };
+        let Ok(memory) = room_for(sink, output, finish.is_some(), course) else { return Answered::Abort };
         let mut decided = self.decide(asked, course, sink, memory, finish);
         if matches!(decided, Decided::Full) {
             // What made the head long is what the client sent: try again with the most memory there is.
@@ -368,7 +385,7 @@ impl Shared {
         let served = Served {
             request: asked.map(|asked| asked.request),
             site,
-            peer: if site.wants_details() { link.peer() } else { None },
+            peer: if site.wants_details() { client_of(course, link) } else { None },
             user: course.user.as_deref(),
             rule: course.refused.as_deref().map(|refused| &*refused.rule),
             protocol: asked.map_or("HTTP/1.1", |asked| asked.protocol),
@@ -388,8 +405,13 @@ fn room_for<'o>(
     sink: &mut impl Sink,
     output: &'o mut Output,
     was_waited_for: bool,
+    course: &Course,
 ) -> Result<&'o mut [u8], NoMemory> {
-    if was_waited_for { output.ample_room(sink) } else { output.room(sink) }
+    match (was_waited_for, course.upload.has_long_answer) {
+        (_, true) => output.large_room(sink),
+        (true, false) => output.ample_room(sink),
+        (false, false) => output.room(sink),
+    }
 }
 
 #[cfg(not(feature = "bodies"))]
@@ -397,6 +419,7 @@ fn room_for<'o>(
     sink: &mut impl Sink,
     output: &'o mut Output,
     _was_waited_for: bool,
+    _course: &Course,
 ) -> Result<&'o mut [u8], NoMemory> {
     output.room(sink)
 }
@@ -427,6 +450,17 @@ fn normal_path<'a>(request: &Request<'a>, scratch: &'a Arena) -> Result<&'a [u8]
         return Err(Status::SERVICE_UNAVAILABLE);
     };
     target::normalise(raw, memory).map_err(Refusal::status)
+}
+
+/// The client's address, for logs.
+fn client_of(course: &Course, link: &mut dyn Link) -> Option<SocketAddr> {
+    #[cfg(feature = "proxy")]
+    if let Some(whence) = course.whence {
+        return Some(whence.client);
+    }
+    #[cfg(not(feature = "proxy"))]
+    let _ = course;
+    link.peer()
 }
 
 /// Keeps what a rewrite made, which lies in memory that is about to be freed.

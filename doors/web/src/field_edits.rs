@@ -107,6 +107,12 @@ impl FieldEdits {
         Ok(())
     }
 
+    /// What is taken away, in lower case, and the lines that are added.
+    #[cfg(feature = "proxy")]
+    pub(crate) fn parts(&self) -> (&[Box<[u8]>], &[u8]) {
+        (&self.removed, &self.lines)
+    }
+
     /// Whether there is nothing to do.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -46,6 +46,8 @@ pub mod path;
 pub mod pattern;
 pub mod pipeline;
 pub mod protocol;
+#[cfg(feature = "proxy")]
+pub mod proxy;
 #[cfg(feature = "proxy-protocol")]
 pub mod proxy_protocol;
 #[cfg(feature = "sites")]
@@ -72,6 +74,8 @@ pub mod template;
 mod test_dir;
 mod timing;
 pub mod tries;
+#[cfg(feature = "proxy")]
+pub mod trust;
 #[cfg(feature = "upstream")]
 pub mod upstream;
 #[cfg(feature = "sites")]

@@ -53,6 +53,9 @@ pub struct Sites {
     pub accepted: Vec<Box<dyn AcceptedStage>>,
     /// Stage 50: all are told.
     pub closed: Vec<Box<dyn ClosedStage>>,
+    /// The proxies before it that are believed in who the client is.
+    #[cfg(feature = "proxy")]
+    pub trust: Option<std::sync::Arc<crate::trust::Trust>>,
 }
 
 impl Sites {
@@ -67,6 +70,8 @@ impl Sites {
             default: 0,
             accepted: Vec::new(),
             closed: Vec::new(),
+            #[cfg(feature = "proxy")]
+            trust: None,
         }
     }
 

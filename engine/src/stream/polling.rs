@@ -120,7 +120,7 @@ pub(super) fn poll_read_beyond(core: &mut Core, id: ConnId, bytes: usize) -> Pol
     let pool = core.pool();
     let Some(record) = core.conns.get(id) else { return Poll::Ready(Err(gone())) };
     if record.inbox.len() > bytes {
-        return Poll::Ready(Ok(record.inbox.next_joined(&pool)));
+        return Poll::Ready(Ok(record.inbox.next_joined_beyond(bytes, &pool)));
     }
     if let Some(error) = failure(record) {
         return Poll::Ready(Err(error));

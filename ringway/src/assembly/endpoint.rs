@@ -2,7 +2,7 @@
 
 use super::plan::Plans;
 use super::workshop::{Blueprint, Workshop};
-use super::{AssemblyError, Door, Kept, Provisions, tls};
+use super::{AssemblyError, Door, Kept, Provisions, proxy, tls};
 use crate::config::settings::{self, Config, Limits};
 use crate::config::values::Listen;
 use crate::engine::ring::socket::{Address, ListenOptions};
@@ -79,7 +79,10 @@ fn places(endpoint: &settings::Endpoint) -> Result<Vec<(String, Address)>, Assem
 
 fn protocol(blueprint: &Arc<Blueprint>, endpoint: &settings::Endpoint, limits: WebLimits) -> ProtocolFactory {
     let (blueprint, name) = (Arc::clone(blueprint), endpoint.name.clone());
-    Arc::new(move |worker: &WorkerHandle| Workshop::of(&blueprint, worker).protocol(&name, limits))
+    let trust = proxy::trust(endpoint).map(Arc::new);
+    Arc::new(move |worker: &WorkerHandle| {
+        Workshop::of(&blueprint, worker).protocol(&name, limits, trust.clone())
+    })
 }
 
 /// What its connections begin with where clients come by proxies.

@@ -20,6 +20,7 @@ mod plan;
 mod posts;
 mod process;
 mod provisions;
+mod proxy;
 mod routes;
 mod running;
 mod site;

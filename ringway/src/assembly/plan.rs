@@ -3,6 +3,7 @@
 use super::authority::Shelf;
 use super::governor::SiteScope;
 use super::logs::{Access, access_log};
+use super::proxy::ProxyPlan;
 use super::upstream::Upstreams;
 use super::{AssemblyError, Kept, site};
 use crate::config::settings::Config;
@@ -63,6 +64,8 @@ pub(super) enum HandlerPlan {
         /// The body.
         body: Arc<[u8]>,
     },
+    /// An upstream answers.
+    Proxy(ProxyPlan),
 }
 
 /// Files below a root.

@@ -5,6 +5,7 @@ use super::access;
 use super::dav;
 use super::files::FilesOf;
 use super::plan::{HandlerPlan, RoutePlan, StagePlan};
+use super::proxy;
 use super::site::{Common, edits};
 use crate::config::settings::{Route, Site};
 use crate::web::pattern::Pattern;
@@ -61,6 +62,10 @@ fn plan_one(
         #[cfg(not(feature = "cgi"))]
         (None, None, None) if route.cgi.is_some() => {
             return Err(cannot(&"this program was built without scripts"));
+        }
+        (None, None, None) if route.proxy.is_some() => {
+            let proxy = route.proxy.as_ref().map(|proxy| proxy::plan(proxy, common.upstreams));
+            proxy.transpose()?.map(HandlerPlan::Proxy).map(Arc::new).into_iter().collect()
         }
         (None, None, None) => dav::handlers(files.route(route, site)?, route.dav.as_ref()),
     };

@@ -20,7 +20,6 @@ pub(super) struct Common<'a> {
     pub(super) config: &'a Config,
     pub(super) kept: &'a Kept,
     /// Servers behind this one, for routes that hand requests on.
-    #[allow(dead_code, reason = "routes that have upstreams use it")]
     pub(super) upstreams: &'a Upstreams,
     pub(super) server: ServerField,
     /// The limit of requests over all sites.

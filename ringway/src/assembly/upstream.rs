@@ -33,7 +33,6 @@ pub(super) struct Upstreams(BTreeMap<String, Arc<Group>>);
 
 impl Upstreams {
     /// The upstream of a name.
-    #[allow(dead_code, reason = "routes that have upstreams use it")]
     pub(super) fn find(&self, name: &str) -> Result<Arc<Group>, AssemblyError> {
         let found = self.0.get(name).cloned();
         found.ok_or_else(|| {

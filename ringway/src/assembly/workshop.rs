@@ -2,6 +2,7 @@
 
 use super::authority::ProofStage;
 use super::plan::{HandlerPlan, Plans, SitePlan, StagePlan};
+use super::proxy::ProxyPlan;
 use crate::config::values::Label;
 use crate::engine::{Conn, Description, Events, Protocol, Turn, WorkerHandle};
 use crate::web::auth::Auth;
@@ -18,12 +19,15 @@ use crate::web::log::errors::ErrorLog;
 use crate::web::log::sink::LogSinks;
 use crate::web::pipeline::{Handler, RequestStage};
 use crate::web::protocol::Http;
+use crate::web::proxy::Proxy;
 use crate::web::respond::Respond;
 use crate::web::routes::Route;
 use crate::web::rules::RulesStage;
 use crate::web::site::Site;
 use crate::web::sites::Sites;
 use crate::web::static_files::StaticFiles;
+use crate::web::trust::Trust;
+use crate::web::upstream::Upstream;
 use crate::web::user_dirs::UserDirs;
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -119,12 +123,15 @@ impl Workshop {
         self: &Rc<Self>,
         endpoint: &Label,
         limits: WebLimits,
+        trust: Option<Arc<Trust>>,
     ) -> io::Result<Rc<dyn Protocol>> {
         let known = self.protocols.borrow().get(endpoint).and_then(Weak::upgrade);
         if let Some(known) = known {
             return Ok(known);
         }
-        let http = Http::new(Rc::new(self.sites(endpoint)?), limits, self.worker.pool().clone());
+        let mut sites = self.sites(endpoint)?;
+        sites.trust = trust;
+        let http = Http::new(Rc::new(sites), limits, self.worker.pool().clone());
         let speaker = Rc::new(Speaker { http, _workshop: Rc::clone(self) });
         self.protocols.borrow_mut().insert(endpoint.clone(), Rc::downgrade(&speaker));
         Ok(speaker)
@@ -229,6 +236,10 @@ impl Workshop {
                 }
                 Made::UserDirs(_) => return Err(io::Error::other("nobody changes directories of users")),
             },
+            HandlerPlan::Proxy(ProxyPlan { options, group }) => {
+                let upstream = Upstream::of(group, &self.worker);
+                Box::new(Proxy::new(Arc::clone(options), upstream, &self.worker, Some(log.clone())))
+            }
             HandlerPlan::Files(_) | HandlerPlan::UserDirs(_) => match self.made(plan)? {
                 Made::Files(files) => Box::new(files),
                 Made::UserDirs(directories) => Box::new(directories),

@@ -218,7 +218,7 @@ impl Session {
         }
         if cfg!(feature = "bodies") && finish.is_some() {
             // It may be another server's, which cannot be asked again.
-            memory.text.resize(AMPLE_TEXT_BYTES, 0);
+            memory.text.resize(ample_bytes(course), 0);
         }
         let shared = &self.shared;
         let mut decided = shared.decide(asked, course, &mut self.stream, &mut memory.text, finish);
@@ -499,4 +499,15 @@ impl Session {
 pub(super) fn is_too_long(shared: &Shared, request: &Request<'_>) -> bool {
     let bytes_max = shared.limits.body.body_bytes_max;
     matches!(request.body(), Framing::Length(length) if length > bytes_max)
+}
+
+/// Memory for the head of an answer that was waited for, in bytes.
+#[cfg(feature = "bodies")]
+fn ample_bytes(course: &Course) -> usize {
+    if course.upload.has_long_answer { SLICE_BYTES_MAX } else { AMPLE_TEXT_BYTES }
+}
+
+#[cfg(not(feature = "bodies"))]
+fn ample_bytes(_course: &Course) -> usize {
+    AMPLE_TEXT_BYTES
 }

@@ -57,12 +57,18 @@ impl Judge<'_> {
             let message = "nobody is trusted to say whose a connection is, so all would be refused";
             self.error_with_hint(node.place_of("proxy_protocol"), message, hint);
         }
-        if !endpoint.proxy_protocol && !endpoint.trusted.is_empty() {
-            let message = "`trusted` has no effect without `proxy_protocol = true`";
+        let believes = endpoint.proxy_protocol || endpoint.forwarded.is_some();
+        if endpoint.forwarded.is_some() && endpoint.trusted.is_empty() && !node.is_damaged {
+            let hint = "write `trusted = [\"10.0.0.0/8\"]` with the addresses of your proxies";
+            let message = "nobody is trusted to say whom a request came from";
+            self.error_with_hint(node.place_of("forwarded"), message, hint);
+        }
+        if !believes && !endpoint.trusted.is_empty() {
+            let message = "`trusted` has no effect without `proxy_protocol = true` or `forwarded`";
             self.warning(node.place_of("trusted"), message, "what its proxies say is not looked at");
         }
         let everybody = endpoint.trusted.iter().position(|network| network.network().bits() == 0);
-        if let Some(number) = everybody.filter(|_| endpoint.proxy_protocol) {
+        if let Some(number) = everybody.filter(|_| believes) {
             let message = "everybody is trusted to say whose a connection is";
             let note = "any client can claim any address, in rules, limits and logs";
             self.warning(node.place_in("trusted", number), message, note);

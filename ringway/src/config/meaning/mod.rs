@@ -8,6 +8,7 @@ mod endpoints;
 mod faces;
 mod logs;
 mod loops;
+mod proxies;
 mod routes;
 mod sites;
 mod tls;

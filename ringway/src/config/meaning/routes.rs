@@ -24,6 +24,7 @@ impl Judge<'_> {
                 self.cgi(site, route, node);
                 self.redirect(route, node);
                 self.wildcards(route, node);
+                self.proxy(route, node);
                 self.index(route.index.as_deref().unwrap_or_default(), node);
                 self.tries(route.r#try.as_deref().unwrap_or_default(), node);
                 self.headers(&route.headers, node);
@@ -40,6 +41,7 @@ impl Judge<'_> {
             ("rewrite", route.rewrite.is_some()),
             ("respond", route.respond.is_some()),
             ("cgi", route.cgi.is_some()),
+            ("proxy", route.proxy.is_some()),
         ];
         let done: Vec<&str> = actions.iter().filter(|(_, is_set)| *is_set).map(|(key, _)| *key).collect();
         if let [first, second, ..] = done[..] {
@@ -52,8 +54,10 @@ impl Judge<'_> {
             ("try", route.r#try.is_some()),
             ("cache_control", route.cache_control.is_some()),
         ];
-        let answers =
-            done.iter().copied().find(|key| matches!(*key, "redirect" | "rewrite" | "respond" | "cgi"));
+        let answers = done
+            .iter()
+            .copied()
+            .find(|key| matches!(*key, "redirect" | "rewrite" | "respond" | "cgi" | "proxy"));
         for (key, _) in of_files.iter().filter(|(_, is_set)| *is_set) {
             if let Some(other) = answers {
                 self.error(
@@ -74,7 +78,7 @@ impl Judge<'_> {
             && changes_nothing(route)
             && !node.is_damaged
         {
-            let hint = "write `root`, `alias`, `redirect`, `rewrite`, `respond`, `cgi`, `try`, or `headers`, `auth`, [[site.route.rule]], `cache_control`";
+            let hint = "write `root`, `alias`, `redirect`, `rewrite`, `respond`, `cgi`, `proxy`, `try`, or `headers`, `auth`, [[site.route.rule]], `cache_control`";
             self.error_with_hint(node.place, "this route does nothing", hint);
         }
         if route.alias.is_some() && !route.path.as_str().ends_with("/**") {

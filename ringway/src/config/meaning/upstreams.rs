@@ -75,7 +75,6 @@ impl Judge<'_> {
     }
 
     /// The upstream that a route names at `place` is there and speaks one of `protocols`.
-    #[allow(dead_code, reason = "routes that have upstreams use it")]
     pub(super) fn upstream_reference(&mut self, name: &str, place: Place, protocols: &[UpstreamProtocol]) {
         let Some(upstream) = self.config.upstream.iter().find(|upstream| upstream.name.as_str() == name)
         else {

@@ -1,6 +1,6 @@
 //! Settings of endpoints.
 
-use crate::config::settings::{Governor, LimitOverrides};
+use crate::config::settings::{ForwardedField, Governor, LimitOverrides};
 use crate::config::values::{Cidr, Label, Listen};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -34,7 +34,13 @@ pub struct Endpoint {
     /// from elsewhere than `trusted` are refused; those to a Unix socket are believed.
     #[serde(default)]
     pub proxy_protocol: bool,
-    /// The proxies that are believed with `proxy_protocol`. Limits for addresses count whom they speak for.
+    /// The field in which the `trusted` proxies say whom a request came from, each behind those before it: `x-forwarded-for`
+    /// or `forwarded` (RFC 7239). Rules, limits of requests, logs and `proxy` take it for the client then. Unset: whoever has
+    /// connected is the client.
+    #[serde(default)]
+    pub forwarded: Option<ForwardedField>,
+    /// The proxies that are believed with `proxy_protocol` and `forwarded`. Limits for addresses count whom they speak for by
+    /// the PROXY protocol.
     #[serde(default)]
     pub trusted: Vec<Cidr>,
     /// Limits that differ from `[limits]`.

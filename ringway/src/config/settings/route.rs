@@ -1,6 +1,6 @@
 //! Settings of routes.
 
-use crate::config::settings::{Auth, Cgi, Dav, Headers, Listing, RateLimit, Rule};
+use crate::config::settings::{Auth, Cgi, Dav, Headers, Listing, Proxy, RateLimit, Rule};
 use crate::config::values::{FilePath, HeaderText, LocalTarget, MediaTypeText, PathPattern, Target, TryStep};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -43,6 +43,9 @@ pub struct Route {
     /// Have scripts answer.
     #[serde(default)]
     pub cgi: Option<Cgi>,
+    /// Have servers behind this one answer.
+    #[serde(default)]
+    pub proxy: Option<Proxy>,
     /// Clients may change the files that are served here (WebDAV).
     #[serde(default)]
     pub dav: Option<Dav>,

@@ -1,0 +1,14 @@
+//! `ringway run` before other servers, as clients and those servers meet it.
+#![forbid(unsafe_code)]
+#![allow(clippy::unwrap_used, reason = "tests fail by panics")]
+
+mod bad;
+mod bodies;
+mod heads;
+mod lives;
+mod nginx;
+mod ringway;
+mod stand;
+mod trusted;
+mod upgrades;
+mod upstream;
