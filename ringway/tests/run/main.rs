@@ -4,6 +4,7 @@
 
 mod activation;
 mod authority;
+mod behind;
 mod confined;
 #[cfg(feature = "console")]
 mod console;
