@@ -102,7 +102,8 @@ impl Handler for Cgi {
         if let Some(most) = shared.options.body_bytes_max {
             exchange.set_body_limit(most);
         }
-        let has_body = !exchange.request.body().is_empty();
+        // Over HTTP/2 a head without a length may have a body all the same.
+        let has_body = exchange.has_body();
         let Some(order) = shared.order(exchange, path, has_body) else {
             return exchange.error(Status::REQUEST_HEADER_FIELDS_TOO_LARGE).map(Handled::Answer);
         };

@@ -27,6 +27,7 @@ use crate::pipeline::{Finish, Handled, Handler};
 use crate::request_body::{BodyError, RequestBody};
 use crate::root::OpenRoot;
 use crate::scripts::{Endings, RunScripts, Script};
+use crate::spool::{SpoolError, SpoolSpace};
 use crate::static_files::{FilesOptions, StaticFiles};
 use crate::upstream::{Key, Upstream};
 use call::Call;
@@ -34,14 +35,13 @@ use passage::Terms;
 use request::Program;
 use ringway_engine::WorkerHandle;
 use ringway_engine::heap::local_future;
-use ringway_engine::ring::{Pool, Slice};
+use ringway_engine::ring::Pool;
 use ringway_http::head;
 use ringway_http::method::Method;
 use ringway_http::reply;
 use ringway_http::response::EncodeError;
 use ringway_http::status::Status;
 use send_file::SendDir;
-use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -49,8 +49,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 use upload::{Body, Upload};
 
-/// Longest body of unknown length, in bytes: programs must be told the length before they get it, so it is kept until then.
+/// Longest body of unknown length, in bytes, where there is no directory to spool it to: programs must be told the length before
+/// they get it, so it is kept until then.
 pub const UNSIZED_BODY_BYTES_MAX: usize = 1024 * 1024;
+
+/// Most bytes of all such bodies.
+const UNSIZED_BODIES_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// Name and value of a parameter.
 pub type Param = (Box<[u8]>, Box<[u8]>);
@@ -70,6 +74,8 @@ pub struct FastCgiOptions {
     pub params: Vec<Param>,
     /// Longest body of a request, in bytes; `None`: as everywhere.
     pub body_bytes_max: Option<u64>,
+    /// Where bodies of unknown length wait until all of them is there. Default: memory, up to [`UNSIZED_BODY_BYTES_MAX`].
+    pub spool: SpoolSpace,
     /// What programs may make grow in the heads of their answers.
     pub answer: reply::Limits,
     /// Directories that programs may have files sent from, each by its path among the server's.
@@ -86,6 +92,7 @@ impl Default for FastCgiOptions {
             prefix: Box::default(),
             params: Vec::new(),
             body_bytes_max: None,
+            spool: SpoolSpace::in_memory(UNSIZED_BODY_BYTES_MAX, UNSIZED_BODIES_BYTES_MAX),
             answer: reply::Limits::default(),
             send_dirs: Vec::new(),
         }
@@ -101,6 +108,7 @@ struct Inner {
     upstream: Rc<Upstream>,
     terms: Rc<Terms>,
     slices: Pool,
+    worker: WorkerHandle,
     send_dirs: Vec<SendDir>,
 }
 
@@ -135,7 +143,7 @@ impl FastCgi {
         };
         let send_dirs = options.send_dirs.iter().map(send_dir).collect::<io::Result<_>>()?;
         let (terms, slices) = (Rc::new(terms), worker.slices());
-        Ok(Self(Rc::new(Inner { options, upstream, terms, slices, send_dirs })))
+        Ok(Self(Rc::new(Inner { options, upstream, terms, slices, worker: worker.clone(), send_dirs })))
     }
 
     /// Takes the request in, or first its body where nobody knows its length.
@@ -163,20 +171,22 @@ impl FastCgi {
     }
 
     /// Receives a body whose length must be known before the program is asked.
-    fn collect(&self, body: RequestBody, program: &Program<'_>) -> Handled {
+    fn collect(&self, mut body: RequestBody, program: &Program<'_>) -> Handled {
         let this = self.clone();
         let (name, file) = (Vec::from(program.name), Vec::from(program.file));
         let path_info = Vec::from(program.path_info);
         Handled::Later(local_future(async move {
-            let held = hold(body).await;
+            let spooled = this.0.options.spool.spool(&mut body, &this.0.worker).await;
             let finish: Finish = Box::new(move |exchange| {
                 exchange.ask_once();
-                match held {
-                    Ok((pieces, bytes)) => {
+                match spooled {
+                    Ok(spooled) => {
                         let program = Program { name: &name, file: &file, path_info: &path_info };
-                        this.ask(exchange, &program, Some(Body::Held(pieces)), Some(bytes))
+                        let bytes = spooled.len();
+                        let reader = spooled.into_reader(this.0.worker.clone());
+                        this.ask(exchange, &program, Some(Body::Spooled(reader)), Some(bytes))
                     }
-                    Err(BodyError::Gone) => Ok(Handled::Close),
+                    Err(SpoolError::Body(BodyError::Gone)) => Ok(Handled::Close),
                     Err(error) => exchange.error(error.status()).map(Handled::Answer),
                 }
             });
@@ -216,20 +226,6 @@ impl FastCgi {
             finish
         })))
     }
-}
-
-/// Receives a body, as long as it may be.
-async fn hold(mut body: RequestBody) -> Result<(VecDeque<Slice>, u64), BodyError> {
-    let mut pieces = VecDeque::new();
-    let mut bytes = 0;
-    while let Some(piece) = body.next().await? {
-        bytes += piece.len();
-        if bytes > UNSIZED_BODY_BYTES_MAX {
-            return Err(BodyError::TooLarge);
-        }
-        pieces.push_back(piece);
-    }
-    Ok((pieces, bytes as u64))
 }
 
 fn is_idempotent(method: Method<'_>) -> bool {

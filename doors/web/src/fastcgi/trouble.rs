@@ -36,6 +36,8 @@ pub(super) enum Trouble {
     File,
     /// There is no memory for what is sent or received.
     NoMemory,
+    /// The request's body cannot be read from where it was spooled.
+    Spool,
     /// The client's fault: its body.
     Body(BodyError),
 }
@@ -46,6 +48,7 @@ impl Trouble {
         match self {
             Self::Silent(_) | Self::Stuck(_) => Status::GATEWAY_TIMEOUT,
             Self::NoMemory | Self::Empty(End::Overloaded) => Status::SERVICE_UNAVAILABLE,
+            Self::Spool => Status::INTERNAL_SERVER_ERROR,
             Self::Body(error) => error.status(),
             _ => Status::BAD_GATEWAY,
         }
@@ -65,7 +68,12 @@ impl Trouble {
         match self {
             Self::Closed | Self::Reset | Self::Silent(_) | Self::Stuck(_) | Self::Records(_) => true,
             Self::Empty(end) => !matches!(end, End::Complete(_)),
-            Self::Head(_) | Self::Length { .. } | Self::File | Self::NoMemory | Self::Body(_) => false,
+            Self::Head(_)
+            | Self::Length { .. }
+            | Self::File
+            | Self::NoMemory
+            | Self::Spool
+            | Self::Body(_) => false,
         }
     }
 
@@ -120,6 +128,7 @@ impl fmt::Display for Trouble {
             Self::Length { said, .. } => return write!(f, "announced {said} bytes and sent more"),
             Self::File => "wants a file sent that is in none of the directories it may",
             Self::NoMemory => "could not be served: no memory here",
+            Self::Spool => "could not be served: the request's body is lost here",
             Self::Body(error) => return error.fmt(f),
         })
     }

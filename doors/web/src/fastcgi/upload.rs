@@ -3,10 +3,10 @@
 use super::request::REQUEST;
 use super::trouble::Trouble;
 use crate::request_body::RequestBody;
+use crate::spool::SpoolReader;
 use ringway_engine::Stream;
 use ringway_engine::ring::Slice;
 use ringway_http::fastcgi::{CONTENT_BYTES_MAX, HEAD_BYTES, stdin_head};
-use std::collections::VecDeque;
 use std::io;
 use std::task::{Context, Poll};
 
@@ -22,7 +22,7 @@ pub(super) enum Body {
     /// As the client sends it.
     Arriving(RequestBody),
     /// Received before, because nobody knew its length.
-    Held(VecDeque<Slice>),
+    Spooled(SpoolReader),
 }
 
 /// What a body waits for.
@@ -143,7 +143,10 @@ impl Upload {
         }
         match &mut self.body {
             None => Poll::Ready(Ok(None)),
-            Some(Body::Held(pieces)) => Poll::Ready(Ok(pieces.pop_front())),
+            Some(Body::Spooled(reader)) => reader.poll_next(context).map_err(|error| match error.kind() {
+                io::ErrorKind::OutOfMemory => Trouble::NoMemory,
+                _ => Trouble::Spool,
+            }),
             Some(Body::Arriving(body)) => body.poll_next(context).map_err(Trouble::Body),
         }
     }

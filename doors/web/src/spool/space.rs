@@ -47,7 +47,8 @@ impl Default for SpoolOptions {
 pub struct SpoolSpace(Arc<Space>);
 
 struct Space {
-    directory: OwnedFd,
+    /// Without one bodies stay in memory.
+    directory: Option<OwnedFd>,
     options: SpoolOptions,
     memory: AtomicU64,
     disk: AtomicU64,
@@ -62,8 +63,26 @@ impl SpoolSpace {
     pub fn open(options: SpoolOptions) -> io::Result<Self> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let directory = rustix::fs::open(&options.directory, flags, Mode::empty())?;
+        Ok(Self::with(Some(directory), options))
+    }
+
+    /// A space without a directory: bodies of at most `body_bytes_max`, and all together of at most `total_bytes_max`, are
+    /// kept in memory.
+    #[must_use]
+    pub fn in_memory(body_bytes_max: usize, total_bytes_max: u64) -> Self {
+        let options = SpoolOptions {
+            directory: PathBuf::new(),
+            memory_bytes_max: body_bytes_max,
+            memory_total_bytes_max: total_bytes_max,
+            body_bytes_max: body_bytes_max as u64,
+            total_bytes_max: 0,
+        };
+        Self::with(None, options)
+    }
+
+    fn with(directory: Option<OwnedFd>, options: SpoolOptions) -> Self {
         let (memory, disk, files) = Default::default();
-        Ok(Self(Arc::new(Space { directory, options, memory, disk, files })))
+        Self(Arc::new(Space { directory, options, memory, disk, files }))
     }
 
     /// What it was opened with.
@@ -96,6 +115,9 @@ impl SpoolSpace {
 
     /// A file without a name, made beside the worker: a directory may be slow.
     pub(super) async fn make_file(&self, worker: &WorkerHandle) -> Result<Handle, SpoolError> {
+        if self.0.directory.is_none() {
+            return Err(SpoolError::Full);
+        }
         let space = self.clone();
         let made = worker.pool().run(move || space.0.make_file()).map_err(io::Error::other)?;
         let file = made.await.map_err(io::Error::other)??;
@@ -106,34 +128,35 @@ impl SpoolSpace {
 
 impl Space {
     fn make_file(&self) -> io::Result<OwnedFd> {
+        let directory = self.directory.as_ref().ok_or(Errno::NOENT)?;
         let flags = OFlags::RDWR | OFlags::CLOEXEC;
         let mode = Mode::RUSR | Mode::WUSR;
         // EXCL: nobody gives it a name later.
-        match rustix::fs::openat(&self.directory, ".", flags | OFlags::TMPFILE | OFlags::EXCL, mode) {
+        match rustix::fs::openat(directory, ".", flags | OFlags::TMPFILE | OFlags::EXCL, mode) {
             // The file system has no files without names.
-            Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => self.make_named(flags, mode),
+            Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => make_named(directory, flags, mode),
             made => Ok(made?),
         }
     }
+}
 
-    /// The same with a name, for a moment.
-    fn make_named(&self, flags: OFlags, mode: Mode) -> io::Result<OwnedFd> {
-        let flags = flags | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
-        for _ in 0..NAMES_MAX {
-            let mut random = [0; 16];
-            rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty())?;
-            let name = format!(".ringway-spool-{:032x}", u128::from_ne_bytes(random));
-            match rustix::fs::openat(&self.directory, &*name, flags, mode) {
-                Err(Errno::EXIST) => {}
-                Err(error) => return Err(error.into()),
-                Ok(file) => {
-                    rustix::fs::unlinkat(&self.directory, &*name, AtFlags::empty())?;
-                    return Ok(file);
-                }
+/// The same with a name, for a moment.
+fn make_named(directory: &OwnedFd, flags: OFlags, mode: Mode) -> io::Result<OwnedFd> {
+    let flags = flags | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
+    for _ in 0..NAMES_MAX {
+        let mut random = [0; 16];
+        rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty())?;
+        let name = format!(".ringway-spool-{:032x}", u128::from_ne_bytes(random));
+        match rustix::fs::openat(directory, &*name, flags, mode) {
+            Err(Errno::EXIST) => {}
+            Err(error) => return Err(error.into()),
+            Ok(file) => {
+                rustix::fs::unlinkat(directory, &*name, AtFlags::empty())?;
+                return Ok(file);
             }
         }
-        Err(Errno::EXIST.into())
     }
+    Err(Errno::EXIST.into())
 }
 
 impl fmt::Debug for SpoolSpace {
@@ -200,7 +223,8 @@ mod tests {
         let options = SpoolOptions { directory: dir.path().into(), ..SpoolOptions::default() };
         let space = SpoolSpace::open(options).expect("a directory");
         let mode = Mode::RUSR | Mode::WUSR;
-        let named = space.0.make_named(OFlags::RDWR | OFlags::CLOEXEC, mode).expect("a file");
+        let directory = space.0.directory.as_ref().expect("opened");
+        let named = make_named(directory, OFlags::RDWR | OFlags::CLOEXEC, mode).expect("a file");
         let unnamed = space.0.make_file().expect("a file");
         assert_eq!(std::fs::read_dir(dir.path()).expect("a directory").count(), 0);
         for file in [named, unnamed] {
