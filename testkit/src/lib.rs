@@ -3,12 +3,13 @@
 //! - [`sim`]: an in-memory network under a [`ringway_ring::Ring`], with a clock that tests advance.
 //! - [`Seed`]: where randomness comes from; printed when a test fails, set with `RINGWAY_SEED`.
 //! - [`Client`], [`drip`], [`storm`]: peers of a real server.
-//! - [`Pebble`]: a certificate authority.
+//! - [`Pebble`]: a certificate authority. [`Fpm`]: PHP behind FastCGI.
 //! - [`Scratch`]: a directory that goes when the test does.
 #![forbid(unsafe_code)]
 
 mod client;
 mod drip;
+mod fpm;
 mod pebble;
 mod scratch;
 mod seed;
@@ -18,6 +19,7 @@ pub mod sim;
 
 pub use client::{Answer, Client};
 pub use drip::{Drip, drip};
+pub use fpm::Fpm;
 pub use pebble::{Pebble, free_port};
 pub use scratch::Scratch;
 pub use seed::{Rng, Seed};

@@ -1,5 +1,6 @@
 //! Files: roots, how they are loaded, pages of errors, directories of users.
 
+use super::fastcgi;
 use super::plan::FilesPlan;
 use super::{AssemblyError, Kept};
 use crate::config::settings::{self, Listing, Mime, Route, Site, Symlinks};
@@ -36,6 +37,8 @@ impl FilesOf {
             siblings,
             types: media_types(site, mime)?,
             compression: compression(&site.compression, &kept.compressing),
+            scripts: fastcgi::endings_of(site)
+                .map_err(|why| AssemblyError::new("these endings cannot be run", why))?,
             ..LoadOptions::default()
         };
         let root = RootOptions { symlinks: site.symlinks == Symlinks::Inside, ..RootOptions::default() };
@@ -57,6 +60,20 @@ impl FilesOf {
             || route.r#try.is_some()
             || route.cache_control.is_some()
             || route.dav.is_some();
+        self.of_route(route, site, is_other)
+    }
+
+    /// The files of a route whose scripts are run.
+    pub(super) fn run(&self, route: &Route, site: &Site) -> Result<Option<FilesPlan>, AssemblyError> {
+        self.of_route(route, site, true)
+    }
+
+    fn of_route(
+        &self,
+        route: &Route,
+        site: &Site,
+        is_other: bool,
+    ) -> Result<Option<FilesPlan>, AssemblyError> {
         let root = route.root.as_ref().or(route.alias.as_ref()).or(site.root.as_ref().filter(|_| is_other));
         let Some(root) = root else { return Ok(None) };
         let mut load = self.load.clone();

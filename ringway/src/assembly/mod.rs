@@ -11,6 +11,7 @@ mod dav;
 mod endpoint;
 #[cfg(feature = "console")]
 mod faces;
+mod fastcgi;
 mod files;
 mod governor;
 mod kept;

@@ -1,6 +1,7 @@
 //! Plans: everything of a configuration's sites that can be made once, for all workers.
 
 use super::authority::Shelf;
+use super::fastcgi::FastCgiPlan;
 use super::governor::SiteScope;
 use super::logs::{Access, access_log};
 use super::proxy::ProxyPlan;
@@ -46,6 +47,8 @@ pub(super) enum HandlerPlan {
     Files(FilesPlan),
     /// Files that clients change.
     Dav(DavPlan),
+    /// Programs behind an upstream.
+    FastCgi(FastCgiPlan),
     /// Directories of users.
     UserDirs(Arc<UserDirsOptions>),
     /// Scripts.

@@ -3,6 +3,7 @@
 use super::AssemblyError;
 use super::access;
 use super::dav;
+use super::fastcgi;
 use super::files::FilesOf;
 use super::plan::{HandlerPlan, RoutePlan, StagePlan};
 use super::proxy;
@@ -67,7 +68,14 @@ fn plan_one(
             let proxy = route.proxy.as_ref().map(|proxy| proxy::plan(proxy, common.upstreams));
             proxy.transpose()?.map(HandlerPlan::Proxy).map(Arc::new).into_iter().collect()
         }
-        (None, None, None) => dav::handlers(files.route(route, site)?, route.dav.as_ref()),
+        (None, None, None) => match &route.fastcgi {
+            Some(settings) => {
+                let files = files.run(route, site)?;
+                let plan = fastcgi::plan(settings, route, files, common.upstreams)?;
+                handler(HandlerPlan::FastCgi(plan))
+            }
+            None => dav::handlers(files.route(route, site)?, route.dav.as_ref()),
+        },
     };
     Ok(RoutePlan {
         pattern: Pattern::parse(route.path.as_str()).map_err(|why| cannot(&why))?,

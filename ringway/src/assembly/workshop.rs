@@ -1,6 +1,7 @@
 //! The workshop of a worker: it makes the worker's own sites, stages and handlers from plans, each once.
 
 use super::authority::ProofStage;
+use super::fastcgi::FastCgiPlan;
 use super::plan::{HandlerPlan, Plans, SitePlan, StagePlan};
 use super::proxy::ProxyPlan;
 use crate::config::values::Label;
@@ -10,6 +11,7 @@ use crate::web::auth::gate::Gate;
 #[cfg(feature = "cgi")]
 use crate::web::cgi::Cgi;
 use crate::web::dav::Dav;
+use crate::web::fastcgi::FastCgi;
 use crate::web::file_cache::CacheLimits;
 use crate::web::file_store::FileStore;
 use crate::web::limit::RequestLimitStage;
@@ -74,6 +76,7 @@ pub(super) struct Workshop {
 enum Made {
     Files(StaticFiles),
     UserDirs(UserDirs),
+    FastCgi(FastCgi),
 }
 
 /// What speaks on an endpoint, and the workshop it was made in.
@@ -230,25 +233,28 @@ impl Workshop {
             HandlerPlan::Respond { status, media_type, body } => {
                 Box::new(Respond::new(*status, media_type, Arc::clone(body)).map_err(io::Error::other)?)
             }
-            HandlerPlan::Dav(dav) => match self.made(&dav.files)? {
+            HandlerPlan::Dav(dav) => match self.made(&dav.files, log)? {
                 Made::Files(files) => {
                     Box::new(Dav::new(Arc::clone(&dav.tree), files, &self.worker, Some(log.clone())))
                 }
-                Made::UserDirs(_) => return Err(io::Error::other("nobody changes directories of users")),
+                _ => return Err(io::Error::other("nobody changes directories of users")),
             },
             HandlerPlan::Proxy(ProxyPlan { options, group }) => {
                 let upstream = Upstream::of(group, &self.worker);
                 Box::new(Proxy::new(Arc::clone(options), upstream, &self.worker, Some(log.clone())))
             }
-            HandlerPlan::Files(_) | HandlerPlan::UserDirs(_) => match self.made(plan)? {
-                Made::Files(files) => Box::new(files),
-                Made::UserDirs(directories) => Box::new(directories),
-            },
+            HandlerPlan::Files(_) | HandlerPlan::UserDirs(_) | HandlerPlan::FastCgi(_) => {
+                match self.made(plan, log)? {
+                    Made::Files(files) => Box::new(files),
+                    Made::UserDirs(directories) => Box::new(directories),
+                    Made::FastCgi(fastcgi) => Box::new(fastcgi),
+                }
+            }
         })
     }
 
     /// The handler of a plan, made when it is first wanted.
-    fn made(&self, plan: &Arc<HandlerPlan>) -> io::Result<Made> {
+    fn made(&self, plan: &Arc<HandlerPlan>, log: &ErrorLog) -> io::Result<Made> {
         let key = Arc::as_ptr(plan);
         if let Some(made) = self.handlers.borrow().get(&key) {
             return Ok(made.clone());
@@ -258,11 +264,23 @@ impl Workshop {
                 let load = Arc::clone(&files.load);
                 Made::Files(StaticFiles::new(&files.root, load, files.options.clone(), &self.store)?)
             }
+            HandlerPlan::FastCgi(plan) => self.fastcgi(plan, log)?,
             HandlerPlan::UserDirs(options) => Made::UserDirs(UserDirs::new(Arc::clone(options), &self.store)),
             _ => return Err(io::Error::other("this handler is not shared")),
         };
         self.handlers.borrow_mut().insert(key, made.clone());
         Ok(made)
+    }
+
+    /// Who has programs answer: for files that are run, those who serve the files.
+    fn fastcgi(&self, plan: &FastCgiPlan, log: &ErrorLog) -> io::Result<Made> {
+        let upstream = Rc::new(Upstream::of(&plan.upstream, &self.worker));
+        let options = Arc::clone(&plan.options);
+        let fastcgi = FastCgi::new(options, upstream, log.clone(), &self.worker, &self.store)?;
+        let Some(files) = &plan.files else { return Ok(Made::FastCgi(fastcgi)) };
+        let (load, options) = (Arc::clone(&files.load), files.options.clone());
+        let files = StaticFiles::with_scripts(&files.root, load, options, &self.store, Rc::new(fastcgi));
+        files.map(Made::Files)
     }
 }
 

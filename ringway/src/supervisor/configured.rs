@@ -168,6 +168,8 @@ fn rules(config: &Config) -> Result<Rules, String> {
         read.extend(site.root.as_ref().map(path_of));
         read.extend(site.error_pages.values().map(path_of));
         read.extend(site.route.iter().flat_map(|route| [&route.root, &route.alias]).flatten().map(path_of));
+        let sent = site.route.iter().filter_map(|route| route.fastcgi.as_ref());
+        read.extend(sent.flat_map(|fastcgi| &fastcgi.send_file).map(|dir| path_of(&dir.root)));
         read.extend(homes(&site.user_directories));
         // A file of users is replaced when it changes, so what may be read is its folder.
         let auths = site.route.iter().filter_map(|route| route.auth.as_ref()).chain(&site.auth);

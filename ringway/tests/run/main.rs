@@ -9,6 +9,7 @@ mod confined;
 #[cfg(feature = "console")]
 mod console;
 mod encrypted;
+mod fastcgi;
 mod guarded;
 mod handover;
 mod lives;

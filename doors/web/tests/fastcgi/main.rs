@@ -3,9 +3,9 @@
 #![allow(clippy::unwrap_used, reason = "tests fail by panics")]
 
 mod bad;
-mod fpm;
 mod php;
 mod program;
+mod scripts;
 mod sending;
 mod stand;
 mod tools;

@@ -1,8 +1,8 @@
 //! Real PHP: on a Unix socket and on TCP, with both drivers.
 
-use crate::fpm::{Fpm, fnv, scripts};
+use crate::scripts::{fnv, scripts};
 use crate::stand::{Setup, Stand, drivers, text, upstream};
-use ringway_testkit::{Client, Scratch};
+use ringway_testkit::{Client, Fpm, Scratch};
 use std::time::Instant;
 
 /// A folder with the scripts, PHP in it, and a server in front, on each driver and each kind of socket.

@@ -1,7 +1,7 @@
 //! `cgi-fcgi` of libfcgi: as a client of a program of ours, and as who starts PHP for the server.
 
-use crate::fpm::scripts;
 use crate::program::Program;
+use crate::scripts::scripts;
 use crate::stand::{PATIENCE, Setup, Stand, drivers, text, upstream};
 use ringway_testkit::Scratch;
 use std::io::Write;

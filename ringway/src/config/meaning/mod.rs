@@ -6,6 +6,7 @@ mod cgi;
 mod dav;
 mod endpoints;
 mod faces;
+mod fastcgi;
 mod logs;
 mod loops;
 mod proxies;

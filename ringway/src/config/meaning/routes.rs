@@ -22,6 +22,7 @@ impl Judge<'_> {
                 let node = site_node.item("route", number);
                 self.actions(site, route, node);
                 self.cgi(site, route, node);
+                self.fastcgi(site, route, node);
                 self.redirect(route, node);
                 self.wildcards(route, node);
                 self.proxy(route, node);
@@ -41,10 +42,14 @@ impl Judge<'_> {
             ("rewrite", route.rewrite.is_some()),
             ("respond", route.respond.is_some()),
             ("cgi", route.cgi.is_some()),
+            ("fastcgi", route.fastcgi.is_some()),
             ("proxy", route.proxy.is_some()),
         ];
         let done: Vec<&str> = actions.iter().filter(|(_, is_set)| *is_set).map(|(key, _)| *key).collect();
-        if let [first, second, ..] = done[..] {
+        if let [first, second, ..] = done[..]
+            // The files below it are run or sent.
+            && !(matches!(first, "root" | "alias") && second == "fastcgi")
+        {
             let message = format!("a route does one thing, and this one has `{first}` and `{second}`");
             self.error(node.key_place_of(second), message);
         }
@@ -78,7 +83,7 @@ impl Judge<'_> {
             && changes_nothing(route)
             && !node.is_damaged
         {
-            let hint = "write `root`, `alias`, `redirect`, `rewrite`, `respond`, `cgi`, `proxy`, `try`, or `headers`, `auth`, [[site.route.rule]], `cache_control`";
+            let hint = "write `root`, `alias`, `redirect`, `rewrite`, `respond`, `cgi`, `fastcgi`, `proxy`, `try`, or `headers`, `auth`, [[site.route.rule]], `cache_control`";
             self.error_with_hint(node.place, "this route does nothing", hint);
         }
         if route.alias.is_some() && !route.path.as_str().ends_with("/**") {

@@ -1,6 +1,6 @@
 //! Settings of routes.
 
-use crate::config::settings::{Auth, Cgi, Dav, Headers, Listing, Proxy, RateLimit, Rule};
+use crate::config::settings::{Auth, Cgi, Dav, FastCgi, Headers, Listing, Proxy, RateLimit, Rule};
 use crate::config::values::{FilePath, HeaderText, LocalTarget, MediaTypeText, PathPattern, Target, TryStep};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -49,6 +49,10 @@ pub struct Route {
     /// Clients may change the files that are served here (WebDAV).
     #[serde(default)]
     pub dav: Option<Dav>,
+    /// Have programs behind an upstream run files, such as PHP's, or answer every request.
+    #[serde(default)]
+    #[schemars(extend("anyOf" = [{ "$ref": "#/$defs/FastCgi" }, { "type": "string" }, { "type": "null" }]))]
+    pub fastcgi: Option<FastCgi>,
     /// Fields of answers, after the site's.
     #[serde(default)]
     pub headers: Headers,

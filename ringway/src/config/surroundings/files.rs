@@ -32,6 +32,11 @@ impl Inspector<'_> {
                 let node = node.item("route", number);
                 self.directory(route.root.as_ref(), node.place_of("root"));
                 self.directory(route.alias.as_ref(), node.place_of("alias"));
+                for (at, dir) in route.fastcgi.iter().flat_map(|fastcgi| fastcgi.send_file.iter().enumerate())
+                {
+                    let dir_node = node.under("fastcgi").item("send_file", at);
+                    self.directory(Some(&dir.root), dir_node.place_of("root"));
+                }
                 self.auth(route.auth.as_ref(), node);
                 self.scripts(route.cgi.as_ref(), node.under("cgi"));
             }
