@@ -185,6 +185,18 @@ mod tests {
         Candidate { is_able: true, weight, in_flight, hash: 0 }
     }
 
+    const ALL: [Balance; 5] = [
+        Balance::RoundRobin,
+        Balance::LeastConnections,
+        Balance::SourceHash,
+        Balance::FirstAlive,
+        Balance::RandomTwo,
+    ];
+
+    fn candidate((is_able, weight, in_flight, hash): (bool, u64, u32, u64)) -> Candidate {
+        Candidate { is_able, weight, in_flight, hash }
+    }
+
     fn unlike(weights: &[u64]) -> Vec<Candidate> {
         let one = |(place, weight): (usize, &u64)| {
             let hash = hash_of(format!("10.0.0.{place}:80").as_bytes());
@@ -262,10 +274,8 @@ mod tests {
             backends in vec((any::<bool>(), 1..2000_u64, 0..50_u32, any::<u64>()), 1..12),
             which in 0..5_usize, seed in any::<u64>(), source in any::<Option<u64>>(),
         ) {
-            let balance = [Balance::RoundRobin, Balance::LeastConnections, Balance::SourceHash, Balance::FirstAlive, Balance::RandomTwo][which];
-            let candidate = |(is_able, weight, in_flight, hash): &(bool, u64, u32, u64)| Candidate { is_able: *is_able, weight: *weight, in_flight: *in_flight, hash: *hash };
-            let candidates: Vec<Candidate> = backends.iter().map(candidate).collect();
-            let mut picker = Picker::new(balance, candidates.len(), seed);
+            let candidates: Vec<Candidate> = backends.into_iter().map(candidate).collect();
+            let mut picker = Picker::new(ALL[which], candidates.len(), seed);
             for _ in 0..20 {
                 match picker.pick(&candidates, source) {
                     Some(place) => prop_assert!(candidates[place].is_able),

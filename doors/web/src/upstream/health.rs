@@ -9,7 +9,7 @@ use crate::upstream::balance::SHARE_FULL;
 use crate::upstream::options::{Check, PassiveRules};
 
 /// Milliseconds from going down to the first probe, and from one probe of a backend that is down to the next.
-pub const PROBE_MS: u64 = 500;
+pub const PROBE_MS: u64 = 250;
 
 /// One that goes down again so soon after it came up has not been well, in milliseconds.
 const RELAPSE_MS: u64 = 1_000;
@@ -299,7 +299,7 @@ mod tests {
         let rules = passive(1);
         let mut health = Health::default();
         health.failed(&rules, 1_000);
-        // Dead for a minute: every probe fails, and the next is never later than half a second.
+        // Dead for a minute: every probe fails, and the next is never later than a quarter of a second.
         let mut now_ms = 1_000;
         while now_ms < 60_000 {
             let due_ms = health.next_probe_ms(&rules).unwrap();
@@ -330,7 +330,7 @@ mod tests {
             assert!(health.begin_trial(now_ms));
             assert_eq!(health.failed(&rules, now_ms), None, "it was down already");
         }
-        assert_eq!(pauses, [500, 1_000, 2_000, 4_000, 8_000, 10_000, 10_000]);
+        assert_eq!(pauses, [250, 500, 1_000, 2_000, 4_000, 8_000, 10_000]);
         now_ms += 10_000;
         health.probed(&rules, now_ms, true);
         health.answered(now_ms, true);
@@ -415,7 +415,8 @@ mod tests {
                     0 => health.failed(&rules, now_ms),
                     1 => health.answered(now_ms, pause_ms % 2 == 0),
                     2 | 3 => {
-                        if health.next_probe_ms(&rules).is_some_and(|due_ms| due_ms <= now_ms) { health.probed(&rules, now_ms, event == 2) } else { None }
+                        let is_due = health.next_probe_ms(&rules).is_some_and(|due_ms| due_ms <= now_ms);
+                        if is_due { health.probed(&rules, now_ms, event == 2) } else { None }
                     }
                     4 => { health.begin_trial(now_ms); None }
                     _ => { health.abandon_trial(); None }

@@ -137,7 +137,7 @@ pub struct PassiveRules {
     pub fail_max: u32,
     /// Within this time, in milliseconds. Default 10,000.
     pub fail_window_ms: u64,
-    /// Longest time until it is looked at again, in milliseconds; it begins with half a second, and doubles while it fails
+    /// Longest time until it is looked at again, in milliseconds; it begins with a quarter of a second, and doubles while it fails
     /// again and again. Default 10,000.
     pub offline_ms_max: u64,
 }

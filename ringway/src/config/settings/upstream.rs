@@ -61,7 +61,7 @@ pub struct Upstream {
     #[serde(default = "five_seconds")]
     #[schemars(extend("x-least" = "1ms", "x-most" = "1h"))]
     pub queue_timeout: Span,
-    /// Failures in a row that take a backend out; 0: none do. It is looked at again within half a second, and gets requests
+    /// Failures in a row that take a backend out; 0: none do. It is probed four times a second, and gets requests
     /// again, one at a time until it has answered one.
     #[serde(default = "three")]
     #[schemars(range(max = 1000))]
@@ -71,9 +71,9 @@ pub struct Upstream {
     #[schemars(extend("x-least" = "100ms", "x-most" = "1d"))]
     pub fail_window: Span,
     /// The longest time that a backend is left alone which accepts connections but fails again and again; it begins with
-    /// half a second, and doubles.
+    /// a quarter of a second, and doubles.
     #[serde(default = "ten_seconds")]
-    #[schemars(extend("x-least" = "500ms", "x-most" = "1d"))]
+    #[schemars(extend("x-least" = "250ms", "x-most" = "1d"))]
     pub offline: Span,
     /// Questions to the backends whether they are well. Unset: only what happens to requests counts.
     #[serde(default)]
@@ -119,7 +119,7 @@ pub struct UpstreamHealth {
     pub path: Option<PrefixPath>,
     /// What the `Host` field says. Unset: the backend's address.
     pub host: Option<Host>,
-    /// From one question to the next; a backend that is down is asked at least twice a second.
+    /// From one question to the next; a backend that is down is asked at least four times a second.
     #[schemars(extend("x-least" = "50ms", "x-most" = "1d"))]
     pub interval: Span,
     /// When no answer is a bad one.
