@@ -4,10 +4,13 @@
 
 mod bad;
 mod bodies;
+mod h2;
+mod h2_peer;
 mod heads;
 mod lives;
 mod nginx;
 mod ringway;
+mod smuggling;
 mod stand;
 mod trusted;
 mod upgrades;

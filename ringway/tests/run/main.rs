@@ -15,6 +15,5 @@ mod handover;
 mod lives;
 mod logs;
 mod reload;
-mod smuggling;
 mod stand;
 mod stopping;

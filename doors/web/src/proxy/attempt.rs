@@ -46,6 +46,17 @@ pub(super) struct Head {
     pub(super) rest: Slice,
 }
 
+impl Head {
+    /// What the client is told of the body's length.
+    pub(super) fn length(&self) -> Option<u64> {
+        match self.delivery {
+            Delivery::None => self.announced,
+            Delivery::Length(length) => Some(length),
+            Delivery::Chunked | Delivery::UntilClose => None,
+        }
+    }
+}
+
 /// The state of a try.
 struct Trying<'a> {
     /// The head was sent.

@@ -9,9 +9,8 @@ use crate::exchange::Exchange;
 use crate::log::errors::ErrorLog;
 use crate::pipeline::{Finish, Handled};
 use crate::request_body::RequestBody;
-use crate::upstream::{Key, Lease, Tried, TryRules, Upstream};
+use crate::upstream::{Key, Lease, LeaseError, Tried, TryRules, Upstream};
 use ringway_engine::heap::local_future;
-use ringway_http::reply::Delivery;
 use ringway_http::response::EncodeError;
 use ringway_http::status::Status;
 
@@ -32,6 +31,9 @@ pub(super) struct Job {
 pub(super) enum Outcome {
     /// The head of an answer; its body follows.
     Answer(Head, Relayed),
+    /// The same over a connection that requests share.
+    #[cfg(feature = "h2")]
+    Shared(Head, super::h2::Relayed),
     /// The backend goes over to another protocol.
     Switch(Head, Tunnel),
     /// The client is answered with this.
@@ -48,9 +50,7 @@ impl Job {
             let mut lease = match self.upstream.lease(&self.key, &mut tried).await {
                 Ok(lease) => lease,
                 Err(error) => {
-                    if let Some(log) = &self.log {
-                        log.error("proxy", format_args!("{error}"));
-                    }
+                    self.note(&error);
                     return Outcome::Refuse(latest.map_or(error.status(), Why::status));
                 }
             };
@@ -70,6 +70,13 @@ impl Job {
                 return Outcome::Refuse(why.status());
             }
             latest = Some(why);
+        }
+    }
+
+    /// Tells the error log why there is no connection.
+    pub(super) fn note(&self, error: &LeaseError) {
+        if let Some(log) = &self.log {
+            log.error("proxy", format_args!("{error}"));
         }
     }
 
@@ -95,23 +102,30 @@ impl Outcome {
         Box::new(move |exchange: &mut Exchange<'_>| self.give(exchange))
     }
 
+    /// What of the backend's head is given back.
+    fn head(&self) -> Option<&Head> {
+        match self {
+            Self::Answer(head, _) | Self::Switch(head, _) => Some(head),
+            #[cfg(feature = "h2")]
+            Self::Shared(head, _) => Some(head),
+            Self::Refuse(_) => None,
+        }
+    }
+
     /// Answers the client.
     pub(super) fn give(self, exchange: &mut Exchange<'_>) -> Result<Handled, EncodeError> {
-        if let Self::Answer(Head { lines, .. }, _) | Self::Switch(Head { lines, .. }, _) = &self
-            && exchange.lacks_memory(lines.len())
-        {
+        if self.head().is_some_and(|head| exchange.lacks_memory(head.lines.len())) {
             return Ok(Handled::Later(local_future(std::future::ready(self.finish()))));
         }
         let reply = match self {
             Self::Refuse(status) => exchange.error(status),
             Self::Switch(head, tunnel) => exchange.switch_protocols(&head.lines, tunnel),
             Self::Answer(head, relayed) => {
-                let length = match head.delivery {
-                    Delivery::None => head.announced,
-                    Delivery::Length(length) => Some(length),
-                    Delivery::Chunked | Delivery::UntilClose => None,
-                };
-                exchange.stream_with(head.status, &head.lines, length, relayed)
+                exchange.stream_with(head.status, &head.lines, head.length(), relayed)
+            }
+            #[cfg(feature = "h2")]
+            Self::Shared(head, relayed) => {
+                exchange.stream_with(head.status, &head.lines, head.length(), relayed)
             }
         };
         reply.map(Handled::Answer)

@@ -2,6 +2,8 @@
 //! only where that is safe.
 
 mod attempt;
+#[cfg(feature = "h2")]
+mod h2;
 mod ids;
 mod job;
 mod options;
@@ -17,6 +19,8 @@ use crate::limits::deadline;
 use crate::log::errors::ErrorLog;
 use crate::pipeline::{Handled, Handler};
 use crate::request_body::RequestBody;
+#[cfg(feature = "h2")]
+use crate::upstream::Speaks;
 use crate::upstream::{Key, Upstream};
 use attempt::Request;
 use ids::Ids;
@@ -38,6 +42,8 @@ pub struct Proxy {
     options: Arc<ProxyOptions>,
     upstream: Upstream,
     pool: Pool,
+    #[cfg(feature = "h2")]
+    worker: WorkerHandle,
     ids: Ids,
     log: Option<ErrorLog>,
 }
@@ -51,7 +57,15 @@ impl Proxy {
         worker: &WorkerHandle,
         log: Option<ErrorLog>,
     ) -> Self {
-        Self { options, upstream, pool: worker.slices(), ids: Ids::new(), log }
+        Self {
+            options,
+            upstream,
+            pool: worker.slices(),
+            #[cfg(feature = "h2")]
+            worker: worker.clone(),
+            ids: Ids::new(),
+            log,
+        }
     }
 
     /// What is to be done for a request.
@@ -104,6 +118,11 @@ impl Handler for Proxy {
             Err(status) => return exchange.error(status).map(Handled::Answer),
         };
         exchange.ask_once();
+        #[cfg(feature = "h2")]
+        if self.upstream.group().speaks() == Speaks::Http2 {
+            let worker = self.worker.clone();
+            return Ok(Handled::Later(local_future(async move { h2::run(job, &worker).await.finish() })));
+        }
         Ok(Handled::Later(local_future(async move { job.run().await.finish() })))
     }
 }

@@ -123,7 +123,9 @@ impl Pump {
         Poll::Ready(Ok(()))
     }
 
-    fn poll_piece(&mut self, context: &mut Context<'_>) -> Result<Poll<Option<Slice>>, Stop> {
+    /// The next piece, for who frames it in another way. Who does that says what became of it by [`Pump::put_back`],
+    /// [`Pump::finish`] and [`Pump::refuse`].
+    pub(super) fn poll_piece(&mut self, context: &mut Context<'_>) -> Result<Poll<Option<Slice>>, Stop> {
         if let Some(piece) = self.next.take() {
             return Ok(Poll::Ready(Some(piece)));
         }
@@ -134,9 +136,27 @@ impl Pump {
         Ok(Poll::Ready(piece))
     }
 
-    /// Whether as much was taken as was announced.
-    fn has_all(&self) -> bool {
-        self.body.length().is_some_and(|length| self.given_bytes >= length)
+    /// Puts back what was taken and not given on.
+    #[cfg(feature = "h2")]
+    pub(super) fn put_back(&mut self, rest: Slice) {
+        self.next = Some(rest);
+    }
+
+    /// All of it was given on.
+    #[cfg(feature = "h2")]
+    pub(super) fn finish(&mut self) {
+        self.is_done = true;
+    }
+
+    /// The upstream takes no more.
+    #[cfg(feature = "h2")]
+    pub(super) fn refuse(&mut self) {
+        self.is_refused = true;
+    }
+
+    /// Whether as much was taken as was announced, and nothing of it waits.
+    pub(super) fn has_all(&self) -> bool {
+        self.next.is_none() && self.body.length().is_some_and(|length| self.given_bytes >= length)
     }
 
     /// Gives a piece on, framed; `None`: the end.

@@ -36,6 +36,16 @@ pub(super) enum Stage {
     Body,
 }
 
+impl Stage {
+    /// In words.
+    pub(super) fn when(self) -> &'static str {
+        match self {
+            Self::Before => "before its answer",
+            Self::Body => "within its answer",
+        }
+    }
+}
+
 impl Why {
     /// What the client is told.
     pub(super) fn status(self) -> Status {
@@ -53,23 +63,26 @@ impl Why {
 
     /// Closes the connection, and has what went wrong counted, logged and held against the backend.
     pub(super) fn tell(self, lease: Lease, stage: Stage) {
-        let when = match stage {
-            Stage::Before => "before its answer",
-            Stage::Body => "within its answer",
-        };
+        if self != Self::NoMemory {
+            let is_reused = lease.is_reused();
+            lease.failed(&self.fault(stage, is_reused));
+        }
+    }
+
+    /// What it is to the upstream, over a connection that had served others before or not.
+    pub(super) fn fault(self, stage: Stage, is_reused: bool) -> Fault {
         let invalid = |why: &str| Fault::Invalid(why.to_owned());
-        let fault = match self {
-            Self::NoMemory => return,
-            Self::Closed | Self::Reset if stage == Stage::Before && lease.is_reused() => Fault::Stale,
-            Self::Closed | Self::Reset | Self::Invalid(reply::Fault::Cut) => Fault::Closed(when),
+        match self {
+            Self::Closed | Self::Reset if stage == Stage::Before && is_reused => Fault::Stale,
+            Self::Closed | Self::Reset | Self::Invalid(reply::Fault::Cut) => Fault::Closed(stage.when()),
+            Self::NoMemory => invalid("there is no memory for it"),
             Self::Silent => Fault::TimedOut("its answer"),
             Self::Stuck => Fault::TimedOut("the request's body"),
             Self::Invalid(fault) => invalid(fault.reason()),
             Self::Interims => invalid("too many interim answers"),
             Self::Switched => invalid("it switches to a protocol that nobody asked for"),
             Self::Options => invalid("too many connection options"),
-        };
-        lease.failed(&fault);
+        }
     }
 }
 

@@ -345,7 +345,7 @@ impl Backend {
     }
 
     /// Changes when the addresses do: connections to old ones are not used again.
-    pub(super) fn addresses_version(&self) -> u32 {
+    pub(crate) fn addresses_version(&self) -> u32 {
         self.addresses_version.load(Ordering::Relaxed)
     }
 

@@ -22,7 +22,7 @@ impl Judge<'_> {
     pub(super) fn proxy(&mut self, route: &Route, node: &Node) {
         let Some(proxy) = &route.proxy else { return };
         let node = node.under("proxy");
-        let speaks = [UpstreamProtocol::Http];
+        let speaks = [UpstreamProtocol::Http, UpstreamProtocol::H2];
         self.upstream_reference(proxy.upstream.as_str(), node.place_of("upstream"), &speaks);
         if let Some(host) =
             proxy.host.as_ref().filter(|host| Authority::parse(host.as_str().as_bytes()).is_err())
