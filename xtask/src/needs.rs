@@ -96,6 +96,18 @@ const NEEDS: &[Need] = &[
     },
     Need {
         purpose: Purpose::Test,
+        source: Source::Debian("litmus"),
+        probe: &["litmus", "--version"],
+        why: "tests what is changed over WebDAV",
+    },
+    Need {
+        purpose: Purpose::Test,
+        source: Source::Debian("cadaver"),
+        probe: &["cadaver", "--version"],
+        why: "uses a drive over WebDAV as people do",
+    },
+    Need {
+        purpose: Purpose::Test,
         source: Source::Component("rustfmt"),
         probe: &["cargo", "fmt", "--version"],
         why: "checks the format",

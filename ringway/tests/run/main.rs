@@ -8,6 +8,8 @@ mod behind;
 mod confined;
 #[cfg(feature = "console")]
 mod console;
+#[cfg(feature = "dav")]
+mod dav;
 mod encrypted;
 mod fastcgi;
 mod guarded;

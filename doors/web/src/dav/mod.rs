@@ -1,7 +1,7 @@
 //! WebDAV, classes 1 and 2 (RFC 4918): files below a root that clients change.
 //!
 //! The handler stands before the one of the root's files, which answers GET and HEAD. All disk work is done on the thread pool,
-//! by plain functions of an [`ask::Ask`]; only the body of a PUT is written by operations of the ring as it arrives.
+//! by plain functions of an [`ask::Ask`], and the body of a PUT is written there piece by piece as it arrives.
 //! What WebDAV has to remember is in a hidden directory of the root (`store`), and every change of a resource is one rename,
 //! made by who holds the root (`store::Held`) after a last look at conditions and locks.
 //!
@@ -40,7 +40,6 @@ use put::Upload;
 use ringway_dav::body::XML_BYTES_MAX;
 use ringway_dav::fields::Reference;
 use ringway_engine::heap::local_future;
-use ringway_engine::ring::{Handle, Op, Payload, WriteFile};
 use ringway_engine::{PoolError, WorkerHandle};
 use ringway_http::method::Method;
 use ringway_http::response::EncodeError;
@@ -193,65 +192,31 @@ impl Dav {
         let ask = Arc::new(ask);
         let (asked, length) = (Arc::clone(&ask), body.length());
         // Before the body is asked for: who waits for "100 Continue" is told of a failure instead.
-        let (upload, file) = self.pooled(move || put::begin(&asked, length)).await?;
+        let upload = self.pooled(move || put::begin(&asked, length)).await?;
         let mut under_way = UnderWay { upload: Some(upload), worker: self.inner.worker.clone() };
-        let received = self.receive(&mut under_way, Handle::new(file), &mut body).await?;
-        let upload = under_way.upload.take().ok_or(BUSY)?;
-        self.pooled(move || put::finish(&ask, upload, received)).await
-    }
-
-    async fn receive(
-        &self,
-        under_way: &mut UnderWay,
-        file: Handle,
-        body: &mut RequestBody,
-    ) -> Result<u64, Failure> {
         let mut gathered = Vec::new();
-        let mut received = 0_u64;
         loop {
             let piece = body.next().await.map_err(|error| Failure::new(error.status()))?;
             let is_end = piece.is_none();
             if let Some(piece) = piece {
-                received = received.saturating_add(piece.len() as u64);
                 gathered.extend_from_slice(&piece);
             }
             if gathered.len() < WRITE_BYTES && !is_end {
                 continue;
             }
-            while under_way.upload.as_ref().is_some_and(|upload| upload.room_bytes < received) {
-                let mut upload = under_way.upload.take().ok_or(BUSY)?;
-                let (upload, grown) = self
-                    .pooled(move || {
-                        let grown = upload.grow();
-                        Ok((upload, grown))
-                    })
-                    .await?;
-                under_way.upload = Some(upload);
-                grown?;
-            }
-            gathered = self.write_all(&file, gathered).await?;
+            let mut upload = under_way.upload.take().ok_or(BUSY)?;
             if is_end {
-                return Ok(received);
+                let finish = move || upload.write(&gathered).and_then(|()| put::finish(&ask, upload));
+                return self.pooled(finish).await;
             }
+            let write = move || {
+                upload.write(&gathered)?;
+                gathered.clear();
+                Ok((upload, gathered))
+            };
+            let written = self.pooled(write).await?;
+            (under_way.upload, gathered) = (Some(written.0), written.1);
         }
-    }
-
-    /// Writes everything; gives the memory back, empty.
-    async fn write_all(&self, file: &Handle, bytes: Vec<u8>) -> Result<Vec<u8>, Failure> {
-        let (mut bytes, mut done) = (bytes, 0);
-        while done < bytes.len() {
-            let write = Op::Write(WriteFile::new(file.clone(), bytes, done));
-            let completion = self.inner.worker.operation(write).map_err(|_at_limit| BUSY)?.await;
-            let Payload::Finished(Op::Write(write)) = completion.payload else { return Err(BUSY) };
-            bytes = write.bytes;
-            match completion.result {
-                Ok(0) => return Err(rustix::io::Errno::NOSPC.into()),
-                Ok(count) => done += count as usize,
-                Err(error) => return Err(error.into()),
-            }
-        }
-        bytes.clear();
-        Ok(bytes)
     }
 
     async fn pooled<T: Send + 'static>(

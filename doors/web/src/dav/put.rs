@@ -13,7 +13,9 @@ use crate::root::{FileState, Kind, state_now};
 use ringway_dav::fields::ContentRange;
 use ringway_http::status::Status;
 use rustix::fs::{Mode, OFlags, SeekFrom, ftruncate, openat, seek};
-use std::os::fd::{AsFd, OwnedFd};
+use std::fs::File;
+use std::io::Write;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 
 /// Bytes that are set aside at a time for a body whose length nobody has said.
@@ -24,9 +26,11 @@ const RESERVE_STEP_BYTES: u64 = 8 << 20;
 pub(super) struct Upload {
     store: Arc<Store>,
     temporary: Temporary,
+    file: File,
     reservation: Reservation,
-    /// How many bytes fit what is set aside.
-    pub(super) room_bytes: u64,
+    /// How many bytes of the body fit what is set aside.
+    room_bytes: u64,
+    received: u64,
     part: Option<Part>,
 }
 
@@ -39,7 +43,7 @@ struct Part {
 }
 
 /// Sees to it that the body may come, and makes the file that it is written to. `length` is the body's, where it was said.
-pub(super) fn begin(ask: &Ask, length: Option<u64>) -> Result<(Upload, OwnedFd), Failure> {
+pub(super) fn begin(ask: &Ask, length: Option<u64>) -> Result<Upload, Failure> {
     let request = ask.request()?;
     let range = sole(&request, "Content-Range")?.map(ContentRange::read).transpose()?;
     let store = ask.tree.store()?;
@@ -62,8 +66,8 @@ pub(super) fn begin(ask: &Ask, length: Option<u64>) -> Result<(Upload, OwnedFd),
         None => None,
     };
     let room_bytes = range.map_or(bytes, |range| range.bytes());
-    let file = temporary.file.try_clone()?;
-    Ok((Upload { store, temporary, reservation, room_bytes, part }, file))
+    let file = temporary.file.try_clone()?.into();
+    Ok(Upload { store, temporary, file, reservation, room_bytes, received: 0, part })
 }
 
 /// Copies what is there, and goes to where the body begins.
@@ -91,17 +95,23 @@ fn begin_part(
 }
 
 impl Upload {
-    /// Sets aside what a body of unknown length needs further.
-    pub(super) fn grow(&mut self) -> Result<(), Failure> {
-        self.reservation.grow(RESERVE_STEP_BYTES, || Tree::count(&self.store))?;
-        self.room_bytes = self.room_bytes.saturating_add(RESERVE_STEP_BYTES);
+    /// Writes what has come of the body. On a thread that may block: operations of the ring have been seen to report bytes
+    /// as written, on Linux 6.18, that a full disk did not take.
+    pub(super) fn write(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        let received = self.received.saturating_add(bytes.len() as u64);
+        while self.room_bytes < received {
+            self.reservation.grow(RESERVE_STEP_BYTES, || Tree::count(&self.store))?;
+            self.room_bytes = self.room_bytes.saturating_add(RESERVE_STEP_BYTES);
+        }
+        self.file.write_all(bytes)?;
+        self.received = received;
         Ok(())
     }
 }
 
-/// The body is whole, with `received` bytes: it becomes the file, if all is as it must be.
-pub(super) fn finish(ask: &Ask, upload: Upload, received: u64) -> Result<Outcome, Failure> {
-    let Upload { store, mut temporary, reservation, part, .. } = upload;
+/// The body is whole: it becomes the file, if all is as it must be.
+pub(super) fn finish(ask: &Ask, upload: Upload) -> Result<Outcome, Failure> {
+    let Upload { store, mut temporary, reservation, received, part, .. } = upload;
     if let Some(Part { range, .. }) = &part {
         if received != range.bytes() {
             return Err(Failure::new(Status::BAD_REQUEST));

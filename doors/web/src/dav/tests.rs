@@ -13,7 +13,6 @@ use crate::test_dir::TestDir;
 use ringway_dav::name::Name;
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use std::fs;
-use std::io::Write as _;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
@@ -102,9 +101,9 @@ fn ask(tree: &Arc<Tree>, method: &str, path: &str, fields: &str, body: &str) -> 
 }
 
 fn upload(ask: &Ask, body: &str) -> Result<Outcome, Failure> {
-    let (upload, file) = put::begin(ask, Some(body.len() as u64))?;
-    fs::File::from(file).write_all(body.as_bytes()).unwrap();
-    put::finish(ask, upload, body.len() as u64)
+    let mut upload = put::begin(ask, Some(body.len() as u64))?;
+    upload.write(body.as_bytes())?;
+    put::finish(ask, upload)
 }
 
 fn status(outcome: Result<Outcome, Failure>) -> u16 {
@@ -160,8 +159,8 @@ fn a_put_that_does_not_end_is_never_seen_and_leaves_nothing() {
     let stand = Stand::new(DavOptions::default());
     assert_eq!(stand.put("a", "", "old"), 201);
     let asked = stand.ask("PUT", "a", "", "");
-    let (upload, file) = put::begin(&asked, Some(3)).unwrap();
-    fs::File::from(file).write_all(b"ha").unwrap();
+    let mut upload = put::begin(&asked, Some(3)).unwrap();
+    upload.write(b"ha").unwrap();
     assert_eq!((stand.read("a").as_deref(), stand.left_over()), (Some("old"), 1));
     drop(upload);
     assert_eq!((stand.read("a").as_deref(), stand.left_over()), (Some("old"), 0));
@@ -171,12 +170,12 @@ fn a_put_that_does_not_end_is_never_seen_and_leaves_nothing() {
 fn what_a_dead_process_has_left_is_removed_and_what_a_living_one_has_is_not() {
     let stand = Stand::new(DavOptions::default());
     let asked = stand.ask("PUT", "a", "", "");
-    let (upload, _file) = put::begin(&asked, Some(3)).unwrap();
+    let upload = put::begin(&asked, Some(3)).unwrap();
     stand.dir.write(".ringway-dav/tmp/0123/n7", "half a file");
     stand.dir.write(".ringway-dav/tmp/0123/tree/deep/file", "half a tree");
     stand.another().prepare().unwrap();
     assert!(!stand.dir.path().join(".ringway-dav/tmp/0123").exists());
-    assert_eq!(status(put::finish(&asked, upload, 0)), 201, "its file was still there");
+    assert_eq!(status(put::finish(&asked, upload)), 201, "its file was still there");
 }
 
 #[test]
@@ -188,10 +187,10 @@ fn of_two_that_write_against_one_state_one_wins() {
     // Both begin before one ends.
     let (one, other) =
         (stand.ask("PUT", "a", &condition, ""), ask(&stand.another(), "PUT", "a", &condition, ""));
-    let (one_upload, _) = put::begin(&one, Some(0)).unwrap();
-    let (other_upload, _) = put::begin(&other, Some(0)).unwrap();
-    assert_eq!(status(put::finish(&other, other_upload, 0)), 204);
-    assert_eq!(status(put::finish(&one, one_upload, 0)), 412);
+    let one_upload = put::begin(&one, Some(0)).unwrap();
+    let other_upload = put::begin(&other, Some(0)).unwrap();
+    assert_eq!(status(put::finish(&other, other_upload)), 204);
+    assert_eq!(status(put::finish(&one, one_upload)), 412);
     assert_eq!(stand.left_over(), 0);
 }
 
@@ -212,10 +211,10 @@ fn parts_are_replaced_as_a_whole_or_not_at_all() {
     // Two parts at a time: the second one's copy of the rest is old.
     let part = "Content-Range: bytes 0-0/*\r\n";
     let asked = stand.ask("PUT", "a", part, "");
-    let (upload, file) = put::begin(&asked, Some(1)).unwrap();
-    fs::File::from(file).write_all(b"x").unwrap();
+    let mut upload = put::begin(&asked, Some(1)).unwrap();
+    upload.write(b"x").unwrap();
     assert_eq!(stand.put("a", "Content-Range: bytes 2-2/*\r\n", "y"), 204);
-    assert_eq!(status(put::finish(&asked, upload, 1)), 409);
+    assert_eq!(status(put::finish(&asked, upload)), 409);
     assert_eq!(stand.read("a").as_deref(), Some("0!y"));
 }
 
