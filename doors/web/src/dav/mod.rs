@@ -27,6 +27,8 @@ mod usage;
 pub use options::{DavOptions, Durability};
 pub use tree::Tree;
 
+use tree::Watch;
+
 use crate::answer::head_only;
 use crate::exchange::Exchange;
 use crate::log::errors::ErrorLog;
@@ -46,7 +48,7 @@ use ringway_http::response::EncodeError;
 use ringway_http::status::Status;
 use std::cell::Cell;
 use std::fmt;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
 /// What WebDAV's resources answer to.
@@ -71,6 +73,14 @@ struct Inner {
     log: Option<ErrorLog>,
     /// The last change that this worker knows of.
     seen: Cell<u64>,
+    watch: Arc<Watch>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // Who waits for changes finds nobody to tell, and ends.
+        self.watch.notify();
+    }
 }
 
 /// Where a COPY or MOVE goes, or the status it is refused with.
@@ -90,8 +100,21 @@ impl Dav {
                 log.error("dav", format_args!("{trouble}"));
             }
         });
-        let seen = Cell::new(tree.changes());
-        Self { inner: Rc::new(Inner { tree, files, worker: worker.clone(), log, seen }) }
+        let (seen, watch) = (Cell::new(tree.changes()), tree.watch());
+        let worker = worker.clone();
+        let inner = Rc::new(Inner { tree, files, worker, log, seen, watch: Arc::clone(&watch) });
+        inner.worker.spawn(follow_changes(Rc::downgrade(&inner), watch));
+        Self { inner }
+    }
+}
+
+/// Has the worker forget changed files when they are changed, not only when they are asked for: it may have them open, and a
+/// removed file takes its space as long as somebody has.
+async fn follow_changes(dav: Weak<Inner>, watch: Arc<Watch>) {
+    loop {
+        watch.news().await;
+        let Some(inner) = dav.upgrade() else { return };
+        Dav { inner }.note_changes();
     }
 }
 

@@ -9,8 +9,10 @@ use crate::path::relative;
 use crate::root::{Kind, OpenRoot, Refresh, Root, Way};
 use ringway_dav::fields::Reference;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::future::poll_fn;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::task::{Poll, Waker};
 use std::time::Instant;
 
 /// How many long pieces of work (copies of trees, looking through everything) run at a time, so that others have threads.
@@ -26,6 +28,8 @@ pub struct Tree {
     prefix: Box<[u8]>,
     store: Mutex<Option<Arc<Store>>>,
     changes: AtomicU64,
+    /// A worker's each, told of changes.
+    watches: Mutex<Vec<Weak<Watch>>>,
     long_work: AtomicUsize,
 }
 
@@ -41,6 +45,7 @@ impl Tree {
             prefix: prefix.into(),
             store: Mutex::default(),
             changes: AtomicU64::new(0),
+            watches: Mutex::default(),
             long_work: AtomicUsize::new(0),
         }
     }
@@ -94,6 +99,21 @@ impl Tree {
     /// Something was changed: what workers keep of files is not true any more.
     pub(super) fn note_change(&self) {
         self.changes.fetch_add(1, Ordering::Release);
+        let mut watches = self.watches.lock().unwrap_or_else(PoisonError::into_inner);
+        watches.retain(|watch| match watch.upgrade() {
+            Some(watch) => {
+                watch.notify();
+                true
+            }
+            None => false,
+        });
+    }
+
+    /// For a worker that wants to be told of changes from now on.
+    pub(super) fn watch(&self) -> Arc<Watch> {
+        let watch = Arc::default();
+        self.watches.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(&watch));
+        watch
     }
 
     /// A number that is another one after each change.
@@ -142,6 +162,31 @@ impl Tree {
 impl fmt::Debug for Tree {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Tree").field("options", &self.options).finish_non_exhaustive()
+    }
+}
+
+/// A worker's ear for changes. It may wait for them on its own thread; they are told from any.
+#[derive(Debug, Default)]
+pub(super) struct Watch {
+    has_news: AtomicBool,
+    waker: Mutex<Option<Waker>>,
+}
+
+impl Watch {
+    /// There is something new.
+    pub(super) fn notify(&self) {
+        self.has_news.store(true, Ordering::Release);
+        let waker = self.waker.lock().unwrap_or_else(PoisonError::into_inner).take();
+        waker.into_iter().for_each(Waker::wake);
+    }
+
+    /// Waits until there is something new since the last time; many changes may be one.
+    pub(super) async fn news(&self) {
+        poll_fn(|context| {
+            *self.waker.lock().unwrap_or_else(PoisonError::into_inner) = Some(context.waker().clone());
+            if self.has_news.swap(false, Ordering::AcqRel) { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
     }
 }
 
