@@ -233,7 +233,7 @@ pub struct GroupOptions {
     pub connect_timeout_ms: u64,
     /// For the callers.
     pub tries: TryRules,
-    /// Connections to each backend that a worker keeps when nobody uses them; 0: none. Default 32.
+    /// Connections to each backend that a worker keeps when nobody uses them; 0: none. Default 64.
     pub idle_max: usize,
     /// Milliseconds that they are kept. Default 60,000.
     pub idle_ms_max: u64,
@@ -270,7 +270,7 @@ impl GroupOptions {
             backends,
             connect_timeout_ms: 5_000,
             tries: TryRules::default(),
-            idle_max: 32,
+            idle_max: 64,
             idle_ms_max: 60_000,
             connections_max: 0,
             queue_max: 1_024,

@@ -42,7 +42,7 @@ pub struct Upstream {
     #[schemars(extend("x-least" = "off", "x-most" = "1d"))]
     pub try_timeout: Span,
     /// Connections to each backend that each worker keeps when nobody uses them; 0: none.
-    #[serde(default = "thirty_two")]
+    #[serde(default = "sixty_four")]
     #[schemars(range(max = 4096))]
     pub keep_alive: u16,
     /// How long they are kept.
@@ -209,8 +209,8 @@ const fn three() -> u32 {
     3
 }
 
-const fn thirty_two() -> u16 {
-    32
+const fn sixty_four() -> u16 {
+    64
 }
 
 const fn thousand() -> u32 {
