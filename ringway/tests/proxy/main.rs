@@ -5,6 +5,7 @@
 mod bad;
 mod bodies;
 mod h2;
+mod h2_clients;
 mod h2_peer;
 mod heads;
 mod lives;

@@ -415,9 +415,11 @@ fn poll_mask(interest: Interest) -> u32 {
     u32::from(mask.unsigned_abs())
 }
 
-/// What a socket is watched for besides bytes, and what is told of it unasked: none of it ends with a receive.
+/// What a socket is watched for besides bytes, and what is told of it unasked: none of it ends with a receive. Urgent data is not
+/// among it: the kernel tells a multishot poll of it (`POLLPRI`) whenever bytes come at all, so that every receive of an answer
+/// would be followed by one that finds nothing. What is behind an urgent byte is received with what comes next.
 fn lasting_mask() -> u32 {
-    let mask = libc::POLLPRI | libc::POLLRDHUP | libc::POLLHUP | libc::POLLERR;
+    let mask = libc::POLLRDHUP | libc::POLLHUP | libc::POLLERR;
     u32::from(mask.unsigned_abs())
 }
 
