@@ -19,3 +19,4 @@ mod logs;
 mod reload;
 mod stand;
 mod stopping;
+mod upstreams;
