@@ -4,7 +4,7 @@ use crate::counters::{Counters, DoorCounters};
 use crate::endpoint::{BUSY_MAX, EndpointLimits, OverCapacity};
 use crate::filter::{Filter, FilterSource};
 use crate::governor::Side;
-use crate::preface::Preface;
+use crate::preface::{Expected, Preface};
 use crate::protocol::Events;
 use crate::record::{ConnId, Flags, Record, Records};
 use crate::task::TaskId;
@@ -272,20 +272,22 @@ impl Core {
     /// it is refused.
     fn prepare(&mut self, record: &mut Record, limits: &EndpointLimits) -> Option<bool> {
         let endpoint = record.endpoint;
-        match self.admits(record) {
-            Some(true) => {
+        let mut is_counted = limits.connections_per_address_max > 0;
+        match self.expects(record) {
+            Expected::Preface => {
                 // It counts against the address that is said, and is filtered behind what says it.
                 record.extra().awaits_preface = true;
                 record.flags.set(Flags::SHAKING);
                 return Some(true);
             }
-            Some(false) => {
+            Expected::Stranger => {
                 self.refused(endpoint);
                 return None;
             }
-            None => {}
+            Expected::Proxy => is_counted = false,
+            Expected::Client => {}
         }
-        let peer = if limits.connections_per_address_max > 0 { record.kernel_peer() } else { None };
+        let peer = if is_counted { record.kernel_peer() } else { None };
         if !count_address(&mut self.per_address, record, peer, limits) {
             self.refused(endpoint);
             return None;

@@ -100,8 +100,8 @@ pub struct Endpoint {
     pub protocol: ProtocolFactory,
     /// What its connections go through, such as TLS. The protocol hears of a connection when its handshake is done.
     pub filter: Option<FilterFactory>,
-    /// What its connections begin with, before the filter: whom a proxy in front speaks for. The protocol hears of a connection
-    /// when that is said, and the address that it says is the connection's peer from then on.
+    /// Knows the proxies in front of it, and reads what their connections begin with, before the filter: whom they speak for. The
+    /// protocol hears of a connection when that is said, and the address that it says is the connection's peer from then on.
     pub preface: Option<Arc<dyn Preface>>,
     /// Sockets that listen already, bound by somebody else (a supervisor, an earlier server, systemd): they are accepted
     /// from instead of binding `address`. Any number of them serves any number of workers. They are duplicated; whoever

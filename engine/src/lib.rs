@@ -52,7 +52,7 @@ pub use port::{
     Handover, PORT_RINGS_MAX, PORT_THREADS_MAX, Port, PortEnd, PortError, PortHandler, PortOptions,
     PortSocket, PortTotals,
 };
-pub use preface::{Preface, Said};
+pub use preface::{Expected, Preface, Said};
 pub use protocol::{ConnTask, Events, Protocol, Turn};
 pub use receiving::INBOX_BYTES_MAX;
 pub use ringway_heap as heap;

@@ -9,13 +9,26 @@ use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-/// Reads what connections of an endpoint begin with. One value for all workers.
+/// Knows the proxies in front of an endpoint, and reads what their connections begin with. One value for all workers.
 pub trait Preface: Send + Sync {
-    /// Whether to believe this peer (`None`: a Unix socket). Others are closed at once, and not told why.
-    fn admits(&self, peer: Option<SocketAddr>) -> bool;
+    /// What to expect of this peer (`None`: a Unix socket).
+    fn expects(&self, peer: Option<SocketAddr>) -> Expected;
 
     /// Looks at what has come so far: at most [`SLICE_BYTES_MAX`] bytes, always from the connection's first.
     fn read(&self, bytes: &[u8], peer: Option<SocketAddr>) -> Said;
+}
+
+/// What is expected of a new connection's peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expected {
+    /// It says first whose connection it is; that address is its peer, and counts.
+    Preface,
+    /// It is a proxy whose protocol says whom each request came from: no limit for addresses counts its connections.
+    Proxy,
+    /// It is a client of its own.
+    Client,
+    /// Nothing: it is closed at once, and not told why.
+    Stranger,
 }
 
 /// What a preface has said.
@@ -35,17 +48,17 @@ pub enum Said {
 }
 
 impl Core {
-    /// Whether a new connection's peer may say whose connection it is; `None`: its endpoint expects nothing.
-    pub(crate) fn admits(&self, record: &mut Record) -> Option<bool> {
+    /// What is expected of a new connection's peer.
+    pub(crate) fn expects(&self, record: &mut Record) -> Expected {
         // Without the feature no server starts with one, and no endpoint is built with one.
         let preface = self.doors[usize::from(record.endpoint)].preface.as_ref();
-        let preface = preface.filter(|_| cfg!(feature = "preface"))?;
+        let Some(preface) = preface.filter(|_| cfg!(feature = "preface")) else { return Expected::Client };
         let peer = record.peer();
-        let admits = catch_unwind(AssertUnwindSafe(|| preface.admits(peer)));
-        Some(admits.unwrap_or_else(|_panic| {
+        let expected = catch_unwind(AssertUnwindSafe(|| preface.expects(peer)));
+        expected.unwrap_or_else(|_panic| {
             self.counters.panics.add(1);
-            false
-        }))
+            Expected::Stranger
+        })
     }
 
     /// Reads on in what a connection begins with.

@@ -2,7 +2,7 @@
 
 use crate::log::errors::ErrorLog;
 use crate::rules::addresses::AddressSet;
-use ringway_engine::{Preface, Said};
+use ringway_engine::{Expected, Preface, Said};
 use ringway_http::proxy_protocol::{Header, Source, parse};
 use std::fmt;
 use std::net::SocketAddr;
@@ -30,12 +30,12 @@ impl ProxyProtocol {
 }
 
 impl Preface for ProxyProtocol {
-    fn admits(&self, peer: Option<SocketAddr>) -> bool {
-        let is_trusted = peer.is_none_or(|peer| self.trusted.contains(peer.ip()));
-        if !is_trusted {
-            self.refuse(peer, "it is no trusted proxy, and connections here come by one");
+    fn expects(&self, peer: Option<SocketAddr>) -> Expected {
+        if peer.is_none_or(|peer| self.trusted.contains(peer.ip())) {
+            return Expected::Preface;
         }
-        is_trusted
+        self.refuse(peer, "it is no trusted proxy, and connections here come by one");
+        Expected::Stranger
     }
 
     fn read(&self, bytes: &[u8], peer: Option<SocketAddr>) -> Said {
@@ -52,6 +52,31 @@ impl Preface for ProxyProtocol {
                 Said::Refused
             }
         }
+    }
+}
+
+/// Proxies in front that say in each request whom it came from: whatever limit there is for addresses, their connections are
+/// many clients'.
+#[derive(Clone, Debug)]
+pub struct TrustedProxies(AddressSet);
+
+impl TrustedProxies {
+    /// Those at these addresses.
+    #[must_use]
+    pub const fn new(trusted: AddressSet) -> Self {
+        Self(trusted)
+    }
+}
+
+impl Preface for TrustedProxies {
+    fn expects(&self, peer: Option<SocketAddr>) -> Expected {
+        let is_trusted = peer.is_some_and(|peer| self.0.contains(peer.ip()));
+        if is_trusted { Expected::Proxy } else { Expected::Client }
+    }
+
+    fn read(&self, _bytes: &[u8], _peer: Option<SocketAddr>) -> Said {
+        // Nobody here is expected to say anything.
+        Said::Refused
     }
 }
 
@@ -81,9 +106,13 @@ mod tests {
         let trusted = AddressSet::new(["10.0.0.0/8", "fd00::/8"].map(|text| text.parse().unwrap()));
         let proxies = ProxyProtocol::new(trusted, errors.clone());
         let address = |text: &str| text.parse::<SocketAddr>().ok();
-        assert!(proxies.admits(address("10.1.2.3:99")) && proxies.admits(address("[fd00::1]:99")));
-        assert!(proxies.admits(address("[::ffff:10.1.2.3]:99")) && proxies.admits(None));
-        assert!(!proxies.admits(address("192.0.2.1:99")));
+        for proxy in ["10.1.2.3:99", "[fd00::1]:99", "[::ffff:10.1.2.3]:99", "a Unix socket"] {
+            assert_eq!(proxies.expects(address(proxy)), Expected::Preface, "{proxy}");
+        }
+        assert_eq!(proxies.expects(address("192.0.2.1:99")), Expected::Stranger);
+        let plain = TrustedProxies::new(proxies.trusted.clone());
+        assert_eq!(plain.expects(address("10.1.2.3:99")), Expected::Proxy);
+        assert_eq!(plain.expects(address("192.0.2.1:99")), Expected::Client);
         let peer = address("10.1.2.3:99");
         let line = b"PROXY TCP6 ::ffff:192.0.2.9 2001:db8::1 4000 80\r\nGET";
         assert_eq!(proxies.read(line, peer), Said::Done { bytes: 49, client: address("192.0.2.9:4000") });

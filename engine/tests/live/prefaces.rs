@@ -3,7 +3,7 @@
 use crate::stand::scramble::{ANSWER, KNOCK, Peer, Strict};
 use crate::stand::{Setup, Stand, connect, eventually, on_each_driver, pattern};
 use ringway_engine::ring::DriverChoice;
-use ringway_engine::{Conn, EndpointLimits, Events, FilterSource, Preface, Protocol, Said, Turn};
+use ringway_engine::{Conn, EndpointLimits, Events, Expected, FilterSource, Preface, Protocol, Said, Turn};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::rc::Rc;
@@ -17,9 +17,9 @@ struct Line {
 }
 
 impl Preface for Line {
-    fn admits(&self, peer: Option<SocketAddr>) -> bool {
+    fn expects(&self, peer: Option<SocketAddr>) -> Expected {
         assert!(peer.is_some_and(|peer| peer.ip().is_loopback()));
-        !self.is_distrustful.load(Ordering::SeqCst)
+        if self.is_distrustful.load(Ordering::SeqCst) { Expected::Stranger } else { Expected::Preface }
     }
 
     fn read(&self, bytes: &[u8], peer: Option<SocketAddr>) -> Said {
@@ -206,5 +206,43 @@ fn a_filter_begins_behind_it() {
         stand.until_resting();
         let totals = stand.stop();
         assert_eq!((totals.panics, totals.handshakes), (0, 3));
+    });
+}
+
+/// Some are proxies that say nothing of the connection, others clients.
+struct Plain {
+    is_proxy: AtomicBool,
+}
+
+impl Preface for Plain {
+    fn expects(&self, _peer: Option<SocketAddr>) -> Expected {
+        if self.is_proxy.load(Ordering::SeqCst) { Expected::Proxy } else { Expected::Client }
+    }
+
+    fn read(&self, _bytes: &[u8], _peer: Option<SocketAddr>) -> Said {
+        panic!("nobody has to say anything");
+    }
+}
+
+#[test]
+fn proxies_that_say_nothing_of_connections_are_not_counted() {
+    on_each_driver(|driver| {
+        let plain = Arc::new(Plain { is_proxy: AtomicBool::new(true) });
+        let mut setup = setup(driver);
+        setup.endpoint.preface = Some(Arc::clone(&plain) as Arc<dyn Preface>);
+        setup.endpoint.limits =
+            EndpointLimits { connections_per_address_max: 1, ..EndpointLimits::default() };
+        let stand = setup.start();
+        let mut open: Vec<TcpStream> = (0..4).map(|_| stand.connect()).collect();
+        for stream in &mut open {
+            assert_eq!(read_until(stream, b';'), "the proxy;");
+        }
+        plain.is_proxy.store(false, Ordering::SeqCst);
+        let mut client = stand.connect();
+        assert_eq!(read_until(&mut client, b';'), "the proxy;", "the first of its own");
+        assert!(is_reset(&mut stand.connect()), "and the last");
+        drop((open, client));
+        stand.until_resting();
+        assert_eq!(stand.stop().panics, 0);
     });
 }

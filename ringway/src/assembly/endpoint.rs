@@ -13,7 +13,8 @@ use crate::serve::{DEFER_ACCEPT_SECONDS, UNSENT_LOW_WATER_BYTES, cached_descript
 use crate::web::file_cache::CacheLimits;
 use crate::web::limits::WebLimits;
 use crate::web::log::errors::ErrorLog;
-use crate::web::proxy_protocol::ProxyProtocol;
+use crate::web::proxy_protocol::{ProxyProtocol, TrustedProxies};
+use crate::web::rules::addresses::AddressSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
@@ -85,10 +86,16 @@ fn protocol(blueprint: &Arc<Blueprint>, endpoint: &settings::Endpoint, limits: W
     })
 }
 
-/// What its connections begin with where clients come by proxies.
+/// The proxies in front of an endpoint, and how they say whom they speak for.
 fn preface(endpoint: &settings::Endpoint, errors: &ErrorLog) -> Option<Arc<dyn Preface>> {
-    let trusted = endpoint.trusted.iter().map(|network| network.network()).collect();
-    endpoint.proxy_protocol.then(|| Arc::new(ProxyProtocol::new(trusted, errors.clone())) as Arc<dyn Preface>)
+    let trusted: AddressSet = endpoint.trusted.iter().map(|network| network.network()).collect();
+    if endpoint.proxy_protocol {
+        Some(Arc::new(ProxyProtocol::new(trusted, errors.clone())))
+    } else if endpoint.forwarded.is_some() && !trusted.is_empty() {
+        Some(Arc::new(TrustedProxies::new(trusted)))
+    } else {
+        None
+    }
 }
 
 fn balance(balance: settings::Balance) -> Balance {

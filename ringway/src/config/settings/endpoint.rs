@@ -39,8 +39,8 @@ pub struct Endpoint {
     /// connected is the client.
     #[serde(default)]
     pub forwarded: Option<ForwardedField>,
-    /// The proxies that are believed with `proxy_protocol` and `forwarded`. Limits for addresses count whom they speak for by
-    /// the PROXY protocol.
+    /// The proxies that are believed with `proxy_protocol` and `forwarded`. Limits of connections for addresses
+    /// count whom they speak for by the PROXY protocol; with `forwarded` they count none of theirs.
     #[serde(default)]
     pub trusted: Vec<Cidr>,
     /// Limits that differ from `[limits]`.
