@@ -162,6 +162,12 @@ const NEEDS: &[Need] = &[
     },
     Need {
         purpose: Purpose::Test,
+        source: Source::Debian("python3"),
+        probe: &["/usr/bin/python3", "--version"],
+        why: "runs CGI scripts",
+    },
+    Need {
+        purpose: Purpose::Test,
         source: Source::Debian("php8.2-cgi"),
         probe: &["php-cgi8.2", "--version"],
         why: "PHP that others start, one by one and behind a socket",

@@ -17,6 +17,9 @@ mod handover;
 mod lives;
 mod logs;
 mod reload;
+#[cfg(feature = "cgi")]
+mod scripts;
+mod smuggling;
 mod stand;
 mod stopping;
 mod upstreams;
