@@ -58,6 +58,12 @@ pub trait BodySource {
         let _ = context;
     }
 
+    /// Whether it is given up, like one that cannot be made to its end, when its reader has ended its own sending, as one
+    /// that leaves does: making it costs too much to be done for nobody.
+    fn needs_reader(&self) -> bool {
+        false
+    }
+
     /// Whether it goes on until its reader has enough. A server that drains ends it then, and it ends with its reader's
     /// sending.
     fn is_endless(&self) -> bool {
@@ -232,6 +238,9 @@ impl<'a> Pouring<'a> {
     fn ask(&self, context: &mut Context<'_>, body: &mut dyn BodySource) -> Poll<Result<Piece, Broken>> {
         if body.is_endless() && (self.stream.is_draining() || self.stream.is_ended()) {
             return Poll::Ready(Ok(Piece::End));
+        }
+        if body.needs_reader() && self.stream.is_ended() {
+            return Poll::Ready(Err(Broken));
         }
         if body.gives_slices() {
             return body.poll_slice(context).map(|polled| match polled {

@@ -269,6 +269,14 @@ impl<'a> Exchange<'a> {
         is_first && self.course.upload.has_long_answer
     }
 
+    /// Says that what the handler waits for is given up when the client ends its sending, as one that leaves does (over
+    /// HTTP/2, when it resets the stream): it costs too much to be made for nobody. For the body that follows,
+    /// [`BodySource::needs_reader`] says so.
+    #[cfg(feature = "bodies")]
+    pub fn needs_client(&mut self) {
+        self.course.upload.needs_client = true;
+    }
+
     /// Whether the connection can go on with another protocol when the request asks for one: not over HTTP/2.
     #[cfg(feature = "bodies")]
     #[must_use]

@@ -135,17 +135,35 @@ fn whoever_leaves_ends_the_script_before_and_behind_its_head() {
         scripts.shell("before", &format!("{others}; wait; sleep 1000"));
         scripts.shell("behind", &format!("printf 'Content-Type: a/b\\n\\nfirst'; {others}; while echo more; do sleep 0.01; done; sleep 1000"));
         let served = scripts.serve(driver);
-        for name in ["before", "behind"] {
+        // A script that says nothing more, and clients that go with and without a word.
+        scripts.shell("still", &format!("printf 'Content-Type: a/b\\n\\nfirst'; {others}; wait; sleep 1000"));
+        for (name, with_reset) in [
+            ("before", true),
+            ("before", false),
+            ("behind", true),
+            ("behind", false),
+            ("still", true),
+            ("still", false),
+        ] {
             let mut client = served.client();
             client.send(format!("GET /cgi/{name} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes()).unwrap();
-            if name == "behind" {
+            if name != "before" {
                 assert!(client.stream().read(&mut [0; 64]).unwrap() > 0);
             }
             let pids = eventually("it runs", || {
                 std::fs::read_to_string(scripts.at("pids")).ok().filter(|pids| pids.ends_with("\n\n"))
             });
-            client.abort().unwrap();
+            let left = std::time::Instant::now();
+            if with_reset {
+                client.abort().unwrap();
+            } else {
+                drop(client);
+            }
             wait_until_dead(&pids);
+            assert!(
+                left.elapsed() < std::time::Duration::from_secs(30),
+                "{name}: long before it was silent for too long"
+            );
             std::fs::remove_file(scripts.at("pids")).unwrap();
         }
         served.stop();

@@ -93,6 +93,10 @@ impl BodySource for Answer {
         true
     }
 
+    fn needs_reader(&self) -> bool {
+        true
+    }
+
     fn go_on(&mut self, context: &mut Context<'_>) {
         if let Some(run) = &mut self.run {
             run.go_on(context);

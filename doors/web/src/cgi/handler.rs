@@ -110,6 +110,7 @@ impl Handler for Cgi {
         let body = if has_body { exchange.take_body() } else { None };
         // A script runs once.
         exchange.ask_once();
+        exchange.needs_client();
         let name: Box<str> = String::from_utf8_lossy(exchange.path).into();
         let is_head = exchange.request.method() == Method::Head;
         let shared = Rc::clone(shared);

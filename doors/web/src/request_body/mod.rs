@@ -170,6 +170,8 @@ pub(crate) struct Upload {
     bytes_max: Option<u64>,
     /// Who was asked once must not be asked again.
     pub(crate) is_once: bool,
+    /// The answer is given up when the client has ended its sending.
+    pub(crate) needs_client: bool,
     /// The head of the answer needs the most memory there is.
     pub(crate) has_long_answer: bool,
 }

@@ -42,7 +42,10 @@ pub(super) async fn go_on(
         let incoming = course.upload.bind(stream).cloned();
         answered = match answered {
             Answered::Later(later) => {
-                let Some(finish) = wait(stream, later).await else { return (Turn::Abort, asked.kept) };
+                let needs_client = course.upload.needs_client;
+                let Some(finish) = wait(stream, later, needs_client).await else {
+                    return (Turn::Abort, asked.kept);
+                };
                 shared.clock.borrow_mut().advance(stream.now_ms());
                 // The server may have begun to drain, and behind a bad body nothing can be read.
                 let has_failed = incoming.as_ref().is_some_and(|incoming| incoming.error().is_some());
@@ -80,10 +83,13 @@ pub(super) async fn go_on(
 }
 
 /// What an answer waits for; `None` when there is nobody left to be answered.
-async fn wait(stream: &mut Stream, mut later: Later) -> Option<Finish> {
+async fn wait(stream: &mut Stream, mut later: Later, needs_client: bool) -> Option<Finish> {
     poll_fn(|context| {
         if let Poll::Ready(finish) = later.as_mut().poll(context) {
             return Poll::Ready(Some(finish));
+        }
+        if needs_client && stream.is_ended() {
+            return Poll::Ready(None);
         }
         match pin!(stream.flush()).poll(context) {
             // Time is a matter of whoever reads the body.
