@@ -147,6 +147,7 @@ fn scripts_end_with_their_server_process_and_with_the_supervisor() {
         wait_until_dead(&processes);
         let (_client, processes) = begun(&running);
         running.signal(Signal::TERM);
+        running.wait_to_say("Stopping");
         running.signal(Signal::TERM);
         assert!(running.wait().success());
         wait_until_dead(&processes);
