@@ -19,7 +19,6 @@ mod logs;
 mod reload;
 #[cfg(feature = "cgi")]
 mod scripts;
-mod smuggling;
 mod stand;
 mod stopping;
 mod upstreams;

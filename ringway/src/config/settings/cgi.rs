@@ -41,7 +41,7 @@ pub struct Cgi {
     #[schemars(extend("x-least" = "1s", "x-most" = "1d"))]
     pub cpu_time: Span,
     /// How much memory (address space) each process of a script may have.
-    #[schemars(extend("x-least" = "1MiB"))]
+    #[schemars(extend("x-least" = "1 MiB", "x-most" = "1024 GiB"))]
     pub memory: Size,
     /// How many processes and threads the scripts' user may have, all together. The kernel does not hold root to it.
     #[schemars(range(min = 1, max = 1_000_000))]
