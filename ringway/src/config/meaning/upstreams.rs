@@ -2,10 +2,11 @@
 
 use super::{Judge, all};
 use crate::config::report::Finding;
-use crate::config::settings::{Upstream, UpstreamProtocol};
+use crate::config::settings::{Upstream, UpstreamBackend, UpstreamProtocol};
 use crate::config::source::Place;
 use crate::config::suggest;
 use crate::config::tree::Node;
+use crate::web::upstream::Origin;
 
 impl Judge<'_> {
     pub(super) fn upstreams(&mut self) {
@@ -56,6 +57,7 @@ impl Judge<'_> {
         if upstream.tls.as_ref().is_some_and(|tls| !tls.verify && tls.ca.is_some()) {
             self.error(node.under("tls").key_place_of("ca"), "`ca` has no use with `verify = false`");
         }
+        self.nameless(upstream, node);
         if upstream.proxy_protocol.is_some() && upstream.protocol == UpstreamProtocol::H2 {
             let hint = "use the protocol \"http\", or send `X-Forwarded-For` instead";
             self.error_with_hint(
@@ -71,6 +73,17 @@ impl Judge<'_> {
                 "`try_timeout` is longer than `read_timeout`",
                 hint,
             );
+        }
+    }
+
+    /// Certificates are checked for a name, and a Unix socket has none.
+    fn nameless(&mut self, upstream: &Upstream, node: &Node) {
+        let is_checked = upstream.tls.as_ref().is_some_and(|tls| tls.verify && tls.server_name.is_none());
+        let is_unix = |backend: &UpstreamBackend| matches!(backend.address.origin(), Origin::Unix(_));
+        if let Some(at) = upstream.backend.iter().position(is_unix).filter(|_| is_checked) {
+            let place = node.item("backend", at).place_of("address");
+            let message = "this backend has no name that its certificate could be for";
+            self.error_with_hint(place, message, "write `server_name` in `tls`");
         }
     }
 

@@ -55,7 +55,7 @@ pub struct Upstream {
     pub max_connections: u32,
     /// Requests that wait when every backend has `max_connections`; more are answered 503.
     #[serde(default = "thousand")]
-    #[schemars(range(max = 1_000_000))]
+    #[schemars(range(max = 65_536))]
     pub queue: u32,
     /// How long they wait before they are answered 503.
     #[serde(default = "five_seconds")]
