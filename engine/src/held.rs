@@ -30,7 +30,7 @@ pub(crate) struct Held {
     wants: Events,
     /// The last receive filled its buffer: the next one gets a large one.
     is_plentiful: bool,
-    /// Its end, an error or urgent data was told of: a short receive does not mean that nothing is left.
+    /// Its end or an error was told of: a short receive does not mean that nothing is left.
     lasts: bool,
     /// Sending failed. What the peer has said before can still be read.
     write_failed: bool,

@@ -68,8 +68,9 @@ pub enum Op {
         interest: Interest,
     },
     /// Tells until cancelled or failed that something new can be received, once for what came at a time, without receiving it.
-    /// The result is 1 when it was not only bytes (the end of the stream, an error, urgent data): from then on a short
-    /// receive does not mean that nothing is left. Else it is 0, and whoever received less than asked for has everything.
+    /// The result is 1 when it was not only bytes (the end of the stream, an error; on epoll urgent data too): from then on a
+    /// short receive does not mean that nothing is left. Else it is 0, and whoever received less than asked for has
+    /// everything.
     Watch {
         /// A connected socket.
         socket: Handle,
