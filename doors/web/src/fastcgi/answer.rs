@@ -6,8 +6,9 @@ use super::passage::Passage;
 use super::reading::Head;
 use super::trouble::Trouble;
 use crate::exchange::Exchange;
-use crate::pipeline::Handled;
+use crate::pipeline::{Finish, Handled};
 use crate::request_body::BodyError;
+use ringway_engine::heap::local_future;
 use ringway_http::cgi::AnswerHead;
 use ringway_http::method::Method;
 use ringway_http::response::EncodeError;
@@ -34,6 +35,13 @@ impl FastCgi {
     ) -> Result<Handled, EncodeError> {
         // The program has run: whatever happens now, it does not run again.
         exchange.ask_once();
+        if let Outcome::Answered(head, _) = &outcome
+            && exchange.lacks_memory(head.len())
+        {
+            let this = self.clone();
+            let finish: Finish = Box::new(move |exchange| this.finish(exchange, outcome));
+            return Ok(Handled::Later(local_future(std::future::ready(finish))));
+        }
         match outcome {
             Outcome::Answered(head, passage) => self.answered(exchange, &head, passage),
             Outcome::Failed { trouble: Trouble::Body(BodyError::Gone), .. } => Ok(Handled::Close),

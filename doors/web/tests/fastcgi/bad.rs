@@ -181,25 +181,34 @@ fn a_client_that_hangs_up_aborts_the_request() {
                 return served.answer("X: y\r\n\r\n");
             }
             counts.0.fetch_add(1, Ordering::SeqCst);
-            served.send(&stdout(b"X: y\r\n\r\nbegun"))?;
+            if request.param("QUERY_STRING") == "begin" {
+                served.send(&stdout(b"X: y\r\n\r\nbegun"))?;
+            }
             let ended = served.wait_for_end();
             counts.1.fetch_add(1, Ordering::SeqCst);
             ended
         });
         let stand = Stand::app(Setup { place: &place, driver, upstream: upstream(&[&program.address()]) });
-        let mut client = stand.client();
-        client.send(b"GET /app/slow HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
-        let mut first = [0; 32];
-        io::Read::read_exact(&mut client.stream(), &mut first).unwrap();
-        client.abort().unwrap();
-        let until = Instant::now() + Duration::from_secs(10);
-        while aborted.load(Ordering::SeqCst) == 0 {
-            assert!(Instant::now() < until, "the request goes on for nobody");
-            std::thread::sleep(Duration::from_millis(5));
+        for (at, query) in ["begin", "wait"].iter().enumerate() {
+            let mut client = stand.client();
+            client.send(format!("GET /app/slow?{query} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes()).unwrap();
+            if *query == "begin" {
+                io::Read::read_exact(&mut client.stream(), &mut [0; 32]).unwrap();
+            }
+            eventually("it has begun", || begun.load(Ordering::SeqCst) > at);
+            client.abort().unwrap();
+            eventually("the request is given up", || aborted.load(Ordering::SeqCst) > at);
         }
-        assert_eq!(begun.load(Ordering::SeqCst), 1);
         assert_eq!(stand.get("/app/x").status, 200);
         stand.stop();
+    }
+}
+
+fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
+    let until = Instant::now() + Duration::from_secs(20);
+    while !is_so() {
+        assert!(Instant::now() < until, "it is not so that {what}");
+        std::thread::sleep(Duration::from_millis(5));
     }
 }
 

@@ -186,9 +186,11 @@ fn statuses_and_fields_are_those_of_the_program() {
             assert_eq!(count(line), 1, "{line} in {}", answer.head);
         }
         assert!(answer.field("connection").is_none() && answer.field("status").is_none(), "{}", answer.head);
-        // A head that is longer than the memory that is tried first.
-        let long = stand.get("/fields.php?l=6000");
-        assert_eq!((long.status, long.field("x-long").map(str::len)), (200, Some(6000)));
+        // Heads that are longer than the memory that is tried first.
+        for len in [1000, 1300, 6000, 25_000] {
+            let long = stand.get(&format!("/fields.php?l={len}"));
+            assert_eq!((long.status, long.field("x-long").map(str::len)), (200, Some(len)));
+        }
     });
 }
 
