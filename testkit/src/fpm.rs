@@ -3,6 +3,7 @@
 use crate::{Scratch, free_port};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -61,6 +62,7 @@ impl Fpm {
         );
         let file = place.file(&format!("{name}.conf"), settings.as_bytes());
         let mut command = Command::new(PROGRAM);
+        command.process_group(0);
         command.arg("--nodaemonize").arg("--fpm-config").arg(&file);
         if is_root() {
             command.arg("--allow-to-run-as-root");
@@ -85,9 +87,10 @@ impl Fpm {
 }
 
 impl Drop for Fpm {
+    /// Its workers are in its group of processes: when their manager is killed, nobody else ends them.
     fn drop(&mut self) {
-        // Its workers end when their manager is gone.
-        let _gone = self.child.kill();
+        let group = format!("-{}", self.child.id());
+        let _gone = Command::new("kill").args(["-KILL", "--", &group]).status();
         let _reaped = self.child.wait();
     }
 }
