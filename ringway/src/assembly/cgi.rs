@@ -136,6 +136,7 @@ pub(super) fn plan(
         falls_through: cgi.root.is_none(),
         silence_ms_max: cgi.timeout.ms(),
         body_bytes_max: cgi.body_size.map(Size::bytes),
+        spool: kept.spool.space(),
         tells_authorization: cgi.authorization,
         limits: Limits::default(),
     };

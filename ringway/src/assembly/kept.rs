@@ -4,6 +4,7 @@
 use super::AssemblyError;
 use super::authority::Shelf;
 use super::governor::ScopeNumbers;
+use super::spool::KeptSpool;
 use super::upstream::KeptUpstreams;
 #[cfg(feature = "console")]
 use crate::faces::{Desk, dashboard::Live};
@@ -32,6 +33,8 @@ pub struct Kept {
     /// What the requests of each site are counted in, by its name.
     books: Arc<Mutex<BTreeMap<String, Arc<SiteBook>>>>,
     numbers: Arc<Mutex<ScopeNumbers>>,
+    /// Where bodies wait that must be whole.
+    pub(super) spool: KeptSpool,
     /// Servers behind this one, with what is known of them.
     pub(super) upstreams: KeptUpstreams,
     /// Where the faces over HTTP find the server they are part of.
@@ -58,6 +61,7 @@ impl Kept {
             starter: super::cgi::Starter::default(),
             books: Arc::default(),
             numbers: Arc::default(),
+            spool: KeptSpool::default(),
             upstreams: KeptUpstreams::default(),
             #[cfg(feature = "console")]
             live: Live::new(desk.clone()),

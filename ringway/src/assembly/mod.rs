@@ -25,6 +25,7 @@ mod proxy;
 mod routes;
 mod running;
 mod site;
+mod spool;
 pub(crate) mod tls;
 mod upstream;
 mod workshop;
@@ -110,6 +111,7 @@ pub fn assemble(
     let errors = logs::error_log(&config.log.error, kept)?;
     let mut notes = Vec::new();
     let upstreams = upstream::upstreams(config, kept, provisions, &errors)?;
+    kept.spool.prepare(&config.spool)?;
     #[cfg(feature = "cgi")]
     kept.starter.prepare(config, provisions)?;
     let plans = plan::Plans::new(config, kept, &upstreams, &errors)?;

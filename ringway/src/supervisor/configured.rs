@@ -183,6 +183,7 @@ fn rules(config: &Config) -> Result<Rules, String> {
         LogTarget::Stdout | LogTarget::Stderr => None,
     };
     let mut write: BTreeSet<PathBuf> = targets.filter_map(folder).collect();
+    write.extend(config.spool.directory.as_ref().map(path_of));
     let mut connect = Vec::new();
     let mut outward = Outward::default();
     if let Some(acme) = authority(config) {

@@ -2,6 +2,7 @@
 
 use super::ear::Ending;
 use crate::request_body::BodyError;
+use crate::spool::SpoolError;
 use ringway_http::cgi::Fault;
 use ringway_http::cgi::order::Refused;
 use ringway_http::status::Status;
@@ -27,6 +28,8 @@ pub(super) enum Failure {
     Silent,
     /// The client's body cannot be read.
     Body(BodyError),
+    /// The client's body cannot wait until it is whole.
+    Spool(SpoolError),
     /// It wrote less than it said it would.
     Short,
     /// It was ended by a signal while it answered.
@@ -47,13 +50,16 @@ impl Failure {
             Self::Refused(Refused::Busy, _) => Status::SERVICE_UNAVAILABLE,
             Self::Overdue | Self::Silent => Status::GATEWAY_TIMEOUT,
             Self::Body(error) => error.status(),
+            Self::Spool(error) => error.status(),
             _ => Status::BAD_GATEWAY,
         }
     }
 
     /// Whether an operator should know. What clients do wrong is in the access log.
     pub(super) fn is_worth_a_line(&self) -> bool {
-        !matches!(self, Self::Body(_) | Self::Refused(Refused::Missing | Refused::Directory, _))
+        let is_the_clients = matches!(self, Self::Spool(SpoolError::Body(_) | SpoolError::TooLarge));
+        !is_the_clients
+            && !matches!(self, Self::Body(_) | Self::Refused(Refused::Missing | Refused::Directory, _))
     }
 }
 
@@ -78,6 +84,7 @@ impl fmt::Display for Failure {
             Self::Overdue => f.write_str("it ran for longer than it may"),
             Self::Silent => f.write_str("it said nothing for longer than it may"),
             Self::Body(_) => f.write_str("the client's body cannot be read"),
+            Self::Spool(error) => error.fmt(f),
             Self::Short => f.write_str("it wrote less than its Content-Length said"),
             Self::Killed(SIGXCPU) => f.write_str("it was ended at its limit of CPU time"),
             Self::Killed(SIGKILL) => {

@@ -3,12 +3,14 @@
 use super::answer::Answer;
 use super::failure::Failure;
 use super::run::Run;
+use super::upward::Input;
 use crate::answer;
 use crate::exchange::Exchange;
 use crate::limit::retry_after;
 use crate::log::errors::ErrorLog;
 use crate::pipeline::{Finish, Handled, Handler, Reply, Source};
-use crate::request_body::RequestBody;
+use crate::request_body::{BodyError, RequestBody};
+use crate::spool::{SpoolError, SpoolSpace};
 use ringway_engine::WorkerHandle;
 use ringway_engine::heap::local_future;
 use ringway_engine::ring::Slice;
@@ -54,6 +56,8 @@ pub struct CgiOptions {
     pub silence_ms_max: u64,
     /// The largest body a script is given, in bytes; unset: what the connection's limits say.
     pub body_bytes_max: Option<u64>,
+    /// Where bodies of unknown length wait: scripts are told the length before they read.
+    pub spool: SpoolSpace,
     /// Whether scripts are told `HTTP_AUTHORIZATION`.
     pub tells_authorization: bool,
     /// What a script may make grow in the head of its answer.
@@ -104,17 +108,18 @@ impl Handler for Cgi {
         }
         // Over HTTP/2 a head without a length may have a body all the same.
         let has_body = exchange.has_body();
-        let Some(order) = shared.order(exchange, path, has_body) else {
-            return exchange.error(Status::REQUEST_HEADER_FIELDS_TOO_LARGE).map(Handled::Answer);
-        };
         let body = if has_body { exchange.take_body() } else { None };
-        // A script runs once.
-        exchange.ask_once();
-        exchange.needs_client();
-        let name: Box<str> = String::from_utf8_lossy(exchange.path).into();
-        let is_head = exchange.request.method() == Method::Head;
-        let shared = Rc::clone(shared);
-        Ok(Handled::Later(local_future(async move { shared.run(name, order, body, is_head).await })))
+        match body {
+            Some(body) if body.length().is_none() => Ok(shared.collect(body)),
+            Some(body) => {
+                let length = body.length();
+                shared.start(exchange, path, Some(Input::Arriving(body)), length)
+            }
+            None => {
+                let says_none = matches!(exchange.request.body(), Body::Length(_));
+                shared.start(exchange, path, None, says_none.then_some(0))
+            }
+        }
     }
 }
 
@@ -136,8 +141,59 @@ impl CgiOptions {
 }
 
 impl Shared {
+    /// Keeps a body until its length is known.
+    fn collect(self: &Rc<Self>, mut body: RequestBody) -> Handled {
+        let shared = Rc::clone(self);
+        Handled::Later(local_future(async move {
+            let spooled = shared.options.spool.spool(&mut body, &shared.worker).await;
+            let finish: Finish = Box::new(move |exchange| {
+                exchange.ask_once();
+                let Some(path) = shared.options.path_of(exchange.path) else { return Ok(Handled::NotMine) };
+                match spooled {
+                    Ok(spooled) => {
+                        let length = spooled.len();
+                        let input = Input::Spooled(spooled.into_reader(shared.worker.clone()));
+                        shared.start(exchange, path, Some(input), Some(length))
+                    }
+                    Err(SpoolError::Body(BodyError::Gone)) => Ok(Handled::Close),
+                    Err(error) => {
+                        let name = String::from_utf8_lossy(exchange.path).into_owned();
+                        shared.failed(exchange, &name, &Failure::Spool(error))
+                    }
+                }
+            });
+            finish
+        }))
+    }
+
+    /// Asks for the script.
+    fn start(
+        self: &Rc<Self>,
+        exchange: &mut Exchange<'_>,
+        path: &[u8],
+        input: Option<Input>,
+        length: Option<u64>,
+    ) -> Result<Handled, EncodeError> {
+        let Some(order) = self.order(exchange, path, input.is_some(), length) else {
+            return exchange.error(Status::REQUEST_HEADER_FIELDS_TOO_LARGE).map(Handled::Answer);
+        };
+        // A script runs once.
+        exchange.ask_once();
+        exchange.needs_client();
+        let name: Box<str> = String::from_utf8_lossy(exchange.path).into();
+        let is_head = exchange.request.method() == Method::Head;
+        let shared = Rc::clone(self);
+        Ok(Handled::Later(local_future(async move { shared.run(name, order, input, is_head).await })))
+    }
+
     /// What the starter is asked; `None` when there is too much to tell.
-    fn order(&self, exchange: &mut Exchange<'_>, path: &[u8], has_body: bool) -> Option<Vec<u8>> {
+    fn order(
+        &self,
+        exchange: &mut Exchange<'_>,
+        path: &[u8],
+        has_body: bool,
+        content_length: Option<u64>,
+    ) -> Option<Vec<u8>> {
         let request = exchange.request;
         let user = exchange.user().cloned();
         let user =
@@ -157,10 +213,7 @@ impl Shared {
             user,
             protocol: if request.version() == Version::Http10 { "HTTP/1.0" } else { "HTTP/1.1" },
             software: SOFTWARE,
-            content_length: match request.body() {
-                Body::Length(length) => Some(length),
-                Body::None | Body::Chunked => None,
-            },
+            content_length,
             tells_authorization: self.options.tells_authorization,
         };
         let mut memory = Vec::new();
@@ -177,7 +230,7 @@ impl Shared {
         self: Rc<Self>,
         name: Box<str>,
         order: Vec<u8>,
-        body: Option<RequestBody>,
+        body: Option<Input>,
         is_head: bool,
     ) -> Finish {
         let shared = Rc::clone(&self);

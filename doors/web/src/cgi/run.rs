@@ -4,8 +4,7 @@ use super::desk::{self, Ends};
 use super::ear::Ear;
 use super::failure::Failure;
 use super::handler::Shared;
-use super::upward::Upward;
-use crate::request_body::RequestBody;
+use super::upward::{Input, Upward};
 use ringway_engine::ring::Slice;
 use ringway_engine::{Sleep, Stream};
 use ringway_http::cgi::AnswerScan;
@@ -40,7 +39,7 @@ impl Run {
         shared: Rc<Shared>,
         name: Box<str>,
         order: &[u8],
-        body: Option<RequestBody>,
+        body: Option<Input>,
     ) -> Result<Self, Failure> {
         let asked = desk::ask(&shared.starter, &shared.worker, order, body.is_some()).await;
         let Ends { control, output, input } = asked.map_err(Failure::Asking)?;
@@ -101,7 +100,7 @@ impl Run {
     ) -> Poll<Result<Option<Slice>, Failure>> {
         // Before the output: the starter says first that it ends a script, then the output ends.
         self.ear.poll(context)?;
-        if self.upward.poll(context).map_err(Failure::Body)? {
+        if self.upward.poll(context)? {
             // It listens.
             self.silence = None;
         }

@@ -1,11 +1,34 @@
 //! What the client sends, on its way to the script's standard input.
 
-use crate::request_body::{BodyError, RequestBody};
+use super::failure::Failure;
+use crate::request_body::RequestBody;
+use crate::spool::{SpoolError, SpoolReader};
 use ringway_engine::Stream;
+use ringway_engine::ring::Slice;
 use std::task::{Context, Poll};
 
 /// Bytes that may wait for the script to read.
 const QUEUED_BYTES_MAX: usize = 64 * 1024;
+
+/// Where a body comes from.
+#[derive(Debug)]
+pub(super) enum Input {
+    /// As the client sends it.
+    Arriving(RequestBody),
+    /// From where it has waited.
+    Spooled(SpoolReader),
+}
+
+impl Input {
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Slice>, Failure>> {
+        match self {
+            Self::Arriving(body) => body.poll_next(context).map_err(Failure::Body),
+            Self::Spooled(reader) => {
+                reader.poll_next(context).map_err(|error| Failure::Spool(SpoolError::Io(error)))
+            }
+        }
+    }
+}
 
 /// A request's body on its way to a script.
 #[derive(Debug)]
@@ -14,13 +37,13 @@ pub(super) struct Upward(Option<Course>);
 #[derive(Debug)]
 struct Course {
     /// What the client still sends; `None` when that has ended.
-    body: Option<RequestBody>,
+    body: Option<Input>,
     input: Stream,
 }
 
 impl Upward {
     /// Carries `body` to `input`; nothing, where there is none.
-    pub(super) fn new(body: Option<RequestBody>, input: Option<Stream>) -> Self {
+    pub(super) fn new(body: Option<Input>, input: Option<Stream>) -> Self {
         Self(input.map(|input| Course { body, input }))
     }
 
@@ -28,7 +51,7 @@ impl Upward {
     ///
     /// # Errors
     /// The client's body cannot be read to its end.
-    pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Result<bool, BodyError> {
+    pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Result<bool, Failure> {
         let mut has_moved = false;
         while let Some(course) = &mut self.0 {
             match course.poll(context)? {
@@ -49,7 +72,7 @@ enum Step {
 }
 
 impl Course {
-    fn poll(&mut self, context: &mut Context<'_>) -> Result<Step, BodyError> {
+    fn poll(&mut self, context: &mut Context<'_>) -> Result<Step, Failure> {
         let is_full = self.input.queued_bytes() >= QUEUED_BYTES_MAX;
         if is_full || self.body.is_none() {
             match self.input.poll_flush(context) {

@@ -14,6 +14,7 @@ mod proxy;
 mod route;
 mod server;
 mod site;
+mod spool;
 mod tls;
 mod upstream;
 
@@ -30,6 +31,7 @@ pub use proxy::{ForwardedField, Proxy};
 pub use route::{Respond, Route};
 pub use server::{Driver, Mime, Sandbox, Server, ServerField, Wait};
 pub use site::{CacheRule, Coding, Compression, Headers, Listing, Site, Symlinks, Theme, UserDirectories};
+pub use spool::Spool;
 pub use tls::{Acme, AcmeChallenge, Certificate, ClientCertificateMode, ClientCertificates, Tls, TlsVersion};
 pub use upstream::{
     Upstream, UpstreamBackend, UpstreamBalance, UpstreamHealth, UpstreamProtocol, UpstreamProxyProtocol,
@@ -53,6 +55,8 @@ pub struct Config {
     pub limits: Limits,
     /// How many requests a client address may send, over all sites. Unset: as many as it likes.
     pub rate_limit: Option<RateLimit>,
+    /// Where bodies of requests wait that must be whole before they are handed on.
+    pub spool: Spool,
     /// Where what happens is written down.
     pub log: Logs,
     /// Media types of files.

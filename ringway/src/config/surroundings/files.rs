@@ -18,6 +18,7 @@ impl Inspector<'_> {
         if let Some(path) = &config.server.pid_file {
             self.parent(path.as_path(), tree.under("server").place_of("pid_file"));
         }
+        self.directory(config.spool.directory.as_ref(), tree.under("spool").place_of("directory"));
         for (index, site) in config.site.iter().enumerate() {
             let node = tree.item("site", index);
             self.directory(site.root.as_ref(), node.place_of("root"));
