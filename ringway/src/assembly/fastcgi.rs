@@ -8,6 +8,7 @@ use crate::config::values::FilePath;
 use crate::web::fastcgi::FastCgiOptions;
 use crate::web::root::{OpenRoot, RootOptions};
 use crate::web::scripts::{EndingError, Endings};
+use crate::web::spool::SpoolSpace;
 use crate::web::upstream::Group;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -28,6 +29,7 @@ pub(super) fn plan(
     route: &Route,
     files: Option<FilesPlan>,
     upstreams: &Upstreams,
+    spool: SpoolSpace,
 ) -> Result<FastCgiPlan, AssemblyError> {
     let cannot = |why: &dyn std::fmt::Display| AssemblyError::new("cannot run programs over FastCGI", why);
     let path = |path: &FilePath| bytes_of(path.as_path());
@@ -51,6 +53,7 @@ pub(super) fn plan(
             .map(|(name, value)| (name.as_bytes().into(), value.as_bytes().into()))
             .collect(),
         body_bytes_max: settings.body_size.map(|size| size.bytes()),
+        spool,
         send_dirs: send_dirs.collect::<Result<_, _>>()?,
         ..FastCgiOptions::default()
     };

@@ -71,7 +71,8 @@ fn plan_one(
         (None, None, None) => match &route.fastcgi {
             Some(settings) => {
                 let files = files.run(route, site)?;
-                let plan = fastcgi::plan(settings, route, files, common.upstreams)?;
+                let plan =
+                    fastcgi::plan(settings, route, files, common.upstreams, common.kept.spool.space())?;
                 handler(HandlerPlan::FastCgi(plan))
             }
             None => dav::handlers(files.route(route, site)?, route.dav.as_ref()),

@@ -2,7 +2,7 @@
 
 use crate::stand::{Scripts, on_both_drivers, text, variable, wait_until_dead};
 use std::io::{Read, Write};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 #[test]
 fn local_redirects_are_answered_here_and_others_by_the_client() {
@@ -134,6 +134,42 @@ fn an_echo_goes_both_ways_at_once() {
 }
 
 #[test]
+fn a_long_body_of_unknown_length_waits_on_the_disk() {
+    on_both_drivers(|driver| {
+        let mut scripts = Scripts::new("spooled");
+        std::fs::create_dir(scripts.at("spool")).unwrap();
+        scripts
+            .shell("sum", "printf 'Content-Type: a/b\\n\\n'; echo \"LENGTH=$CONTENT_LENGTH\"; cat | cksum");
+        scripts.settings = ", body_size = \"16 MiB\"".into();
+        let tables =
+            "[spool]\ndirectory = \"spool\"\nmemory = \"16 KiB\"\nbody = \"4 MiB\"\ntotal = \"8 MiB\"\n";
+        scripts.more = tables.into();
+        let served = scripts.serve(driver);
+        let send = |bytes: usize| {
+            let mut client = served.client();
+            client.send(b"POST /cgi/sum HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n").unwrap();
+            for chunk in vec![b'b'; bytes].chunks(50_000) {
+                client.send(format!("{:x}\r\n", chunk.len()).as_bytes()).unwrap();
+                client.send(chunk).unwrap();
+                client.send(b"\r\n").unwrap();
+            }
+            client.send(b"0\r\n\r\n").unwrap();
+            client.answer(false).unwrap()
+        };
+        let answer = send(3_000_000);
+        assert_eq!(variable(&text(&answer), "LENGTH").as_deref(), Some("3000000"), "{}", served.said());
+        // What cksum(1) says of three million times the letter b.
+        let mut cksum = Command::new("cksum").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        cksum.stdin.take().unwrap().write_all(&vec![b'b'; 3_000_000]).unwrap();
+        let wanted = cksum.wait_with_output().unwrap().stdout;
+        assert!(answer.body.ends_with(&wanted), "{}", text(&answer));
+        assert_eq!(send(5_000_000).status, 413);
+        assert_eq!(std::fs::read_dir(scripts.at("spool")).unwrap().count(), 0, "the files have no names");
+        served.stop();
+    });
+}
+
+#[test]
 fn a_chunked_body_arrives_and_so_does_one_over_http_2() {
     on_both_drivers(|driver| {
         let scripts = Scripts::new("chunked");
@@ -143,6 +179,7 @@ fn a_chunked_body_arrives_and_so_does_one_over_http_2() {
             "POST /cgi/echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n4\r\ndefg\r\n0\r\n\r\n",
         );
         assert!(text(&answer).ends_with("abcdefg"), "{}{}", text(&answer), served.said());
+        assert_eq!(variable(&text(&answer), "LENGTH").as_deref(), Some("7"));
         let body = vec![b'b'; 200_000];
         scripts.scratch.file("body", &body);
         let curl = Command::new("curl")
