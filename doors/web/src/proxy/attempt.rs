@@ -8,6 +8,7 @@ use crate::limits::deadline;
 use crate::upstream::TryRules;
 use ringway_engine::Stream;
 use ringway_engine::ring::Slice;
+use ringway_http::refusal::Refusal;
 use ringway_http::relay::{self, RelayError};
 use ringway_http::reply::{Delivery, Fault, Limits, Reply, ReplyScan};
 use ringway_http::status::Status;
@@ -168,6 +169,10 @@ impl Trying<'_> {
         if status == Status::SWITCHING_PROTOCOLS && !self.request.is_upgrade {
             return Err(Why::Switched);
         }
+        // The body would be given back without the word that says how it is coded; nobody asked for any coding.
+        if !matches!(reply.delivery(), Delivery::None | Delivery::Length(_)) && has_other_coding(reply) {
+            return Err(Why::Invalid(Fault::Head(Refusal::CodingUnknown)));
+        }
         let mut lines = stream.pool().get(end).ok_or(Why::NoMemory)?;
         let told = relay::write_reply(reply, &[], &mut lines).map_err(|error| match error {
             RelayError::Options => Why::Options,
@@ -226,4 +231,10 @@ impl Trying<'_> {
             wait => self.patience.wait(stream, wait, rules.send_timeout_ms),
         }
     }
+}
+
+/// Whether an answer's body has a transfer coding besides `chunked`.
+fn has_other_coding(reply: &Reply<'_>) -> bool {
+    let is_coding = |name: &[u8]| name.eq_ignore_ascii_case(b"transfer-encoding");
+    reply.fields().any(|field| is_coding(field.name) && !field.value.eq_ignore_ascii_case(b"chunked"))
 }
