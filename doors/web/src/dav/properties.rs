@@ -21,7 +21,7 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 
 /// Largest answer to a PROPFIND, in bytes; what does not fit is said to be missing.
-const ANSWER_BYTES_MAX: usize = 64 << 20;
+const ANSWER_BYTES_MAX: usize = 16 << 20;
 
 /// Tells of properties.
 pub(super) fn find_properties(ask: &Ask) -> Result<Outcome, Failure> {

@@ -228,7 +228,8 @@ impl Store {
         let mut temporary = self.temporary()?;
         File::from(temporary.file.try_clone()?).write_all(&[from, b"\0", to].concat())?;
         let moves = self.moves()?;
-        let name = temporary.name.clone();
+        // Names of temporary files are this process' own; these are not.
+        let name = format!("{}-{}", self.session_name, temporary.name);
         temporary.place(moves.as_fd(), name.as_bytes())?;
         Ok(Some(MoveNote { store: Arc::clone(self), name, from: from.into(), to: to.into() }))
     }
