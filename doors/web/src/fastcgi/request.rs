@@ -78,7 +78,7 @@ pub(super) fn write(
     loop {
         let mut memory = slices.get(wanted.min(SLICE_BYTES_MAX)).ok_or(no_memory)?;
         let mut writer = RequestWriter::new(&mut memory, REQUEST, Role::RESPONDER, keeps);
-        // The first of a name counts nowhere for sure: what is configured comes last, as with others.
+        // Of two with one name PHP takes the last: what is configured is.
         let told = facts.environment(scratch, |name, value| writer.param(name, value));
         told.map_err(|_short| Status::INTERNAL_SERVER_ERROR)?;
         for (name, value) in &options.params {

@@ -44,6 +44,12 @@ fn misbehave(served: &mut Served, request: &Request) -> io::Result<bool> {
         "/late-close" => {
             served.send(&stdout(&[b"X: y\r\n\r\n".as_slice(), &[b'x'; 90_000]].concat())).map(|()| false)
         }
+        "/late-body" => {
+            served.send(&stdout(b"X: y\r\n\r\n"))?;
+            std::thread::sleep(Duration::from_millis(50));
+            served.answer("the body")
+        }
+        "/number" => served.answer(&format!("X: y\r\n\r\n{}", served.number)),
         "/more-behind" => {
             let bytes = [stdout(hello.as_bytes()), end(End::Complete(0)), stdout(b"whose is this?")].concat();
             served.send(&bytes).map(|()| true)
@@ -128,6 +134,16 @@ fn connections_are_kept_and_only_clean_ones() {
         assert_eq!((head.status, head.body.len()), (200, 0));
         assert_eq!(said("/a"), "connection 2", "what HEAD leaves away is read all the same");
         assert_eq!(program.connections(), 2);
+    });
+}
+
+#[test]
+fn a_body_that_nobody_wants_is_read_to_its_end_behind_the_answer() {
+    with_program("fastcgi-unwanted", |stand, program| {
+        let number = program.connections().to_string();
+        let head = stand.ask(b"HEAD /app/late-body HTTP/1.1\r\nHost: a\r\n\r\n");
+        assert_eq!((head.status, head.field("x")), (200, Some("y")));
+        eventually("its connection is used again", || text(&stand.get("/app/number")) == number);
     });
 }
 

@@ -33,6 +33,8 @@ pub(crate) struct Served {
     input: Vec<u8>,
     /// Requests on this connection before this one.
     pub(crate) before: usize,
+    /// Connections before this one.
+    pub(crate) number: usize,
 }
 
 /// What a program does with a connection that has a request; `false`: it closes it.
@@ -63,10 +65,10 @@ impl Program {
                 if over.load(Ordering::SeqCst) {
                     return;
                 }
-                count.fetch_add(1, Ordering::SeqCst);
+                let number = count.fetch_add(1, Ordering::SeqCst);
                 let act = Arc::clone(&act);
                 // It ends with its connection.
-                std::thread::spawn(move || serve(stream.unwrap(), &*act));
+                std::thread::spawn(move || serve(stream.unwrap(), number, &*act));
             }
         });
         Self { socket, is_over, connections, thread: Some(thread) }
@@ -92,8 +94,8 @@ impl Drop for Program {
     }
 }
 
-fn serve(stream: UnixStream, act: &Act) {
-    let mut served = Served { stream, responder: Responder::new(), input: Vec::new(), before: 0 };
+fn serve(stream: UnixStream, number: usize, act: &Act) {
+    let mut served = Served { stream, responder: Responder::new(), input: Vec::new(), before: 0, number };
     while let Ok(Some(request)) = served.request() {
         match act(&mut served, &request) {
             Ok(true) => served.before += 1,
