@@ -8,7 +8,7 @@ mkdir -p "$place"
 cat > "$place/haproxy.cfg" <<END
 global
   nbthread 1
-  maxconn 20000
+  maxconn 4000
 defaults
   mode http
   timeout connect 10s

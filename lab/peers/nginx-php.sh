@@ -15,6 +15,6 @@ http { access_log off; sendfile on; keepalive_timeout 300; keepalive_requests 10
   upstream behind { server 127.0.0.1:$behind; keepalive 40; keepalive_requests 1000000000; keepalive_timeout 300; }
   server { listen 127.0.0.1:$port backlog=4096; root $root;
     location ~ \.php\$ { fastcgi_pass behind; fastcgi_keep_conn on; include /etc/nginx/fastcgi_params;
-      fastcgi_param SCRIPT_FILENAME \$document_root\$fastcgi_script_name; fastcgi_param HTTP_PROXY ""; } } }
+      fastcgi_param SCRIPT_FILENAME \$document_root\$fastcgi_script_name; } } }
 END
 exec nginx -p "$place" -e "$place/error.log" -c "$place/nginx.conf"

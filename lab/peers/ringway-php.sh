@@ -28,7 +28,7 @@ address = "127.0.0.1:$behind"
 names = ["*"]
 root = "$root"
 [[site.route]]
-path = "/**.php"
+path = "/**"
 fastcgi = "php"
 END
 exec "${RINGWAY:-target/release/ringway}" run -c "$place/ringway.toml"

@@ -71,12 +71,15 @@ pub(super) async fn run(mut job: Job, worker: &WorkerHandle) -> Outcome {
         let has_given = job.request.pump.as_ref().is_some_and(|pump| pump.has_given);
         let may_repeat = job.is_idempotent || trouble.is_unprocessed();
         let is_final = trouble.is_final();
-        if let Trouble::Unreached(error) = &trouble {
+        let is_late = worker.now_ms() >= job.request.until_ms;
+        let is_last = is_final || is_late || has_given || !may_repeat || tried.count() >= rules.attempts;
+        if let Trouble::Unreached(error) = &trouble
+            && is_last
+        {
             job.note(error);
         }
         trouble.tell(flight);
-        let is_late = worker.now_ms() >= job.request.until_ms;
-        if is_final || is_late || has_given || !may_repeat || tried.count() >= rules.attempts {
+        if is_last {
             return Outcome::Refuse(status);
         }
         latest = Some(status);
