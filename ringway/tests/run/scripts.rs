@@ -81,7 +81,7 @@ fn begun(running: &Running) -> (Client, String) {
 }
 
 /// Lets it write on, and reads that.
-fn go_on(stand: &Stand, client: &mut Client) {
+fn go_on(stand: &Stand, client: &Client) {
     std::fs::write(stand.at("cgi/go"), "go\n").unwrap();
     let mut got = Vec::new();
     while !String::from_utf8_lossy(&got).contains("second") {
@@ -165,20 +165,20 @@ fn scripts_live_through_reloads_and_upgrades() {
         let made = std::process::Command::new("mkfifo").arg(stand.at("cgi/go")).status().unwrap();
         assert!(made.success());
         let running = stand.start();
-        let (mut client, processes) = begun(&running);
+        let (client, processes) = begun(&running);
         stand.upgrade();
-        go_on(&stand, &mut client);
+        go_on(&stand, &client);
         assert!(processes.split_whitespace().all(|process| !status_of(process, "State:").is_empty()));
         drop(client);
         wait_until_dead(&processes);
-        let (mut client, processes) = begun(&running);
+        let (client, processes) = begun(&running);
         stand.more =
             "[[site.route]]\npath = \"/cgi/**\"\ncgi = { root = \"cgi\", environment = { A = \"new\" } }\n"
                 .to_owned();
         stand.write();
         assert!(stand.reload().contains("because what a server process keeps all its life has changed"));
         assert!(text(&running.get("/cgi/user")).ends_with("new\n"));
-        go_on(&stand, &mut client);
+        go_on(&stand, &client);
         drop(client);
         wait_until_dead(&processes);
         eventually("the old ones have ended", || {
