@@ -13,8 +13,8 @@ pub(super) struct Step {
     /// The name of its part.
     pub(super) name: &'static str,
     pub(super) title: &'static str,
-    /// The lab's arguments. `{ringway}`, `{nginx}`, `{lighttpd}`, `{ringway-sites}`, `{nginx-tls}` and `{www}` are paths; an argument with `{yardstick}` is left out when
-    /// there is none.
+    /// The lab's arguments. `{ringway}`, `{www}` and the names of peers are paths; an argument with `{yardstick}` is
+    /// left out when there is none.
     pub(super) arguments: &'static [&'static str],
 }
 
@@ -44,6 +44,11 @@ const NGINX_CACHE: &str = "nginx-cache=env NGINX_HTTP='open_file_cache max=1000;
 const LIGHTTPD: &str = "lighttpd={lighttpd} {port} {root}";
 const SITES: &str = "ringway=env RINGWAY={ringway} {ringway-sites} {port} {secure-port} {root}";
 const NGINX_TLS: &str = "nginx={nginx-tls} {port} {secure-port} {root}";
+const PROXY: &str = "ringway=env RINGWAY={ringway} {ringway-proxy} {port} {behind}";
+const NGINX_PROXY: &str = "nginx={nginx-proxy} {port} {behind}";
+const HAPROXY: &str = "haproxy={haproxy-proxy} {port} {behind}";
+const PHP: &str = "ringway=env RINGWAY={ringway} {ringway-php} {port} {behind} {root}";
+const NGINX_PHP: &str = "nginx={nginx-php} {port} {behind} {root}";
 const SWEEP_NGINX: &str = "nginx={nginx} {port} {www}";
 
 pub(super) const CHAPTERS: &[Chapter] = &[
@@ -141,6 +146,51 @@ takes (sidle). Ringway runs from a configuration, as an operator has it: a super
                 SITES,
             ],
         }],
+    },
+    Chapter {
+        title: "Servers behind this one",
+        introduction: "
+The same upstream behind each front end, which is all that is measured: an nginx that serves files of 100 bytes and of 200 KB, over kept
+connections and 64 of clients (p100, p200k); and a greeting by php-fpm over FastCGI, one pool for all, 32 connections (php).
+Upstream and pool share the generator's core, so rates say little and the front end's CPU time says all.
+",
+        steps: &[
+            Step {
+                name: "proxy-compare",
+                title: "Proxies",
+                arguments: &[
+                    "compare",
+                    "--cases",
+                    "p100,p200k",
+                    "--seconds",
+                    "2",
+                    "--rounds",
+                    "3",
+                    "--behind",
+                    "{nginx} {port} {root}",
+                    NGINX_PROXY,
+                    HAPROXY,
+                    PROXY,
+                ],
+            },
+            Step {
+                name: "php-compare",
+                title: "PHP",
+                arguments: &[
+                    "compare",
+                    "--cases",
+                    "php",
+                    "--seconds",
+                    "2",
+                    "--rounds",
+                    "3",
+                    "--behind",
+                    "{php-fpm} {port}",
+                    NGINX_PHP,
+                    PHP,
+                ],
+            },
+        ],
     },
     Chapter {
         title: "The bandwidth governor",

@@ -10,12 +10,18 @@ use crate::refusal::Refusal;
 /// Sizes of the files that servers are asked for, by name.
 const FILES: &[(&str, usize)] = &[("200k.bin", 200 * 1024)];
 
-/// The scripts that start servers to compare with, by name.
-const PEERS: &[(&str, &str)] = &[
-    ("nginx.sh", include_str!("../../peers/nginx.sh")),
-    ("lighttpd.sh", include_str!("../../peers/lighttpd.sh")),
-    ("nginx-tls.sh", include_str!("../../peers/nginx-tls.sh")),
-    ("ringway.sh", include_str!("../../peers/ringway.sh")),
+/// The scripts that start servers to compare with: what stands for them in steps, their names, what they are.
+const PEERS: &[(&str, &str, &str)] = &[
+    ("{nginx}", "nginx.sh", include_str!("../../peers/nginx.sh")),
+    ("{lighttpd}", "lighttpd.sh", include_str!("../../peers/lighttpd.sh")),
+    ("{nginx-tls}", "nginx-tls.sh", include_str!("../../peers/nginx-tls.sh")),
+    ("{ringway-sites}", "ringway.sh", include_str!("../../peers/ringway.sh")),
+    ("{nginx-proxy}", "nginx-proxy.sh", include_str!("../../peers/nginx-proxy.sh")),
+    ("{haproxy-proxy}", "haproxy-proxy.sh", include_str!("../../peers/haproxy-proxy.sh")),
+    ("{ringway-proxy}", "ringway-proxy.sh", include_str!("../../peers/ringway-proxy.sh")),
+    ("{php-fpm}", "php-fpm.sh", include_str!("../../peers/php-fpm.sh")),
+    ("{nginx-php}", "nginx-php.sh", include_str!("../../peers/nginx-php.sh")),
+    ("{ringway-php}", "ringway-php.sh", include_str!("../../peers/ringway-php.sh")),
 ];
 
 /// Where the steps find what they need.
@@ -42,7 +48,7 @@ impl Stand {
             let path = www.join(name);
             fs::write(&path, vec![b'x'; *bytes]).map_err(failed(&path))?;
         }
-        for (name, script) in PEERS {
+        for (_, name, script) in PEERS {
             let path = place.join(name);
             fs::write(&path, script).map_err(failed(&path))?;
             fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).map_err(failed(&path))?;
@@ -56,14 +62,13 @@ impl Stand {
         let yardstick = self.yardstick.clone().map(path);
         let has_it = |argument: &&&str| yardstick.is_some() || !argument.contains("{yardstick}");
         let filled = |argument: &&str| {
-            argument
+            let argument = argument
                 .replace("{ringway}", &path(self.ringway.clone()))
-                .replace("{nginx}", &path(self.place.join("nginx.sh")))
-                .replace("{lighttpd}", &path(self.place.join("lighttpd.sh")))
-                .replace("{nginx-tls}", &path(self.place.join("nginx-tls.sh")))
-                .replace("{ringway-sites}", &path(self.place.join("ringway.sh")))
                 .replace("{www}", &path(self.place.join("www")))
-                .replace("{yardstick}", yardstick.as_deref().unwrap_or_default())
+                .replace("{yardstick}", yardstick.as_deref().unwrap_or_default());
+            PEERS.iter().fold(argument, |argument, (mark, name, _script)| {
+                argument.replace(mark, &path(self.place.join(name)))
+            })
         };
         step.arguments.iter().filter(has_it).map(filled).collect()
     }
@@ -72,7 +77,7 @@ impl Stand {
     pub(super) fn without_places(&self, part: &str) -> String {
         let place = |name: &str| self.place.join(name).display().to_string();
         let mut part = part.replace(&self.ringway.display().to_string(), "ringway");
-        for (name, _script) in PEERS {
+        for (_mark, name, _script) in PEERS {
             part = part.replace(&place(name), &format!("lab/peers/{name}"));
         }
         part.replace(&place("www"), "www")
@@ -82,10 +87,10 @@ impl Stand {
 /// A step's arguments as a reader may type them.
 pub(super) fn shown(step: &Step) -> String {
     let words = step.arguments.iter().filter(|argument| !argument.contains("{yardstick}")).map(|argument| {
-        let argument = argument.replace("{ringway}", "ringway").replace("{nginx}", "lab/peers/nginx.sh");
-        let argument = argument.replace("{lighttpd}", "lab/peers/lighttpd.sh").replace("{www}", "www");
-        let argument = argument.replace("{nginx-tls}", "lab/peers/nginx-tls.sh");
-        let argument = argument.replace("{ringway-sites}", "lab/peers/ringway.sh");
+        let argument = argument.replace("{ringway}", "ringway").replace("{www}", "www");
+        let argument = PEERS.iter().fold(argument, |argument, (mark, name, _script)| {
+            argument.replace(mark, &format!("lab/peers/{name}"))
+        });
         if argument.contains(' ') { format!("{argument:?}") } else { argument }
     });
     words.collect::<Vec<_>>().join(" ")
