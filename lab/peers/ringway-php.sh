@@ -21,6 +21,7 @@ listen = ["127.0.0.1:$port"]
 name = "php"
 protocol = "fastcgi"
 keep_alive = 40
+max_connections = 40
 ${RINGWAY_UPSTREAM:-}
 [[upstream.backend]]
 address = "127.0.0.1:$behind"

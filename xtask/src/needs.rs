@@ -103,7 +103,7 @@ const NEEDS: &[Need] = &[
     Need {
         purpose: Purpose::Test,
         source: Source::Debian("cadaver"),
-        probe: &["cadaver", "--version"],
+        probe: &["sh", "-c", "command -v cadaver"],
         why: "uses a drive over WebDAV as people do",
     },
     Need {
