@@ -28,10 +28,26 @@ fn add_machine(text: &mut String) {
          driver         {driver}\n\
          tcp fast open  {}\n\
          sandbox        {}\n\
-         doors          static files over HTTP/1.1",
+         doors          {}",
         fast_open(),
-        sandbox()
+        sandbox(),
+        doors()
     );
+}
+
+/// What this build can do.
+fn doors() -> String {
+    let all = [
+        ("static files over HTTP/1.1", true),
+        ("TLS", cfg!(feature = "tls")),
+        ("HTTP/2", cfg!(feature = "h2")),
+        ("CGI", cfg!(feature = "cgi")),
+        ("FastCGI", cfg!(feature = "fastcgi")),
+        ("proxy", cfg!(feature = "proxy")),
+        ("WebDAV", cfg!(feature = "dav")),
+    ];
+    let built_in: Vec<&str> = all.iter().filter(|(_, is_there)| *is_there).map(|(name, _)| *name).collect();
+    built_in.join(", ")
 }
 
 /// What a server process can be confined by.
