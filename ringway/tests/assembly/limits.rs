@@ -67,9 +67,9 @@ fn requests_over_http2_ask_the_governor() {
         assert!(slow > Duration::from_millis(400), "{slow:?}");
         // Nothing that is asked for is held back by this policy, so too much is refused.
         served.reload(&with("simple"), folder.path()).expect("it is taken");
-        let (statuses, told) = ask_over_h2(&served, "slow", 300);
+        let (statuses, told) = ask_over_h2(&served, "slow", 2_000);
         let refused = statuses.iter().filter(|status| **status == 503).count();
-        assert!(statuses.len() == 300 && refused > 0 && refused < 300, "{statuses:?}");
+        assert!(statuses.len() == 2_000 && refused > 0 && refused < 2_000, "{statuses:?}");
         assert_eq!(told, refused);
         assert_eq!(ask_over_h2(&served, "free", 40), (vec![200; 40], 0));
     }
