@@ -1,7 +1,7 @@
 //! WebDAV, classes 1 and 2 (RFC 4918): files below a root that clients change.
 //!
 //! The handler stands before the one of the root's files, which answers GET and HEAD. All disk work is done on the thread pool,
-//! by plain functions of an [`ask::Ask`], and the body of a PUT is written there piece by piece as it arrives.
+//! by plain functions of an `Ask`, and the body of a PUT is written there piece by piece as it arrives.
 //! What WebDAV has to remember is in a hidden directory of the root (`store`), and every change of a resource is one rename,
 //! made by who holds the root (`store::Held`) after a last look at conditions and locks.
 //!
