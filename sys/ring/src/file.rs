@@ -107,10 +107,16 @@ pub(crate) fn read_at(file: RawFd, buffer: &mut [u8], offset: u64) -> io::Result
     crate::socket::checked(unsafe { libc::pread(file, buffer.as_mut_ptr().cast(), buffer.len(), offset) })
 }
 
-/// Writes at the file's own position. Blocks as long as the disk, or the pipe's reader, does.
-pub(crate) fn write(file: RawFd, bytes: &[u8]) -> io::Result<usize> {
+/// Writes at `offset`, or at the file's own position. Blocks as long as the disk, or the pipe's reader, does.
+pub(crate) fn write(file: RawFd, bytes: &[u8], offset: Option<u64>) -> io::Result<usize> {
+    let source = bytes.as_ptr().cast();
+    let Some(offset) = offset else {
+        // SAFETY: I6: the kernel reads `len` bytes from `bytes` during the call.
+        return crate::socket::checked(unsafe { libc::write(file, source, bytes.len()) });
+    };
+    let offset = libc::off_t::try_from(offset).unwrap_or(libc::off_t::MAX);
     // SAFETY: I6: the kernel reads `len` bytes from `bytes` during the call.
-    crate::socket::checked(unsafe { libc::write(file, bytes.as_ptr().cast(), bytes.len()) })
+    crate::socket::checked(unsafe { libc::pwrite(file, source, bytes.len(), offset) })
 }
 
 /// The mask of statx fields we ask for.

@@ -37,7 +37,7 @@ enum Work {
     Open { directory: RawFd, path: *const CStr, how: *const OpenHow },
     Stat { file: RawFd, target: *mut libc::statx },
     Read { file: RawFd, target: *mut [u8], offset: u64 },
-    Write { file: RawFd, source: *const [u8] },
+    Write { file: RawFd, offset: Option<u64>, source: *const [u8] },
 }
 
 // SAFETY: I4: the pointers lead into boxes and buffers of an operation that stays in its slot, untouched by the
@@ -63,7 +63,10 @@ impl Lane {
             Op::Read(read) => {
                 Work::Read { file: read.file.raw(), offset: read.offset, target: &raw mut *read.target() }
             }
-            Op::Write(write) => Work::Write { file: write.file.raw(), source: &raw const *write.left() },
+            Op::Write(write) => {
+                let source = &raw const *write.left();
+                Work::Write { file: write.file.raw(), offset: write.offset, source }
+            }
             _ => return None,
         };
         Some(self.send(Job { id, work }))
@@ -139,10 +142,10 @@ fn carry_out(job: Job) -> Outcome {
             let target = unsafe { &mut *target };
             file::read_at(file, target, offset).map(|bytes| u32::try_from(bytes).unwrap_or(u32::MAX))
         }
-        Work::Write { file, source } => {
+        Work::Write { file, offset, source } => {
             // SAFETY: I4: the bytes belong to the operation in its slot, and nobody changes them now.
             let source = unsafe { &*source };
-            file::write(file, source).map(|bytes| u32::try_from(bytes).unwrap_or(u32::MAX))
+            file::write(file, source, offset).map(|bytes| u32::try_from(bytes).unwrap_or(u32::MAX))
         }
     };
     Outcome { id: job.id, result, opened }

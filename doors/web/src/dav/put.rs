@@ -95,8 +95,7 @@ fn begin_part(
 }
 
 impl Upload {
-    /// Writes what has come of the body. On a thread that may block: operations of the ring have been seen to report bytes
-    /// as written, on Linux 6.18, that a full disk did not take.
+    /// Writes what has come of the body, on a thread that may block.
     pub(super) fn write(&mut self, bytes: &[u8]) -> Result<(), Failure> {
         let received = self.received.saturating_add(bytes.len() as u64);
         while self.room_bytes < received {

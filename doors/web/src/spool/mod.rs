@@ -170,9 +170,12 @@ impl Spooled {
         if !self.charge.add_disk(self.memory.len()) {
             return Err(SpoolError::Full);
         }
-        let mut done = 0;
-        while done < self.memory.len() {
-            let write = Op::Write(WriteFile::new(file.clone(), std::mem::take(&mut self.memory), done));
+        let (mut done, end) = (0, self.memory.len());
+        let start = self.len - end as u64;
+        while done < end {
+            let offset = start + done as u64;
+            let write =
+                Op::Write(WriteFile::at(file.clone(), std::mem::take(&mut self.memory), done, offset));
             let completion = worker.operation(write)?.await;
             if let Payload::Finished(Op::Write(write)) = completion.payload {
                 self.memory = write.bytes;

@@ -142,7 +142,11 @@ impl ReadFile {
     }
 }
 
-/// Writes `bytes` to a file at its own position (appended, where it was opened so); may be short.
+/// Writes `bytes` to a stream or to a file opened for appending, or at an offset ([`WriteFile::at`]); may be short.
+///
+/// A file that is neither has a position of its own. It is written there too, but behind a short write nothing is to be trusted:
+/// seen on Linux 6.18, the ring does not move the position when a disk becomes full in the middle of a write, and the next one
+/// goes over what was written and says that it succeeded.
 #[derive(Debug)]
 pub struct WriteFile {
     pub(crate) file: Handle,
@@ -150,13 +154,22 @@ pub struct WriteFile {
     pub bytes: Vec<u8>,
     /// Bytes at the front that are written already and not written again.
     pub done: usize,
+    /// Where in the file they go; none where it has an end or a position of its own.
+    pub(crate) offset: Option<u64>,
 }
 
 impl WriteFile {
     /// Writes what follows the first `done` of `bytes`.
     #[must_use]
     pub fn new(file: Handle, bytes: Vec<u8>, done: usize) -> Box<Self> {
-        Box::new(Self { file, bytes, done })
+        Box::new(Self { file, bytes, done, offset: None })
+    }
+
+    /// The same at `offset` of the file, which is where its first byte not done goes. A file opened for appending is appended
+    /// to all the same.
+    #[must_use]
+    pub fn at(file: Handle, bytes: Vec<u8>, done: usize, offset: u64) -> Box<Self> {
+        Box::new(Self { file, bytes, done, offset: Some(offset) })
     }
 
     /// The file.

@@ -388,7 +388,8 @@ fn prepare(op: &mut Op, block: Option<u16>) -> Entry {
             let left = write.left();
             let len = u32::try_from(left.len()).unwrap_or(u32::MAX);
             // The offset of all ones means the file's own position.
-            opcode::Write::new(Fd(write.file.raw()), left.as_ptr(), len).offset(u64::MAX).build()
+            let offset = write.offset.unwrap_or(u64::MAX);
+            opcode::Write::new(Fd(write.file.raw()), left.as_ptr(), len).offset(offset).build()
         }
         Op::Read(read) => {
             let (file, offset, target) = (Fd(read.file.raw()), read.offset, read.target());

@@ -173,3 +173,56 @@ fn orphaned_file_operations_complete_and_close_what_they_opened() {
         assert_eq!((directory.holders(), file.holders()), (1, 1), "on {}", bench.name());
     });
 }
+
+#[test]
+fn what_a_full_disk_has_not_taken_is_not_said_to_be_written() {
+    on_kernel(|bench| {
+        let scratch = Scratch::new("full");
+        let Some(disk) = small_disk(scratch.path()) else { return };
+        let path = disk.0.join("f");
+        for appends in [true, false] {
+            let file = File::options().create(true).write(true).append(appends).open(&path).expect("room");
+            let file = Handle::new(OwnedFd::from(file));
+            let mut written = 0;
+            let error = loop {
+                let bytes = vec![1; 65_536 + 777];
+                let write = match appends {
+                    true => WriteFile::new(file.clone(), bytes, 0),
+                    false => WriteFile::at(file.clone(), bytes, 0, written),
+                };
+                bench.submit(Op::Write(write), FILE);
+                match bench.next_of(FILE).result {
+                    Ok(count) => written += u64::from(count),
+                    Err(error) => break error,
+                }
+                assert!(written <= 1 << 20, "{written} bytes on a disk of 1 MiB, on {}", bench.name());
+            };
+            assert_eq!(error.raw_os_error(), Some(libc::ENOSPC), "on {}", bench.name());
+            assert_eq!(std::fs::metadata(&path).expect("ours").len(), written, "on {}", bench.name());
+            std::fs::remove_file(&path).expect("ours");
+        }
+    });
+}
+
+/// A disk of 1 MiB, as long as this lives.
+struct Disk(std::path::PathBuf);
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _gone = std::process::Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+fn small_disk(place: &std::path::Path) -> Option<Disk> {
+    let place = place.join("disk");
+    std::fs::create_dir(&place).expect("ours");
+    let mounted = std::process::Command::new("mount")
+        .args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"])
+        .arg(&place)
+        .status();
+    if !mounted.is_ok_and(|status| status.success()) {
+        eprintln!("SKIPPED: nothing may be mounted here");
+        return None;
+    }
+    Some(Disk(place))
+}
