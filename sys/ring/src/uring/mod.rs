@@ -386,10 +386,9 @@ fn prepare(op: &mut Op, block: Option<u16>) -> Entry {
         }
         Op::Write(write) => {
             let left = write.left();
-            let len = u32::try_from(left.len()).unwrap_or(u32::MAX);
+            let (file, len) = (Fd(write.file.raw()), u32::try_from(left.len()).unwrap_or(u32::MAX));
             // The offset of all ones means the file's own position.
-            let offset = write.offset.unwrap_or(u64::MAX);
-            opcode::Write::new(Fd(write.file.raw()), left.as_ptr(), len).offset(offset).build()
+            opcode::Write::new(file, left.as_ptr(), len).offset(write.offset.unwrap_or(u64::MAX)).build()
         }
         Op::Read(read) => {
             let (file, offset, target) = (Fd(read.file.raw()), read.offset, read.target());
