@@ -1,0 +1,2 @@
+//! The service door: applications on the web door, with routes, WebSockets, stores, and the tower world beside them.
+#![forbid(unsafe_code)]
