@@ -14,6 +14,8 @@ pub use ringway_web as web;
 
 #[cfg(feature = "config")]
 pub mod assembly;
+#[cfg(feature = "static")]
+pub mod command;
 #[cfg(feature = "config")]
 pub mod config;
 #[cfg(feature = "console")]

@@ -1,16 +1,16 @@
 //! `ringway console`, `ringway top`, and the console of a server that is one process.
 
-use crate::CANNOT_START;
-use crate::arguments::{Command, sentence};
+use super::CANNOT_START;
+use super::arguments::{Command, sentence};
+use crate::config::load;
+use crate::console::listen::{Console, listen};
+use crate::console::shell::{self, Failure, Shell};
+use crate::console::{self, Request, execute};
+use crate::engine::Server;
+use crate::running::Running;
+use crate::serve::Serve;
+use crate::top;
 use lexopt::prelude::{Long, Short, Value};
-use ringway::config::load;
-use ringway::console::listen::{Console, listen};
-use ringway::console::shell::{self, Failure, Shell};
-use ringway::console::{self, Request, execute};
-use ringway::engine::Server;
-use ringway::running::Running;
-use ringway::serve::Serve;
-use ringway::top;
 use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};

@@ -1,12 +1,12 @@
 //! Running a server: start, tell what is served where, stop on a signal.
 
-use crate::CANNOT_START;
+use super::CANNOT_START;
 #[cfg(feature = "console")]
-use crate::operate;
-use ringway::engine::{Drainer, Server};
-use ringway::listen;
-use ringway::serve::Serve;
-use ringway::web::log::files::{LogFile, LogFiles};
+use super::operate;
+use crate::engine::{Drainer, Server};
+use crate::listen;
+use crate::serve::Serve;
+use crate::web::log::files::{LogFile, LogFiles};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
@@ -117,7 +117,7 @@ fn announce(serve: &Serve, server: &Server, is_tls: bool) {
     let listing = if serve.listing { "directories are listed" } else { "directories are not listed" };
     eprintln!("   with {}, {workers}, wait mode {}", server.report(), serve.wait);
     #[cfg(feature = "tls")]
-    if let Some(ringway::serve::ServeTls::SelfSigned(_)) = &serve.tls {
+    if let Some(crate::serve::ServeTls::SelfSigned(_)) = &serve.tls {
         eprintln!("        TLS with a certificate made just now, which nobody trusts by himself");
     }
     eprintln!("        {listing}, names that begin with a dot are hidden; Ctrl-C stops");

@@ -1,10 +1,10 @@
 //! Commands of supervisors and server processes: `run`, and the hidden one of a server process.
 
-use crate::CANNOT_START;
-use crate::arguments::{CONFIGURATION, Command, sentence};
-use crate::asking::{self, Asking};
+use super::CANNOT_START;
+use super::arguments::{CONFIGURATION, Command, sentence};
+use super::asking::{self, Asking};
+use crate::supervisor::{self, Configured, Options, Rehearsal, Source};
 use lexopt::prelude::{Long, Short};
-use ringway::supervisor::{self, Configured, Options, Rehearsal, Source};
 use std::ffi::OsString;
 use std::io::Write;
 use std::path::PathBuf;
@@ -83,7 +83,7 @@ pub(crate) fn execute(command: &Supervised) -> ExitCode {
 /// Serves what the configuration says, until a signal ends it.
 fn run(run: &Run) -> ExitCode {
     // Server processes inherit it.
-    crate::run::raise_descriptor_limit();
+    super::run::raise_descriptor_limit();
     let mut source = Configured::new(run.file.clone());
     if run.rehearses {
         return rehearse(&mut source);
@@ -109,7 +109,7 @@ fn run(run: &Run) -> ExitCode {
 
 /// The hidden command: serves what a supervisor says.
 fn serve() -> ExitCode {
-    match ringway::process::serve(&ringway::process::Configured) {
+    match crate::process::serve(&crate::process::Configured) {
         Ok(()) => ExitCode::SUCCESS,
         // The supervisor was told, and tells it.
         Err(_told) => ExitCode::from(NOT_DONE),
@@ -119,7 +119,7 @@ fn serve() -> ExitCode {
 /// The hidden command: starts scripts for a server process.
 #[cfg(feature = "cgi")]
 fn start_scripts() -> ExitCode {
-    match ringway::starter::run_process() {
+    match crate::starter::run_process() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             complain(&format!("scripts cannot be started: {error}"));

@@ -1,9 +1,9 @@
 //! `ringway check` and `ringway schema`.
 
-use crate::CANNOT_START;
-use ringway::config::load::{self, Loaded};
-use ringway::config::report::{Report, Severity};
-use ringway::config::surroundings::{self, Questions};
+use super::CANNOT_START;
+use crate::config::load::{self, Loaded};
+use crate::config::report::{Report, Severity};
+use crate::config::surroundings::{self, Questions};
 use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;

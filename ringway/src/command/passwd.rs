@@ -1,8 +1,8 @@
 //! `ringway passwd`: a user's line in a file of users, made from a password that nobody sees.
 
-use ringway::config::load;
-use ringway::web::auth::password::{PASSWORD_LEN_MAX, PasswordHash};
-use ringway::web::auth::{NAME_LEN_MAX, is_name};
+use crate::config::load;
+use crate::web::auth::password::{PASSWORD_LEN_MAX, PasswordHash};
+use crate::web::auth::{NAME_LEN_MAX, is_name};
 use rustix::fs::{FlockOperation, Gid, Mode, OFlags, Uid, fchmod, fchown, flock};
 use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr};
 use std::collections::BTreeSet;

@@ -1,22 +1,22 @@
 //! The command line.
 
 #[cfg(all(feature = "config", feature = "sandbox"))]
-use crate::asking::{self, Ask};
+use super::asking::{self, Ask};
 #[cfg(feature = "console")]
-use crate::operate;
+use super::operate;
 #[cfg(all(feature = "config", feature = "sandbox"))]
-use crate::supervised::{self, Supervised};
-use lexopt::prelude::{Long, Short, Value};
+use super::supervised::{self, Supervised};
 #[cfg(feature = "console")]
-use ringway::console::shell::Shell;
-use ringway::engine::ring::DriverChoice;
-use ringway::engine::{Balance, WaitMode};
-use ringway::listen;
+use crate::console::shell::Shell;
+use crate::engine::ring::DriverChoice;
+use crate::engine::{Balance, WaitMode};
+use crate::listen;
 #[cfg(feature = "tls")]
-use ringway::serve::ServeTls;
-use ringway::serve::{LogTarget, Serve};
-use ringway::web::access_log::Format;
-use ringway::web::log::files::KEPT_MAX;
+use crate::serve::ServeTls;
+use crate::serve::{LogTarget, Serve};
+use crate::web::access_log::Format;
+use crate::web::log::files::KEPT_MAX;
+use lexopt::prelude::{Long, Short, Value};
 use std::ffi::OsString;
 #[cfg(any(feature = "config", feature = "tls"))]
 use std::path::PathBuf;
@@ -50,7 +50,7 @@ pub(crate) enum Command {
     Supervised(Supervised),
     /// A user's password.
     #[cfg(feature = "config")]
-    Passwd(crate::passwd::Passwd),
+    Passwd(super::passwd::Passwd),
     /// Talk to a running server.
     #[cfg(feature = "console")]
     Console(Shell, PathBuf),
@@ -217,11 +217,11 @@ pub(crate) fn parse(mut parser: lexopt::Parser) -> Result<Command, String> {
                 return asking::parse(&mut parser, Ask::Upgrade);
             }
             #[cfg(all(feature = "config", feature = "sandbox"))]
-            Value(command) if command == ringway::supervisor::COMMAND => {
+            Value(command) if command == crate::supervisor::COMMAND => {
                 return Ok(Command::Supervised(Supervised::ServerProcess));
             }
             #[cfg(feature = "cgi")]
-            Value(command) if command == ringway::starter::COMMAND => {
+            Value(command) if command == crate::starter::COMMAND => {
                 return Ok(Command::Supervised(Supervised::Starter));
             }
             #[cfg(feature = "config")]
@@ -252,7 +252,7 @@ fn parse_passwd(parser: &mut lexopt::Parser) -> Result<Command, String> {
             Short('d') | Long("delete") => deletes = true,
             Short('c') | Long("config") => {
                 words.push(
-                    crate::passwd::users_file(&PathBuf::from(parser.value().map_err(sentence)?))?.into(),
+                    super::passwd::users_file(&PathBuf::from(parser.value().map_err(sentence)?))?.into(),
                 );
             }
             Value(word) if words.len() < 2 => words.push(word),
@@ -266,7 +266,7 @@ fn parse_passwd(parser: &mut lexopt::Parser) -> Result<Command, String> {
     if deletes && file.is_none() {
         return Err("--delete takes a file and a name.".to_owned());
     }
-    Ok(Command::Passwd(crate::passwd::Passwd { file, name, deletes }))
+    Ok(Command::Passwd(super::passwd::Passwd { file, name, deletes }))
 }
 
 fn parse_serve(parser: &mut lexopt::Parser) -> Result<Command, String> {

@@ -1,12 +1,12 @@
 //! `ringway reload` and `ringway upgrade`: asking a server that runs, by its console or by a signal, and telling what came of
 //! it.
 
-use crate::CANNOT_START;
-use crate::arguments::{CONFIGURATION, Command, sentence};
-use crate::supervised::{NOT_DONE, Supervised};
+use super::CANNOT_START;
+use super::arguments::{CONFIGURATION, Command, sentence};
+use super::supervised::{NOT_DONE, Supervised};
+use crate::config::load;
+use crate::supervisor::{self, Note, Outcome};
 use lexopt::prelude::{Long, Short};
-use ringway::config::load;
-use ringway::supervisor::{self, Note, Outcome};
 use rustix::process::{Pid, Signal, kill_process};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -138,8 +138,8 @@ fn by_console(_socket: &Path, _what: Ask) -> Result<Outcome, String> {
 #[cfg(feature = "console")]
 fn by_console(socket: &Path, what: Ask) -> Result<Outcome, String> {
     let ask = |command: &str| {
-        let request = ringway::console::Request { command: command.to_owned(), arguments: Vec::new() };
-        ringway::console::client::Connection::open(socket)?.ask(&request)
+        let request = crate::console::Request { command: command.to_owned(), arguments: Vec::new() };
+        crate::console::client::Connection::open(socket)?.ask(&request)
     };
     let last = || -> Result<Option<Note>, String> {
         let known = ask(supervisor::STATUS)?;

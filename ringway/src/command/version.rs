@@ -1,6 +1,6 @@
 //! What this program is, and what this machine offers it.
 
-use ringway::engine::ring;
+use crate::engine::ring;
 use std::fmt::Write;
 
 /// The version; with what the kernel offers and what would be chosen when `verbose`.
@@ -15,7 +15,7 @@ pub(crate) fn text(verbose: bool) -> String {
 fn add_machine(text: &mut String) {
     let uname = rustix::system::uname();
     let kernel = uname.release().to_string_lossy();
-    let cores = ringway::cores::count();
+    let cores = crate::cores::count();
     let driver = match ring::probe() {
         Ok(features) => format!("uring ({features})"),
         Err(error) => format!("epoll (io_uring is not used: {error})"),
@@ -53,7 +53,7 @@ fn doors() -> String {
 /// What a server process can be confined by.
 #[cfg(feature = "sandbox")]
 fn sandbox() -> String {
-    ringway::sandbox::offers()
+    crate::sandbox::offers()
 }
 
 #[cfg(not(feature = "sandbox"))]
