@@ -23,6 +23,8 @@ pub mod console;
 #[cfg(all(feature = "config", feature = "sandbox"))]
 pub mod control;
 pub mod cores;
+#[cfg(feature = "develop")]
+pub mod develop;
 #[cfg(feature = "console")]
 pub mod faces;
 pub mod listen;
