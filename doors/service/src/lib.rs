@@ -3,3 +3,6 @@
 
 #[cfg(feature = "tower")]
 pub mod background;
+pub mod cookie;
+#[cfg(feature = "sqlite")]
+pub mod sqlite;
