@@ -12,6 +12,8 @@ mod governor;
 mod held;
 mod inbox;
 mod mailbox;
+#[cfg(feature = "members")]
+mod members;
 mod observe;
 mod operation;
 mod outbound;
@@ -44,6 +46,8 @@ pub use governor::{
     Scope, ScopeStatus,
 };
 pub use inbox::Inbox;
+#[cfg(feature = "members")]
+pub use members::{ConnKey, Delivery, Post};
 pub use observe::{ConnectionFacts, Description, Observer};
 pub use operation::Operation;
 pub use outbound::Outbound;

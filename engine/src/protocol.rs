@@ -81,6 +81,9 @@ impl Events {
     pub const DRAIN: Self = Self(32);
     /// The connection is one too many ([`crate::OverCapacity::Busy`]): say so and close.
     pub const BUSY: Self = Self(64);
+    /// Somebody asked for a turn: [`crate::WorkerHandle::nudge`].
+    #[cfg(feature = "members")]
+    pub const NUDGED: Self = Self(128);
 
     /// Whether any of `other` happened.
     #[must_use]

@@ -361,6 +361,14 @@ impl Core {
         }
     }
 
+    /// What a direct send has left.
+    #[cfg(feature = "members")]
+    pub(crate) fn send_rest(&mut self, id: ConnId, bytes: Slice) {
+        let Some(record) = self.conns.get(id) else { return };
+        let socket = record.socket.clone();
+        self.submit_send(id, Op::Send { socket, bytes, sent: 0 });
+    }
+
     fn submit_send(&mut self, id: ConnId, op: Op) {
         let submitted = self.ring.submit(op, Token::Send(id).bits());
         match (submitted, self.conns.get(id)) {

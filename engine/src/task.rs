@@ -85,6 +85,12 @@ impl Tasks {
         }
     }
 
+    /// What the worker is reached by from other threads.
+    #[cfg(feature = "members")]
+    pub(crate) fn mailbox(&self) -> &Mailbox {
+        &self.mailbox
+    }
+
     /// Adds a task and schedules its first poll.
     pub(crate) fn spawn(&self, work: Work) -> TaskId {
         let mut entries = self.entries.borrow_mut();

@@ -55,6 +55,9 @@ pub(crate) enum Abandoned {
     Operation(u32),
     /// A connection that its owner has let go of.
     Stream(ConnId),
+    /// A connection that shall have a turn.
+    #[cfg(feature = "members")]
+    Nudge(ConnId),
 }
 
 /// A handle to the worker whose thread this is. `!Send`.
@@ -531,6 +534,8 @@ impl Local {
                     drop(self.core.borrow_mut().let_go(id));
                 }
                 Abandoned::Stream(_) => {}
+                #[cfg(feature = "members")]
+                Abandoned::Nudge(id) => self.core.borrow_mut().notify(id, Events::NUDGED),
             }
         }
     }

@@ -142,6 +142,19 @@ impl Client {
         (0..count).map(|_| self.answer(false)).collect()
     }
 
+    /// The next `count` bytes.
+    ///
+    /// # Errors
+    /// `TimedOut` when they do not come in time; `UnexpectedEof` when the stream ends before.
+    pub fn exact(&mut self, count: usize) -> io::Result<Vec<u8>> {
+        let deadline = Instant::now() + self.patience;
+        while self.rest.len() < count {
+            self.more(deadline)?;
+        }
+        let later = self.rest.split_off(count);
+        Ok(std::mem::replace(&mut self.rest, later))
+    }
+
     /// Everything up to the end of the stream.
     ///
     /// # Errors

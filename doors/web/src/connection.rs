@@ -13,6 +13,9 @@ pub(crate) enum Phase {
     Head,
     /// Its answers to go out.
     Sending,
+    /// Nothing of HTTP's: it is a guest's, whose place stands where the progress of sending was.
+    #[cfg(feature = "guests")]
+    Guest,
 }
 
 /// Whether the connection's last answer is on its way.
@@ -59,6 +62,8 @@ impl State {
         let phase = match words[0] & 3 {
             1 => Phase::Head,
             2 => Phase::Sending,
+            #[cfg(feature = "guests")]
+            3 => Phase::Guest,
             _ => Phase::Idle,
         };
         let ending = match words[0] >> 2 & 3 {
@@ -80,6 +85,8 @@ impl State {
             Phase::Idle => 0,
             Phase::Head => 1,
             Phase::Sending => 2,
+            #[cfg(feature = "guests")]
+            Phase::Guest => 3,
         };
         let ending = match self.ending {
             Ending::No => 0,
@@ -97,6 +104,8 @@ impl State {
             (Ending::No, Phase::Idle) => "idle",
             (Ending::No, Phase::Head) => "head",
             (Ending::No, Phase::Sending) => "sending",
+            #[cfg(feature = "guests")]
+            (Ending::No, Phase::Guest) => "guest",
         };
         let opened_ms = (self.opened_s > 0).then(|| u64::from(self.opened_s) * 1000);
         Description { state, requests: u64::from(self.requests), opened_ms, age_ms: None }

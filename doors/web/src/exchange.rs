@@ -309,6 +309,31 @@ impl<'a> Exchange<'a> {
         Ok(Reply { plan, source: Source::Stream(Box::new(body)) })
     }
 
+    /// Answers 101 and gives the connection to `guest` for the rest of its life. `lines` are all field lines but the date,
+    /// `Connection` and `Upgrade` among them, each with its CR LF; they are trusted. The request's body must not have been
+    /// taken.
+    ///
+    /// Where [`Exchange::can_switch_protocols`] says no the answer is an error page, 426.
+    ///
+    /// # Errors
+    /// [`EncodeError::Full`] when the memory is too small.
+    #[cfg(feature = "guests")]
+    pub fn take_over(
+        &mut self,
+        lines: &[u8],
+        guest: Box<dyn crate::guest::Guest>,
+    ) -> Result<Reply, EncodeError> {
+        if !self.can_switch_protocols() {
+            return self.error(Status::UPGRADE_REQUIRED);
+        }
+        let status = Status::SWITCHING_PROTOCOLS;
+        let mut head = HeadWriter::new(self.memory);
+        head.status(status)?;
+        head.raw(lines)?;
+        let plan = Plan { status, head_len: head.finish()?, body: PlanBody::Empty, body_len: 0 };
+        Ok(Reply { plan, source: Source::Guest(guest) })
+    }
+
     /// Answers with the error page of `status`.
     ///
     /// # Errors

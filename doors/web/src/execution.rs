@@ -47,6 +47,14 @@ pub(crate) struct Asked<'a> {
     pub(crate) protocol: &'static str,
 }
 
+impl Asked<'_> {
+    /// How long ago it arrived, in microseconds; 0 when nobody wants to know.
+    pub(crate) fn elapsed_us(&self) -> u64 {
+        let elapsed_us = |started: Instant| u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.started.map_or(0, elapsed_us)
+    }
+}
+
 /// What became of a request.
 pub(crate) enum Decided {
     /// An answer, its head in the memory that was given.
@@ -74,6 +82,9 @@ pub(crate) enum Answered {
     /// This answer, once the request's body is out of the way; its head is in the output's room.
     #[cfg(feature = "bodies")]
     Held(Reply),
+    /// The head is in the output; the connection is this guest's from there on.
+    #[cfg(feature = "guests")]
+    Guest(Box<dyn crate::guest::Guest>),
 }
 
 impl Shared {
@@ -278,11 +289,17 @@ impl Shared {
     ) -> Answered {
         let (status, body_bytes) = (reply.plan.status.code(), reply.plan.body_len);
         let streamed = reply.take_stream();
+        #[cfg(feature = "guests")]
+        let guest = reply.take_guest();
         if output.add(sink, reply).is_err() {
             return Answered::Abort;
         }
         if let Some(streamed) = streamed {
             return Answered::Stream(streamed);
+        }
+        #[cfg(feature = "guests")]
+        if let Some(guest) = guest {
+            return Answered::Guest(guest);
         }
         self.tell_served(Some(asked), course, sink, status, body_bytes);
         Answered::Done
@@ -376,12 +393,23 @@ impl Shared {
         status: u16,
         body_bytes: u64,
     ) {
-        let started = asked.and_then(|asked| asked.started);
-        let elapsed_us = |started: Instant| u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
-        let duration_us = started.map_or(0, elapsed_us);
         if let Some(counters) = &site.counters {
-            counters.served(status, body_bytes, duration_us);
+            counters.served(status, body_bytes, asked.map_or(0, Asked::elapsed_us));
         }
+        self.tell_stages(site, asked, course, link, status, body_bytes);
+    }
+
+    /// Tells the stages of the site that answered, and leaves its counters as they are.
+    pub(crate) fn tell_stages(
+        &self,
+        site: &Site,
+        asked: Option<&Asked<'_>>,
+        course: &Course,
+        link: &mut dyn Link,
+        status: u16,
+        body_bytes: u64,
+    ) {
+        let duration_us = asked.map_or(0, Asked::elapsed_us);
         let served = Served {
             request: asked.map(|asked| asked.request),
             site,
@@ -453,7 +481,7 @@ fn normal_path<'a>(request: &Request<'a>, scratch: &'a Arena) -> Result<&'a [u8]
 }
 
 /// The client's address, for logs.
-fn client_of(course: &Course, link: &mut dyn Link) -> Option<SocketAddr> {
+pub(crate) fn client_of(course: &Course, link: &mut dyn Link) -> Option<SocketAddr> {
     #[cfg(feature = "proxy")]
     if let Some(whence) = course.whence {
         return Some(whence.client);

@@ -32,6 +32,8 @@ pub mod file_store;
 #[cfg(feature = "bodies")]
 pub mod form;
 mod governed;
+#[cfg(feature = "guests")]
+pub mod guest;
 #[cfg(feature = "h2")]
 mod h2;
 pub mod limit;

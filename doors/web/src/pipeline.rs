@@ -51,6 +51,17 @@ impl Reply {
         Some(Streamed { source, extent, status: self.plan.status.code() })
     }
 
+    /// The guest that takes the connection over, if this answer brings one.
+    #[cfg(feature = "guests")]
+    #[inline]
+    pub(crate) fn take_guest(&mut self) -> Option<Box<dyn crate::guest::Guest>> {
+        if !matches!(self.source, Source::Guest(_)) {
+            return None;
+        }
+        let Source::Guest(guest) = std::mem::replace(&mut self.source, Source::None) else { return None };
+        Some(guest)
+    }
+
     /// Files alone are never made while they are sent; without anything else there is no code for it.
     #[cfg(not(feature = "streams"))]
     #[expect(
@@ -64,7 +75,6 @@ impl Reply {
 }
 
 /// What the body of an answer is taken from.
-#[derive(Debug)]
 pub enum Source {
     /// The plan itself says it.
     None,
@@ -74,6 +84,22 @@ pub enum Source {
     Bytes(Vec<u8>),
     /// Made while it is sent.
     Stream(Box<dyn BodySource>),
+    /// The connection is somebody else's behind the head.
+    #[cfg(feature = "guests")]
+    Guest(Box<dyn crate::guest::Guest>),
+}
+
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => f.write_str("None"),
+            Self::Entry(entry) => f.debug_tuple("Entry").field(entry).finish(),
+            Self::Bytes(bytes) => f.debug_tuple("Bytes").field(bytes).finish(),
+            Self::Stream(source) => f.debug_tuple("Stream").field(source).finish(),
+            #[cfg(feature = "guests")]
+            Self::Guest(_) => f.write_str("Guest"),
+        }
+    }
 }
 
 /// What a stage decides.

@@ -5,6 +5,8 @@ use crate::connection::{Ending, Phase, State};
 use crate::exchange::Course;
 use crate::execution::{Answered, Asked, Shared};
 use crate::governed::BUSY_RETRY_S;
+#[cfg(feature = "guests")]
+use crate::guest;
 #[cfg(feature = "h2")]
 use crate::h2;
 use crate::limits::{WebLimits, deadline};
@@ -42,6 +44,9 @@ enum Outcome {
     NotYet,
     /// Something must be waited for.
     Wait(Box<Pending>),
+    /// The connection is a guest's; the state says whose.
+    #[cfg(feature = "guests")]
+    Guest,
 }
 
 impl Http {
@@ -71,6 +76,10 @@ impl Protocol for Http {
             return self.turn_away(conn);
         }
         let mut state = State::unpack(conn.context());
+        #[cfg(feature = "guests")]
+        if state.phase == Phase::Guest {
+            return guest::turn(conn, state, events);
+        }
         if events.has(Events::OPENED) {
             state.opened_s = u32::try_from(conn.now_ms().div_ceil(1000)).unwrap_or(0);
         }
@@ -86,12 +95,22 @@ impl Protocol for Http {
     }
 
     fn closed(&self, context: [u64; 2]) {
-        let requests = State::unpack(context).requests;
+        let state = State::unpack(context);
+        let requests = state.requests;
+        #[cfg(feature = "guests")]
+        if state.phase == Phase::Guest {
+            guest::closed(state);
+        }
         self.shared.sites.closed.iter().for_each(|stage| stage.closed(requests));
     }
 
     fn describe(&self, context: [u64; 2]) -> Description {
-        State::unpack(context).describe()
+        let state = State::unpack(context);
+        #[cfg(feature = "guests")]
+        if state.phase == Phase::Guest {
+            return guest::describe(state);
+        }
+        state.describe()
     }
 }
 
@@ -152,6 +171,11 @@ impl Http {
                     return self.wait_for_turn(conn, state);
                 }
                 Outcome::Abort => return Turn::Abort,
+                #[cfg(feature = "guests")]
+                Outcome::Guest => {
+                    conn.unread(input);
+                    return self.give_away(conn, state);
+                }
                 Outcome::Wait(pending) => {
                     conn.unread(input);
                     state.phase = Phase::Idle;
@@ -165,6 +189,15 @@ impl Http {
             return self.wait_for_room(conn, state);
         }
         self.wait_for_request(conn, state)
+    }
+
+    /// The connection is a guest's from now on: whatever followed the request is there for its first turn.
+    #[cfg(feature = "guests")]
+    #[expect(clippy::unused_self, reason = "what HTTP does next is a method")]
+    fn give_away(&self, conn: &mut Conn<'_>, state: &State) -> Turn {
+        conn.clear_deadline();
+        conn.set_context(state.pack());
+        guest::turn(conn, *state, Events::default())
     }
 
     /// Whether the handshake of the connection's filter agreed on HTTP/2; asked once.
@@ -260,6 +293,9 @@ impl Http {
 
     fn timed_out(&self, conn: &mut Conn<'_>, state: &mut State) -> Turn {
         match state.phase {
+            // It has turns of its own.
+            #[cfg(feature = "guests")]
+            Phase::Guest => Turn::Abort,
             // What the kernel has taken may still wait for a reader that hardly reads: it is watched as any other.
             Phase::Idle if !conn.is_delivered() => {
                 state.phase = Phase::Sending;
@@ -364,6 +400,12 @@ impl Http {
                         // There is no body.
                         #[cfg(feature = "bodies")]
                         Answered::Held(_) => return Outcome::Abort,
+                        #[cfg(feature = "guests")]
+                        Answered::Guest(guest) => {
+                            *state = guest::seat(shared, &asked, &mut course, conn, guest, *state);
+                            input.advance(end);
+                            return Outcome::Guest;
+                        }
                     }
                 } else {
                     (Waiting::Request, kept, Ending::after(kept, keeps))

@@ -2,8 +2,12 @@
 
 use super::{WAITS_MAX, Waiting, persistence_behind_stream, send_body};
 use crate::clock::Persistence;
+#[cfg(feature = "guests")]
+use crate::connection::State;
 use crate::exchange::Course;
 use crate::execution::{Answered, Asked, Shared};
+#[cfg(feature = "guests")]
+use crate::guest;
 use crate::limits::deadline;
 use crate::output::Output;
 use crate::pipeline::{Finish, Later};
@@ -19,7 +23,7 @@ use std::task::Poll;
 
 /// Goes on with a request until its answer is out, and its body out of the way of the next request.
 pub(super) async fn go_on(
-    shared: &Shared,
+    shared: &Rc<Shared>,
     stream: &mut Stream,
     mut output: Output,
     mut asked: Asked<'_>,
@@ -74,6 +78,20 @@ pub(super) async fn go_on(
                 note_answer(incoming.as_ref());
                 output.flush(stream);
                 return settle(shared, stream, incoming, Turn::Idle, asked.kept).await;
+            }
+            #[cfg(feature = "guests")]
+            Answered::Guest(guest) => {
+                let is_clean = incoming.is_none_or(|incoming| incoming.is_done());
+                if !is_clean {
+                    // What is left of a body would be taken for the guest's input.
+                    return (Turn::Abort, asked.kept);
+                }
+                let state = State::unpack(stream.context());
+                let state = guest::seat(shared, &asked, &mut course, stream, guest, state);
+                stream.clear_deadline();
+                stream.set_context(state.pack());
+                output.flush(stream);
+                return (Turn::Idle, Persistence::Keep);
             }
             Answered::Close => return (Turn::Close, asked.kept),
             Answered::Abort => return (Turn::Abort, asked.kept),

@@ -1,6 +1,7 @@
 //! Bodies of requests in handlers' hands, answers in slices, and connections that change their protocol; on real sockets and
 //! both drivers.
 
+mod guests;
 #[cfg(feature = "h2")]
 mod over_h2;
 mod spooled;

@@ -4,7 +4,9 @@ use ringway_engine::heap::local_future;
 use ringway_engine::ring::Slice;
 use ringway_engine::ring::socket::{Address, ListenOptions};
 use ringway_engine::ring::{DriverChoice, RingOptions, probe};
-use ringway_engine::{Balance, Endpoint, EndpointLimits, Protocol, Server, ServerOptions, WorkerHandle};
+use ringway_engine::{
+    Balance, Conn, Endpoint, EndpointLimits, Events, Protocol, Server, ServerOptions, Turn, WorkerHandle,
+};
 use ringway_http::head::Known;
 use ringway_http::multipart::Limits;
 use ringway_http::response::EncodeError;
@@ -13,6 +15,7 @@ use ringway_testkit::Client;
 use ringway_web::body_source::BodySource;
 use ringway_web::exchange::Exchange;
 use ringway_web::form::{Form, FormError, FormEvent};
+use ringway_web::guest::Guest;
 use ringway_web::limits::WebLimits;
 use ringway_web::pipeline::{Finish, Handled, Handler, Served, ServedStage};
 use ringway_web::protocol::Http;
@@ -42,6 +45,8 @@ pub(crate) const WINDOW_MS: u64 = 400;
 pub(crate) struct Gate {
     is_open: AtomicBool,
     pub(crate) taken: AtomicU64,
+    /// Guests that have heard of their connection's end.
+    pub(crate) guests_gone: AtomicU64,
 }
 
 impl Gate {
@@ -136,6 +141,18 @@ impl Handler for Handlers {
                 exchange.text(Status::OK, b"", b"early".to_vec()).map(Handled::Answer)
             }
             b"/ignore" => exchange.text(Status::OK, b"", b"ignored".to_vec()).map(Handled::Answer),
+            b"/guest" => exchange.take_over(ECHO_LINES, self.guest()).map(Handled::Answer),
+            b"/guest-later" => {
+                let (gate, worker, guest) = (Arc::clone(&self.gate), self.worker.clone(), self.guest());
+                Ok(Handled::Later(local_future(async move {
+                    while !gate.is_open.load(Ordering::Acquire) {
+                        worker.sleep_until(worker.now_ms() + 1).await;
+                    }
+                    let finish: Finish =
+                        Box::new(move |exchange| exchange.take_over(ECHO_LINES, guest).map(Handled::Answer));
+                    finish
+                })))
+            }
             b"/switch" => {
                 let Some(mut body) = exchange.take_body() else { return Ok(Handled::Close) };
                 body.unframed();
@@ -154,7 +171,58 @@ impl Handler for Handlers {
     }
 }
 
+/// What a connection says that becomes an echo.
+const ECHO_LINES: &[u8] = b"Connection: upgrade\r\nUpgrade: echo\r\n";
+
+/// Longest silence of an echo, in milliseconds.
+pub(crate) const SILENCE_MS: u64 = 2_000;
+
+/// Gives back what comes on a connection of its own: in its turns, without a task. It tells when the server drains, and panics
+/// when it is asked to.
+struct EchoGuest {
+    gate: Arc<Gate>,
+    bytes: u64,
+}
+
+impl Guest for EchoGuest {
+    fn turn(&mut self, conn: &mut Conn<'_>, events: Events) -> Turn {
+        if events.has(Events::TIMEOUT) {
+            return Turn::Close;
+        }
+        while conn.is_flushed() {
+            let Some(piece) = conn.take() else { break };
+            assert!(!piece.starts_with(b"panic"), "as it was asked to");
+            self.bytes += piece.len() as u64;
+            conn.send(piece);
+        }
+        if conn.is_draining() {
+            if let Some(last) = conn.pool().copy_of(b"drained") {
+                self.bytes += last.len() as u64;
+                conn.send(last);
+            }
+            return Turn::Linger;
+        }
+        if conn.is_ended() && !conn.has_input() {
+            return Turn::Close;
+        }
+        conn.set_deadline(conn.now_ms() + SILENCE_MS);
+        Turn::Idle
+    }
+
+    fn closed(self: Box<Self>) {
+        self.gate.guests_gone.fetch_add(1, Ordering::AcqRel);
+    }
+
+    fn body_bytes(&self) -> u64 {
+        self.bytes
+    }
+}
+
 impl Handlers {
+    fn guest(&self) -> Box<dyn Guest> {
+        Box::new(EchoGuest { gate: Arc::clone(&self.gate), bytes: 0 })
+    }
+
     /// Answers with what the body came to, or why it did not.
     fn count(
         &self,
@@ -367,10 +435,20 @@ impl Stand {
         Client::connect(address).expect("it listens")
     }
 
-    pub(crate) fn stop(mut self) {
+    pub(crate) fn stop(self) {
+        self.stop_after_panics(0);
+    }
+
+    /// Stops where so many turns have panicked.
+    pub(crate) fn stop_after_panics(mut self, panics: u64) {
         let server = self.server.take().expect("it runs");
         server.drain(PATIENCE);
-        assert_eq!(server.wait(PATIENCE).expect("no worker dies").panics, 0);
+        assert_eq!(server.wait(PATIENCE).expect("no worker dies").panics, panics);
+    }
+
+    /// Begins to end while connections are open.
+    pub(crate) fn drain(&self) {
+        self.server.as_ref().expect("it runs").drain(PATIENCE);
     }
 }
 
