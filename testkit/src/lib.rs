@@ -3,10 +3,12 @@
 //! - [`sim`]: an in-memory network under a [`ringway_ring::Ring`], with a clock that tests advance.
 //! - [`Seed`]: where randomness comes from; printed when a test fails, set with `RINGWAY_SEED`.
 //! - [`Client`], [`drip`], [`storm`]: peers of a real server.
+//! - [`autobahn`]: the test suite of that name, which plays against WebSockets.
 //! - [`Pebble`]: a certificate authority. [`Fpm`]: PHP behind FastCGI.
 //! - [`Scratch`]: a directory that goes when the test does.
 #![forbid(unsafe_code)]
 
+pub mod autobahn;
 mod client;
 mod drip;
 mod fpm;

@@ -4,8 +4,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::Failure;
 use crate::step::shown;
+use crate::{Failure, repository_root};
 
 /// Which command asks.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -26,6 +26,8 @@ enum Source {
     Target(&'static str),
     /// A crate that installs a cargo subcommand.
     Crate(&'static str),
+    /// A script of the repository, which installs what no package has.
+    Script(&'static str),
 }
 
 /// One thing a command needs.
@@ -173,6 +175,12 @@ const NEEDS: &[Need] = &[
         why: "PHP that others start, one by one and behind a socket",
     },
     Need {
+        purpose: Purpose::Test,
+        source: Source::Script("xtask/autobahn.sh"),
+        probe: &["sh", "xtask/autobahn.sh", "--probe"],
+        why: "the Autobahn test suite, which plays against WebSockets; needs a Python 2.7 with pip",
+    },
+    Need {
         purpose: Purpose::Fuzz,
         source: Source::Crate("cargo-fuzz"),
         probe: &["cargo", "fuzz", "--version"],
@@ -226,10 +234,9 @@ fn missing(purpose: Purpose) -> impl Iterator<Item = &'static Need> {
 
 impl Need {
     fn is_there(&self) -> bool {
-        let Ok(output) = Command::new(self.probe[0]).args(&self.probe[1..]).stdin(Stdio::null()).output()
-        else {
-            return false;
-        };
+        let mut probe = Command::new(self.probe[0]);
+        probe.args(&self.probe[1..]).current_dir(repository_root()).stdin(Stdio::null());
+        let Ok(output) = probe.output() else { return false };
         if let Source::Target(_) = self.source {
             // The compiler names the folder of any target it knows; only an installed one has it.
             return Path::new(String::from_utf8_lossy(&output.stdout).trim()).is_dir();
@@ -241,14 +248,16 @@ impl Need {
 impl Source {
     fn name(self) -> &'static str {
         match self {
-            Source::Debian(name) | Source::Component(name) | Source::Target(name) | Source::Crate(name) => {
-                name
-            }
+            Source::Debian(name)
+            | Source::Component(name)
+            | Source::Target(name)
+            | Source::Crate(name)
+            | Source::Script(name) => name,
         }
     }
 }
 
-/// The commands that install all of `sources`, packages of one kind together.
+/// The commands that install all of `sources`, packages of one kind together, scripts one by one.
 fn install_commands(sources: impl Iterator<Item = Source>) -> Vec<Vec<&'static str>> {
     let mut kinds = [
         (vec!["apt-get", "install", "--yes", "--no-install-recommends"], Vec::new()),
@@ -256,8 +265,13 @@ fn install_commands(sources: impl Iterator<Item = Source>) -> Vec<Vec<&'static s
         (vec!["rustup", "target", "add"], Vec::new()),
         (vec!["cargo", "install", "--locked"], Vec::new()),
     ];
+    let mut scripts = Vec::new();
     for source in sources {
         let kind = match source {
+            Source::Script(path) => {
+                scripts.push(vec!["sh", path]);
+                continue;
+            }
             Source::Debian(_) => 0,
             Source::Component(_) => 1,
             Source::Target(_) => 2,
@@ -266,7 +280,7 @@ fn install_commands(sources: impl Iterator<Item = Source>) -> Vec<Vec<&'static s
         kinds[kind].1.push(source.name());
     }
     let wanted = kinds.into_iter().filter(|(_, names)| !names.is_empty());
-    wanted.map(|(command, names)| [command, names].concat()).collect()
+    wanted.map(|(command, names)| [command, names].concat()).chain(scripts).collect()
 }
 
 fn report(missing: &[&Need], commands: &[Vec<&'static str>], purpose: Purpose) -> String {
@@ -300,7 +314,8 @@ fn install_with(command: &[&'static str]) -> Result<(), Failure> {
 
 fn carry_out(command: &[&str]) -> Result<(), Failure> {
     let mut process = Command::new(command[0]);
-    process.args(&command[1..]).env("DEBIAN_FRONTEND", "noninteractive").stdin(Stdio::null());
+    process.args(&command[1..]).current_dir(repository_root());
+    process.env("DEBIAN_FRONTEND", "noninteractive").stdin(Stdio::null());
     println!("running: {}", shown(&process));
     match process.status() {
         Ok(status) if status.success() => Ok(()),
@@ -320,12 +335,14 @@ mod tests {
 
     #[test]
     fn packages_of_a_kind_are_installed_by_one_command() {
-        let sources = [Source::Debian("a"), Source::Component("b"), Source::Debian("c")];
+        let sources =
+            [Source::Debian("a"), Source::Script("d.sh"), Source::Component("b"), Source::Debian("c")];
         assert_eq!(
             install_commands(sources.into_iter()),
             [
                 vec!["apt-get", "install", "--yes", "--no-install-recommends", "a", "c"],
-                vec!["rustup", "component", "add", "b"]
+                vec!["rustup", "component", "add", "b"],
+                vec!["sh", "d.sh"]
             ]
         );
         assert!(install_commands(std::iter::empty()).is_empty());
