@@ -4,5 +4,7 @@
 #[cfg(feature = "tower")]
 pub mod background;
 pub mod cookie;
+#[cfg(feature = "sessions")]
+pub mod session;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;

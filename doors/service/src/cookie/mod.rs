@@ -5,6 +5,8 @@ mod keys;
 mod set;
 
 #[cfg(feature = "sessions")]
+pub(crate) use keys::random_bytes;
+#[cfg(feature = "sessions")]
 pub use keys::{CookieKeys, KEY_BYTES, KeyError};
 pub use set::{CookieError, SET_COOKIE_BYTES_MAX, SameSite, SetCookie};
 

@@ -267,6 +267,22 @@ impl Sqlite {
         self.alone(&self.inner.writes, move |timed| work(&timed.connection)).await
     }
 
+    /// Work that is waited for with the thread: for what is set up before workers run.
+    #[cfg(feature = "sessions")]
+    pub(crate) fn at_once<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, SqliteError> {
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let job = move |timed: Result<&mut Timed, SqliteError>| {
+            let done = timed.and_then(|timed| work::guard(|| Ok(work(&timed.connection)?)));
+            // Who asked waits below.
+            let _heard = sender.send(done);
+        };
+        self.inner.writes.push(self.queued(Job::Alone(Box::new(job))))?;
+        receiver.recv().unwrap_or(Err(SqliteError::Closed))
+    }
+
     fn start(path: Option<&Path>, options: &SqliteOptions, migrations: &[&str]) -> Result<Self, SqliteError> {
         let mut writer = connection::writer(path, options)?;
         migrate::run(&mut writer.connection, migrations)?;
