@@ -91,16 +91,15 @@ impl Inflater {
             let Some(engine) = &mut self.engine else { return Err(Fault::Deflate) };
             scratch.clear();
             let before = engine.total_in();
-            let status = engine
-                .decompress_vec(piece, scratch, FlushDecompress::Sync)
-                .map_err(|_malformed| Fault::Deflate)?;
+            let status = engine.decompress_vec(piece, scratch, FlushDecompress::Sync);
             let used = usize::try_from(engine.total_in() - before).unwrap_or(piece.len());
             piece = &piece[used..];
             if let Some(history) = &mut self.history {
                 remember(history, scratch);
             }
+            // What came before malformed data counts first, so that pieces of any size lead to the same fault.
             store.push(scratch, bytes_max)?;
-            match status {
+            match status.map_err(|_malformed| Fault::Deflate)? {
                 Status::StreamEnd => {
                     self.ended = true;
                     self.history.get_or_insert_with(|| last_of(store.as_bytes()).to_vec());

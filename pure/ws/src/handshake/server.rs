@@ -63,7 +63,8 @@ impl<'b> Upgrade<'b> {
         }
         let upgrade = Self { fields: request.fields(), host: request.host(), origin, key };
         upgrade.check_protocols()?;
-        if upgrade.values("sec-websocket-extensions").flat_map(list::extensions).any(|found| found.is_none())
+        let mut extensions = upgrade.values("sec-websocket-extensions").flat_map(list::extensions);
+        if !extensions.all(|extension| extension.is_some_and(|it| it.parameters().all(|each| each.is_some())))
         {
             return Err(Refusal::Extensions);
         }
