@@ -2,6 +2,8 @@
 
 #[cfg(all(feature = "config", feature = "sandbox"))]
 use super::asking::{self, Ask};
+#[cfg(feature = "develop")]
+use super::developing::{self, Developing};
 #[cfg(feature = "console")]
 use super::operate;
 #[cfg(all(feature = "config", feature = "sandbox"))]
@@ -48,6 +50,9 @@ pub(crate) enum Command {
     /// A supervisor, or something of one.
     #[cfg(all(feature = "config", feature = "sandbox"))]
     Supervised(Supervised),
+    /// Something of developers.
+    #[cfg(feature = "develop")]
+    Developing(Developing),
     /// A user's password.
     #[cfg(feature = "config")]
     Passwd(super::passwd::Passwd),
@@ -76,6 +81,7 @@ Usage: ringway serve [DIR] [options]     serve a directory (the current one)
        ringway passwd [FILE] NAME        a user's password, into a file of users or printed
        ringway console [COMMAND...]      ask a running server, or tell it what to do
        ringway top                       a running server's figures, every second
+       ringway dev [PATH]                build and run a service, and again when its sources change
        ringway --version [--verbose]     version; with kernel features and choices
        ringway --help | ringway COMMAND --help
 
@@ -146,7 +152,7 @@ const SERVE_HELP: &str = serve_help!(
 const SERVE_HELP: &str = serve_help!("");
 
 #[cfg(feature = "config")]
-const COMMANDS: &str = "there are serve, run, reload, upgrade, check, schema, passwd, console and top";
+const COMMANDS: &str = "there are serve, run, reload, upgrade, check, schema, passwd, console, top and dev";
 #[cfg(not(feature = "config"))]
 const COMMANDS: &str = "there is serve";
 
@@ -223,6 +229,14 @@ pub(crate) fn parse(mut parser: lexopt::Parser) -> Result<Command, String> {
             #[cfg(feature = "cgi")]
             Value(command) if command == crate::starter::COMMAND => {
                 return Ok(Command::Supervised(Supervised::Starter));
+            }
+            #[cfg(feature = "develop")]
+            Value(command) if command == "dev" && !wants_version => {
+                return developing::parse_dev(&mut parser);
+            }
+            #[cfg(feature = "develop")]
+            Value(command) if command == crate::develop::LAUNCH => {
+                return Ok(Command::Developing(Developing::Launch));
             }
             #[cfg(feature = "config")]
             Value(command) if command == "schema" && !wants_version => return parse_schema(&mut parser),
@@ -399,12 +413,12 @@ fn finish(serve: &mut Serve, per_address: Option<u32>) {
     serve.connections_per_address_max = per_address.unwrap_or(if is_local { 0 } else { 1024 });
 }
 
-fn text(parser: &mut lexopt::Parser) -> Result<String, String> {
+pub(super) fn text(parser: &mut lexopt::Parser) -> Result<String, String> {
     let value: OsString = parser.value().map_err(sentence)?;
     value.into_string().map_err(|value| format!("{value:?} is not UTF-8."))
 }
 
-fn number<T: FromStr + PartialOrd + std::fmt::Display>(
+pub(super) fn number<T: FromStr + PartialOrd + std::fmt::Display>(
     parser: &mut lexopt::Parser,
     name: &str,
     least: T,

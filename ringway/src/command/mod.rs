@@ -5,6 +5,8 @@ mod arguments;
 mod asking;
 #[cfg(feature = "config")]
 mod check;
+#[cfg(feature = "develop")]
+mod developing;
 #[cfg(feature = "console")]
 mod operate;
 #[cfg(feature = "config")]
@@ -55,6 +57,8 @@ fn execute(command: Command) -> ExitCode {
         Command::Top(socket) => operate::top(&socket),
         #[cfg(all(feature = "config", feature = "sandbox"))]
         Command::Supervised(command) => supervised::execute(&command),
+        #[cfg(feature = "develop")]
+        Command::Developing(command) => developing::execute(command),
     }
 }
 

@@ -10,6 +10,8 @@
 //! - **I4** Code and constants of this program are mapped from its file, which the kernel keeps from being written while it runs.
 //! - **I5** Between fork and exec a new process makes system calls only: nothing is allocated or freed, no lock is taken.
 //! - **I6** Lists of pointers for the kernel lead to texts that the same value owns and nobody changes, and end with null.
+//! - **I7** Numbers of descriptors are given to others only where the process is about to become another program, or else to end:
+//!   nobody uses what had them.
 #![allow(unsafe_code, reason = "sys is where unsafe code lives; the invariants above say why it is sound")]
 
 pub mod filter;
