@@ -571,6 +571,12 @@ impl WorkerHandle {
         &self.local.pool
     }
 
+    /// Whether this is called from a protocol's turn, during which some of what is offered here must not be used.
+    #[must_use]
+    pub fn is_in_turn(&self) -> bool {
+        self.local.core.try_borrow().is_err()
+    }
+
     /// The worker's clock in milliseconds. Not during a turn: a protocol asks its [`Conn`].
     #[must_use]
     pub fn now_ms(&self) -> u64 {

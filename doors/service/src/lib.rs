@@ -1,5 +1,43 @@
 //! The service door: applications on the web door, with routes, WebSockets, stores, and the tower world beside them.
+//!
+//! A [`Service`] is set up on each worker of a server: its routes, the handlers behind them, timers, and what it keeps there.
+//!
+//! ```
+//! use ringway_service::{Error, OwnedRequest, Request, Service};
+//!
+//! let service = Service::new("greeter", |app| {
+//!     app.get("/", || "hello");
+//!     app.get("/greet/{name}", |request: &Request<'_>| {
+//!         let name: String = request.param("name")?;
+//!         let times = request.query_opt::<usize>("times")?.unwrap_or(1);
+//!         Ok::<_, Error>(format!("Hello, {name}! ").repeat(times.min(10)))
+//!     });
+//!     app.post("/shout", |mut request: OwnedRequest| async move {
+//!         let text = request.text(4096).await?;
+//!         Ok::<_, Error>(text.to_uppercase())
+//!     });
+//!     Ok(())
+//! });
+//! assert_eq!(service.name(), "greeter");
+//! ```
 #![forbid(unsafe_code)]
+
+mod app;
+mod error;
+mod extract;
+mod files;
+mod handler;
+mod later;
+pub mod log;
+mod owned;
+mod request;
+mod response;
+pub mod routes;
+mod running;
+mod service;
+mod stats;
+mod values;
+mod worker;
 
 #[cfg(feature = "tower")]
 pub mod background;
@@ -8,3 +46,19 @@ pub mod cookie;
 pub mod session;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
+
+pub use app::App;
+pub use error::Error;
+pub use files::Directory;
+pub use handler::{Asynchronous, Call, Constant, Endpoint, Handler, Synchronous};
+pub use later::{Later, NobodyWaits};
+pub use owned::OwnedRequest;
+pub use request::{Head, Request};
+pub use response::{BadField, Html, IntoResponse, Json, LINES_BYTES_MAX, Response};
+pub use ringway_engine::ring::Interest;
+pub use ringway_http::method::Method;
+pub use ringway_http::status::Status;
+pub use service::{ANSWER_MS_MAX, BODY_BYTES_MAX, Placement, Service, SetupError};
+pub use stats::{RouteTotals, ServiceStats, ServiceTotals};
+pub use values::Fields;
+pub use worker::{Watched, Worker};

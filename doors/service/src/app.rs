@@ -1,0 +1,263 @@
+//! What a service sets up on a worker: its routes and their handlers, files, timers, and what is done at its end.
+
+use crate::files::Directory;
+use crate::handler::{Call, Endpoint, Handler};
+use crate::log::Log;
+use crate::routes::{Methods, Pattern, RouteError, Table};
+use crate::running::{Built, ExitHook, Route};
+use crate::service::{ANSWER_MS_MAX, BODY_BYTES_MAX, Placement, Service, SetupError};
+use crate::worker::Worker;
+use ringway_engine::WorkerHandle;
+use ringway_http::response::EncodeError;
+use ringway_web::file_cache::CacheLimits;
+use ringway_web::file_store::FileStore;
+use ringway_web::load::LoadOptions;
+use ringway_web::pipeline::{Handled, Handler as _};
+use ringway_web::root::{OpenRoot, RootOptions};
+use ringway_web::static_files::{FilesOptions, StaticFiles};
+use std::cell::RefCell;
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A service as it is set up on one worker.
+pub struct App {
+    service: Service,
+    worker: Worker,
+    placement: Placement,
+    table: Table,
+    routes: Vec<Route>,
+    fallback: Option<Route>,
+    exits: Vec<ExitHook>,
+    /// Of the groups that routes are added in.
+    group: String,
+    body_bytes_max: u64,
+    answer_ms_max: u64,
+    /// The first route that cannot be; told when all is set up.
+    error: Option<RouteError>,
+}
+
+impl App {
+    pub(crate) fn new(service: &Service, worker: &WorkerHandle, placement: &Placement) -> Self {
+        Self {
+            service: service.clone(),
+            worker: Worker::new(worker.clone()),
+            placement: placement.clone(),
+            table: Table::default(),
+            routes: Vec::new(),
+            fallback: None,
+            exits: Vec::new(),
+            group: String::new(),
+            body_bytes_max: BODY_BYTES_MAX,
+            answer_ms_max: ANSWER_MS_MAX,
+            error: None,
+        }
+    }
+
+    /// Has `handler` answer `GET` (and `HEAD`) for the paths of this pattern: `/about`, `/users/{id}`, `/files/{*path}`.
+    /// A pattern that is none fails the set-up.
+    pub fn get<M>(&mut self, pattern: &str, handler: impl Handler<M>) -> &mut Self {
+        self.route("GET", pattern, handler)
+    }
+
+    /// The same for `POST`.
+    pub fn post<M>(&mut self, pattern: &str, handler: impl Handler<M>) -> &mut Self {
+        self.route("POST", pattern, handler)
+    }
+
+    /// The same for `PUT`.
+    pub fn put<M>(&mut self, pattern: &str, handler: impl Handler<M>) -> &mut Self {
+        self.route("PUT", pattern, handler)
+    }
+
+    /// The same for `PATCH`.
+    pub fn patch<M>(&mut self, pattern: &str, handler: impl Handler<M>) -> &mut Self {
+        self.route("PATCH", pattern, handler)
+    }
+
+    /// The same for `DELETE`.
+    pub fn delete<M>(&mut self, pattern: &str, handler: impl Handler<M>) -> &mut Self {
+        self.route("DELETE", pattern, handler)
+    }
+
+    /// The same for this method, in capitals as it is sent.
+    pub fn route<M>(&mut self, method: &str, pattern: &str, handler: impl Handler<M>) -> &mut Self {
+        self.add(Methods::One(method.into()), pattern, handler.into_endpoint())
+    }
+
+    /// The same for all methods that no other route of the path is for.
+    pub fn any<M>(&mut self, pattern: &str, handler: impl Handler<M>) -> &mut Self {
+        self.add(Methods::Any, pattern, handler.into_endpoint())
+    }
+
+    /// The same for who works on the exchange itself: other protocols, bodies of their own making.
+    pub fn raw(
+        &mut self,
+        methods: Methods,
+        pattern: &str,
+        handler: impl Fn(&mut Call<'_, '_>) -> Result<Handled, EncodeError> + 'static,
+    ) -> &mut Self {
+        self.add(methods, pattern, Endpoint::raw(handler))
+    }
+
+    /// Has `handler` answer for all paths that no route is for. Without it such requests go on to whatever else the site has.
+    pub fn fallback<M>(&mut self, handler: impl Handler<M>) -> &mut Self {
+        self.fallback = Some(self.route_of(handler.into_endpoint()));
+        self
+    }
+
+    /// Adds routes whose patterns all begin with `prefix`, which may have parameters. Limits that are set within hold within.
+    pub fn group(&mut self, prefix: &str, add: impl FnOnce(&mut Self)) -> &mut Self {
+        let before = (self.group.len(), self.body_bytes_max, self.answer_ms_max);
+        self.group.push_str(prefix.trim_end_matches('/'));
+        add(self);
+        self.group.truncate(before.0);
+        (self.body_bytes_max, self.answer_ms_max) = (before.1, before.2);
+        self
+    }
+
+    /// Sets another service up below `prefix`, as part of this one.
+    ///
+    /// # Errors
+    /// Its own.
+    pub fn mount(&mut self, prefix: &str, other: &Service) -> Result<&mut Self, SetupError> {
+        let mut done = Ok(());
+        self.group(prefix, |app| done = other.run_setup(app));
+        done.map(|()| self)
+    }
+
+    /// Serves the files below a directory for the paths below `prefix`. Relative names are those of the process.
+    ///
+    /// # Errors
+    /// When it cannot be opened.
+    pub fn files(&mut self, prefix: &str, directory: impl AsRef<Path>) -> Result<&mut Self, SetupError> {
+        let place = format!("{}{}", self.group, prefix.trim_end_matches('/'));
+        let whole = format!("{}{place}", self.placement.prefix);
+        let files = self.open_files(directory.as_ref(), whole.as_bytes())?;
+        self.raw(Methods::Any, &format!("{}/{{*file}}", prefix.trim_end_matches('/')), move |call| {
+            files.handle(call.exchange())
+        });
+        Ok(self)
+    }
+
+    /// A directory whose files handlers may answer with: see [`Directory::file`].
+    ///
+    /// # Errors
+    /// When it cannot be opened.
+    pub fn directory(&self, directory: impl AsRef<Path>) -> Result<Directory, SetupError> {
+        self.open_files(directory.as_ref(), b"").map(Directory::new)
+    }
+
+    fn open_files(&self, directory: &Path, prefix: &[u8]) -> Result<StaticFiles, SetupError> {
+        let explain = |error| SetupError::new(format!("the directory {}: {error}", directory.display()));
+        let root = OpenRoot::open(directory, RootOptions::default()).map_err(explain)?;
+        let store = match &self.placement.store {
+            Some(store) => store.clone(),
+            None => FileStore::of(self.worker.handle(), CacheLimits::default()),
+        };
+        let load = self.placement.load.clone().unwrap_or_else(|| Arc::new(LoadOptions::default()));
+        let options = FilesOptions { prefix: prefix.into(), ..FilesOptions::default() };
+        StaticFiles::new(&root, load, options, &store).map_err(explain)
+    }
+
+    /// Sets how long bodies of requests may be, in bytes, for the routes that are added next.
+    pub fn body_limit(&mut self, bytes_max: u64) -> &mut Self {
+        self.body_bytes_max = bytes_max;
+        self
+    }
+
+    /// Sets how long handlers may take for their answer, for the routes that are added next; who takes longer is dropped, and the
+    /// client answered 503.
+    pub fn answer_limit(&mut self, longest: Duration) -> &mut Self {
+        self.answer_ms_max = u64::try_from(longest.as_millis()).unwrap_or(u64::MAX);
+        self
+    }
+
+    /// Calls `action` every so often on this worker: see [`Worker::every`].
+    pub fn every(&mut self, period: Duration, action: impl FnMut() + 'static) -> &mut Self {
+        self.worker.every(period, action);
+        self
+    }
+
+    /// Calls `action` after that long on this worker: see [`Worker::after`].
+    pub fn after(&mut self, duration: Duration, action: impl FnOnce() + 'static) -> &mut Self {
+        self.worker.after(duration, action);
+        self
+    }
+
+    /// Calls `action` when the service is taken out of the server on this worker, behind its last request: the last added first.
+    pub fn on_exit(&mut self, action: impl FnOnce() + 'static) -> &mut Self {
+        self.exits.push(Box::new(action));
+        self
+    }
+
+    /// The worker.
+    #[must_use]
+    pub fn worker(&self) -> &Worker {
+        &self.worker
+    }
+
+    /// Where and how the host runs the service.
+    #[must_use]
+    pub fn placement(&self) -> &Placement {
+        &self.placement
+    }
+
+    /// The service's log.
+    #[must_use]
+    pub fn log(&self) -> &Log {
+        self.service.log()
+    }
+
+    /// The routes so far.
+    #[must_use]
+    pub fn routes(&self) -> &Table {
+        &self.table
+    }
+
+    fn route_of(&self, endpoint: Endpoint) -> Route {
+        Route { endpoint, body_bytes_max: self.body_bytes_max, answer_ms_max: self.answer_ms_max }
+    }
+
+    fn add(&mut self, methods: Methods, pattern: &str, endpoint: Endpoint) -> &mut Self {
+        let route = self.route_of(endpoint);
+        let added = Pattern::parse(&format!("{}{pattern}", self.group))
+            .map_err(RouteError::from)
+            .and_then(|pattern| self.table.add(methods, pattern));
+        match added {
+            Ok(_number) => self.routes.push(route),
+            Err(error) => {
+                self.error.get_or_insert(error);
+            }
+        }
+        self
+    }
+
+    pub(crate) fn build(mut self) -> Result<Built, SetupError> {
+        if let Some(error) = self.error.take() {
+            return Err(SetupError::new(format!("service {}: {error}", self.service.name())));
+        }
+        self.table.compile()?;
+        let stats = self.service.stats().open(&self.table);
+        Ok(Built {
+            prefix: self.placement.prefix.trim_end_matches('/').as_bytes().into(),
+            service: self.service,
+            table: self.table,
+            routes: self.routes,
+            fallback: self.fallback,
+            worker: self.worker,
+            stats,
+            exits: RefCell::new(self.exits),
+        })
+    }
+}
+
+impl fmt::Debug for App {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("App")
+            .field("service", &self.service.name())
+            .field("routes", &self.table)
+            .finish_non_exhaustive()
+    }
+}
