@@ -46,6 +46,8 @@ pub mod cookie;
 pub mod session;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
+#[cfg(feature = "tower")]
+pub mod tower;
 
 pub use app::App;
 pub use error::Error;

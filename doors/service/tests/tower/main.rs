@@ -1,0 +1,8 @@
+//! Applications of axum on Ringway, through real sockets and on both drivers.
+#![cfg(feature = "tower")]
+
+mod answers;
+mod bodies;
+mod routes;
+mod runtime;
+mod stand;
