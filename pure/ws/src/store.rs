@@ -30,10 +30,11 @@ impl Store {
         }
     }
 
-    /// Makes room for a payload of `announced` bytes, of which `here` have come: all of it when most is here, so that
-    /// nobody makes a connection hold more than twice what was sent to it.
+    /// Makes room for a message's first payload of `announced` bytes, of which `here` have come: all of it when most is here,
+    /// so that nobody makes a connection hold more than twice what was sent to it. What follows it grows the room by more
+    /// than is needed, because many small pieces would move the message as often otherwise.
     pub(crate) fn expect(&mut self, announced: usize, here: usize) {
-        if announced > RESERVED_BYTES_MAX.max(here.saturating_mul(2)) {
+        if self.bytes() > 0 || announced > RESERVED_BYTES_MAX.max(here.saturating_mul(2)) {
             return;
         }
         match self {
@@ -71,5 +72,40 @@ impl Store {
             Self::Text(text) => text.as_str().as_bytes(),
             Self::Binary(bytes) => bytes,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn room_is_made_for_what_came_and_not_for_what_was_announced() {
+        let room = |store: &Store| match store {
+            Store::Binary(bytes) => bytes.capacity(),
+            Store::Text(_) => 0,
+        };
+        for (announced, here, wanted) in
+            [(4096, 1, 4096), (4097, 1, 0), (60_000, 30_000, 60_000), (60_000, 29_999, 0)]
+        {
+            let mut store = Store::new(Kind::Binary);
+            store.expect(announced, here);
+            assert_eq!(room(&store), wanted, "{announced} announced, {here} here");
+        }
+    }
+
+    #[test]
+    fn many_small_pieces_do_not_move_the_message_as_often() {
+        let mut store = Store::new(Kind::Binary);
+        let (mut moves, mut room) = (0, 0);
+        for _ in 0..20_000 {
+            store.expect(16, 16);
+            store.push(&[7; 16], 1 << 20).unwrap();
+            let Store::Binary(bytes) = &store else { return };
+            moves += usize::from(bytes.capacity() != room);
+            room = bytes.capacity();
+        }
+        assert!(moves < 30 && room < 3 * 320_000, "{moves} moves, {room} bytes of room");
+        assert_eq!(store.push(&[0; 16], 320_000), Err(Fault::MessageLength));
     }
 }

@@ -1,7 +1,7 @@
 //! Compression of messages (RFC 7692): what is agreed on, and memory that is bounded.
 //!
-//! A side that keeps its context from message to message needs a window of its own for as long as it lives: about 44 KiB to
-//! decompress and 300 KiB to compress at 15 bits. So unless [`Options`] say otherwise a server agrees on no context, and
+//! A side that keeps its context from message to message needs a window of its own for as long as it lives: some 40 KiB to
+//! decompress and some 300 KiB to compress at 15 bits. So unless [`Options`] say otherwise a server agrees on no context, and
 //! then all connections of a thread share the few engines of one [`Spare`].
 
 pub mod agreement;
