@@ -1,10 +1,13 @@
 //! What a service sets up on a worker: its routes and their handlers, files, timers, and what is done at its end.
 
+use crate::blocked::Note;
 use crate::files::Directory;
 use crate::handler::{Call, Endpoint, Handler};
 use crate::log::Log;
+use crate::request::Request;
+use crate::response::IntoResponse;
 use crate::routes::{Methods, Pattern, RouteError, Table};
-use crate::running::{Built, ExitHook, Route};
+use crate::running::{Built, Check, ExitHook, Route};
 use crate::service::{ANSWER_MS_MAX, BODY_BYTES_MAX, Placement, Service, SetupError};
 use crate::worker::Worker;
 use ringway_engine::WorkerHandle;
@@ -18,6 +21,7 @@ use ringway_web::static_files::{FilesOptions, StaticFiles};
 use std::cell::RefCell;
 use std::fmt;
 use std::path::Path;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,6 +38,7 @@ pub struct App {
     group: String,
     body_bytes_max: u64,
     answer_ms_max: u64,
+    checks: Rc<[Check]>,
     /// The first route that cannot be; told when all is set up.
     error: Option<RouteError>,
 }
@@ -42,7 +47,7 @@ impl App {
     pub(crate) fn new(service: &Service, worker: &WorkerHandle, placement: &Placement) -> Self {
         Self {
             service: service.clone(),
-            worker: Worker::new(worker.clone()),
+            worker: Worker::new(worker.clone(), service.log().clone()),
             placement: placement.clone(),
             table: Table::default(),
             routes: Vec::new(),
@@ -51,6 +56,7 @@ impl App {
             group: String::new(),
             body_bytes_max: BODY_BYTES_MAX,
             answer_ms_max: ANSWER_MS_MAX,
+            checks: Rc::default(),
             error: None,
         }
     }
@@ -109,11 +115,11 @@ impl App {
 
     /// Adds routes whose patterns all begin with `prefix`, which may have parameters. Limits that are set within hold within.
     pub fn group(&mut self, prefix: &str, add: impl FnOnce(&mut Self)) -> &mut Self {
-        let before = (self.group.len(), self.body_bytes_max, self.answer_ms_max);
+        let before = (self.group.len(), self.body_bytes_max, self.answer_ms_max, Rc::clone(&self.checks));
         self.group.push_str(prefix.trim_end_matches('/'));
         add(self);
         self.group.truncate(before.0);
-        (self.body_bytes_max, self.answer_ms_max) = (before.1, before.2);
+        (self.body_bytes_max, self.answer_ms_max, self.checks) = (before.1, before.2, before.3);
         self
     }
 
@@ -204,6 +210,44 @@ impl App {
         &self.placement
     }
 
+    /// The service's section of the configuration as a value; where there is no section, what an empty one is.
+    ///
+    /// # Errors
+    /// One that says where the section is wrong, and how.
+    pub fn config<T: serde::de::DeserializeOwned>(&self) -> Result<T, SetupError> {
+        let empty = serde_json::Value::Object(serde_json::Map::new());
+        let section = self.placement.config.as_deref();
+        let value = section.map_or(&empty, |section| &section.value);
+        serde_path_to_error::deserialize(value).map_err(|error| {
+            let place = error.path().to_string();
+            let (place, what) = (if place == "." { "" } else { &*place }, error.inner().to_string());
+            SetupError::new(match section {
+                Some(section) => (section.explain)(place, &what),
+                None => format!("the service has no section in the configuration, and needs one: {what}"),
+            })
+        })
+    }
+
+    /// The service's own directory for data.
+    ///
+    /// # Errors
+    /// When the host has given it none.
+    pub fn data(&self) -> Result<&Path, SetupError> {
+        let none = || SetupError::new("the service has no directory for data, and needs one");
+        self.placement.data.as_deref().ok_or_else(none)
+    }
+
+    /// Has `check` look at every request for the routes that are added next, before their handlers: what it gives as an error is
+    /// the answer. Checks run in the order they were added; those of a group hold within it.
+    pub fn check<R: IntoResponse>(
+        &mut self,
+        check: impl Fn(&Request<'_>) -> Result<(), R> + 'static,
+    ) -> &mut Self {
+        let check: Check = Rc::new(move |request| check(request).err().map(IntoResponse::into_response));
+        self.checks = self.checks.iter().cloned().chain([check]).collect();
+        self
+    }
+
     /// The service's log.
     #[must_use]
     pub fn log(&self) -> &Log {
@@ -217,7 +261,8 @@ impl App {
     }
 
     fn route_of(&self, endpoint: Endpoint) -> Route {
-        Route { endpoint, body_bytes_max: self.body_bytes_max, answer_ms_max: self.answer_ms_max }
+        let (body_bytes_max, answer_ms_max) = (self.body_bytes_max, self.answer_ms_max);
+        Route { endpoint, checks: Rc::clone(&self.checks), body_bytes_max, answer_ms_max }
     }
 
     fn add(&mut self, methods: Methods, pattern: &str, endpoint: Endpoint) -> &mut Self {
@@ -240,6 +285,8 @@ impl App {
         }
         self.table.compile()?;
         let stats = self.service.stats().open(&self.table);
+        let named = Arc::clone(&stats);
+        let note = Note::new(self.service.log().clone(), move |route| named.name(route));
         Ok(Built {
             prefix: self.placement.prefix.trim_end_matches('/').as_bytes().into(),
             service: self.service,
@@ -248,6 +295,7 @@ impl App {
             fallback: self.fallback,
             worker: self.worker,
             stats,
+            note,
             exits: RefCell::new(self.exits),
         })
     }

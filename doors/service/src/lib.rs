@@ -23,6 +23,7 @@
 #![forbid(unsafe_code)]
 
 mod app;
+mod blocked;
 mod error;
 mod extract;
 mod files;
@@ -50,6 +51,7 @@ pub mod sqlite;
 pub mod tower;
 
 pub use app::App;
+pub use blocked::BLOCKED_MS;
 pub use error::Error;
 pub use files::Directory;
 pub use handler::{Asynchronous, Call, Constant, Endpoint, Handler, Synchronous};
@@ -60,7 +62,7 @@ pub use response::{BadField, Html, IntoResponse, Json, LINES_BYTES_MAX, Response
 pub use ringway_engine::ring::Interest;
 pub use ringway_http::method::Method;
 pub use ringway_http::status::Status;
-pub use service::{ANSWER_MS_MAX, BODY_BYTES_MAX, Placement, Service, SetupError};
+pub use service::{ANSWER_MS_MAX, BODY_BYTES_MAX, ConfigSection, Explain, Placement, Service, SetupError};
 pub use stats::{RouteTotals, ServiceStats, ServiceTotals};
 pub use values::Fields;
 pub use worker::{Watched, Worker};

@@ -158,7 +158,7 @@ impl OwnedRequest {
 
     /// What the handshake of TLS agreed on; `None` without it.
     #[must_use]
-    pub fn session(&self) -> Option<&Rc<Session>> {
+    pub fn tls(&self) -> Option<&Rc<Session>> {
         self.session.as_ref()
     }
 

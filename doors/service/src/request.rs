@@ -160,7 +160,7 @@ impl<'a> Request<'a> {
     }
 
     /// What the handshake of TLS agreed on; `None` without it.
-    pub fn session(&self) -> Option<Rc<Session>> {
+    pub fn tls(&self) -> Option<Rc<Session>> {
         self.ask.borrow_mut().session()
     }
 

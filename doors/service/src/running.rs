@@ -1,13 +1,15 @@
 //! A service at work on one worker: from an exchange to a route, its handler, and an answer.
 
+use crate::blocked::Note;
 use crate::handler::{Call, Endpoint, Served};
 use crate::later::Waiting;
 use crate::log::Level;
+use crate::request::Request;
 use crate::response::{self, Body, Response};
 use crate::routes::{Found, Table};
 use crate::service::Service;
 use crate::stats::{Active, WorkerStats};
-use crate::worker::Worker;
+use crate::worker::{Worker, words};
 use ringway_engine::heap::{LocalFuture, local_future};
 use ringway_http::method::Method;
 use ringway_http::response::EncodeError;
@@ -29,6 +31,9 @@ const FALLBACK: usize = usize::MAX;
 /// Called when the service is taken out of the server.
 pub(crate) type ExitHook = Box<dyn FnOnce()>;
 
+/// Looks at a request before its handler does, and may answer.
+pub(crate) type Check = Rc<dyn Fn(&Request<'_>) -> Option<Response>>;
+
 /// A service as one worker has built it.
 pub(crate) struct Built {
     pub(crate) service: Service,
@@ -39,12 +44,15 @@ pub(crate) struct Built {
     pub(crate) fallback: Option<Route>,
     pub(crate) worker: Worker,
     pub(crate) stats: Arc<WorkerStats>,
+    pub(crate) note: Arc<Note>,
     pub(crate) exits: RefCell<Vec<ExitHook>>,
 }
 
 /// What stands behind a route.
 pub(crate) struct Route {
     pub(crate) endpoint: Endpoint,
+    /// Asked before it, each of which may answer instead.
+    pub(crate) checks: Rc<[Check]>,
     /// Longest body its handlers get, in bytes.
     pub(crate) body_bytes_max: u64,
     /// How long its handlers may take, in milliseconds.
@@ -117,10 +125,7 @@ impl Built {
 
     /// The route's name, for the log.
     fn name(&self, number: usize) -> String {
-        match self.table.get(number) {
-            Some((methods, pattern)) => format!("{methods} {pattern}"),
-            None => "the fallback".to_owned(),
-        }
+        self.stats.name(number)
     }
 
     fn log(&self, level: Level, text: impl fmt::Display) {
@@ -142,8 +147,12 @@ impl Built {
         if exchange.has_body() {
             exchange.set_body_limit(route.body_bytes_max);
         }
-        let call = Call { built: self, route: number, exchange: &mut *exchange, path };
-        match catch_unwind(AssertUnwindSafe(|| route.endpoint.0.serve(call))) {
+        let mut call = Call { built: self, route: number, exchange: &mut *exchange, path };
+        let served = self.watched(number, || {
+            let refused = route.checks.iter().find_map(|check| check(&call.request()));
+            refused.map_or_else(|| route.endpoint.0.serve(call), Served::Answer)
+        });
+        match served {
             Ok(Served::Answer(answer)) => self.finish(number, answer, exchange),
             Ok(Served::Pending(future)) => {
                 let until_ms = exchange.moment.ms.saturating_add(route.answer_ms_max);
@@ -156,6 +165,19 @@ impl Built {
                 self.finish(number, answer, exchange)
             }
         }
+    }
+
+    /// Runs a handler's code: its panics are caught, and whether it takes too long is seen.
+    #[inline]
+    fn watched<T>(&self, number: usize, work: impl FnOnce() -> T) -> Result<T, Box<dyn Any + Send>> {
+        let since_ms = self.note.enter(number);
+        let outcome = catch_unwind(AssertUnwindSafe(work));
+        if let Some(took_ms) = self.note.leave(since_ms) {
+            self.stats.blocked.add(1);
+            let name = self.name(number);
+            self.log(Level::Warn, format_args!("{name}: kept its worker from all others for {took_ms} ms"));
+        }
+        outcome
     }
 
     /// Gives a handler's answer to the exchange, or waits for it.
@@ -211,7 +233,7 @@ impl Built {
         let mut sleep = self.worker.handle().sleep_until(until_ms);
         Handled::Later(local_future(async move {
             let answer = poll_fn(|context| {
-                match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
+                match built.watched(number, || future.as_mut().poll(context)) {
                     Ok(Poll::Ready(answer)) => return Poll::Ready(answer),
                     Ok(Poll::Pending) => {}
                     Err(panic) => return Poll::Ready(built.panicked(&*panic)),
@@ -260,9 +282,9 @@ impl Built {
 impl Drop for Built {
     fn drop(&mut self) {
         for exit in self.exits.take().into_iter().rev() {
-            if catch_unwind(AssertUnwindSafe(exit)).is_err() {
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(exit)) {
                 self.stats.panics.add(1);
-                self.log(Level::Error, "an exit hook panicked");
+                self.log(Level::Error, format_args!("an exit hook panicked: {}", words(&*panic)));
             }
         }
         self.worker.end();

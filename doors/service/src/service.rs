@@ -42,10 +42,30 @@ pub struct Placement {
     pub prefix: Box<str>,
     /// Its own directory for data, if it has one.
     pub data: Option<PathBuf>,
+    /// Its own section of the configuration, if it has one.
+    pub config: Option<Arc<ConfigSection>>,
     /// The worker's open-file cache; without one files of the service share what other handlers use by default.
     pub store: Option<FileStore>,
     /// How files of the service become answers.
     pub load: Option<Arc<LoadOptions>>,
+}
+
+/// A service's own section of the configuration, in which the service says what may stand there: see [`App::config`].
+pub struct ConfigSection {
+    /// What was written.
+    pub value: serde_json::Value,
+    /// Makes an error of where in the section something is wrong (such as `mail.port`; empty for the section itself) and of
+    /// what is: with the file, the line, whatever the host knows.
+    pub explain: Box<Explain>,
+}
+
+/// See [`ConfigSection::explain`].
+pub type Explain = dyn Fn(&str, &str) -> String + Send + Sync;
+
+impl fmt::Debug for ConfigSection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConfigSection").field("value", &self.value).finish_non_exhaustive()
+    }
 }
 
 impl fmt::Debug for Placement {

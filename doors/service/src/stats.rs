@@ -153,6 +153,16 @@ fn add_routes(routes: &mut RouteRows, stats: &WorkerStats) {
     }
 }
 
+impl WorkerStats {
+    /// What a route is called in the log.
+    pub(crate) fn name(&self, route: usize) -> String {
+        match self.names.get(route) {
+            Some((method, pattern)) => format!("{method} {pattern}"),
+            None => "the fallback".to_owned(),
+        }
+    }
+}
+
 /// A request under way; dropped on its worker when it is not any more.
 pub(crate) struct Active(Arc<WorkerStats>);
 

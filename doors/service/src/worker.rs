@@ -1,13 +1,16 @@
 //! The worker of a service: tasks, time, descriptors and blocking work that end with the service.
 
+use crate::log::Log;
 use ringway_engine::heap::{LocalFuture, local_future};
 use ringway_engine::ring::{Handle, Interest, Op};
 use ringway_engine::{PoolError, Sleep, WorkerHandle};
+use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::os::fd::OwnedFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
@@ -18,6 +21,7 @@ use std::time::Duration;
 pub struct Worker {
     handle: WorkerHandle,
     life: Rc<Life>,
+    log: Log,
 }
 
 /// How long a service's tasks go on: until it is taken out of the server on this worker.
@@ -29,8 +33,8 @@ struct Life {
 }
 
 impl Worker {
-    pub(crate) fn new(handle: WorkerHandle) -> Self {
-        Self { handle, life: Rc::default() }
+    pub(crate) fn new(handle: WorkerHandle, log: Log) -> Self {
+        Self { handle, life: Rc::default(), log }
     }
 
     /// The engine's worker. Some of what it offers is not for a connection's turn, on which handlers begin: wait for
@@ -41,11 +45,11 @@ impl Worker {
     }
 
     /// Runs a future beside everything else, until it is done or the service is taken out of the server. A panic ends this
-    /// future only.
+    /// future only, and is logged.
     pub fn spawn(&self, future: impl Future<Output = ()> + 'static) {
         let place = self.life.place();
-        let life = Rc::clone(&self.life);
-        self.handle.spawn(Living { future: local_future(future), life, place });
+        let (life, log) = (Rc::clone(&self.life), self.log.clone());
+        self.handle.spawn(Living { future: local_future(future), life, place, log });
     }
 
     /// Waits until this is no connection's turn any more: at once in a task.
@@ -183,6 +187,7 @@ struct Living {
     future: LocalFuture<()>,
     life: Rc<Life>,
     place: usize,
+    log: Log,
 }
 
 impl Future for Living {
@@ -198,7 +203,11 @@ impl Future for Living {
         {
             *waker = Some(context.waker().clone());
         }
-        self.future.as_mut().poll(context)
+        let future = &mut self.future;
+        catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))).unwrap_or_else(|panic| {
+            self.log.error(format_args!("a task panicked: {}", words(&*panic)));
+            Poll::Ready(())
+        })
     }
 }
 
@@ -209,4 +218,10 @@ impl Drop for Living {
             self.life.free.borrow_mut().push(self.place);
         }
     }
+}
+
+/// What a panic says.
+pub(crate) fn words(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
 }

@@ -1,5 +1,7 @@
 //! Services over real sockets, on both drivers: routes, handlers of every kind, and those that behave badly.
 
+mod misbehaving;
+mod setup;
 mod stand;
 
 use ringway_service::{Error, Json, OwnedRequest, Request, Response, Service, Status};
@@ -53,6 +55,7 @@ fn handlers_answer_by_route_and_method() {
         assert_eq!((answers[6].status, answers[6].field("content-length")), (204, None));
         let head = stand.ask("HEAD / HTTP/1.1", "", "");
         assert_eq!((head.status, head.field("content-length"), head.body.len()), (200, Some("5"), 0));
+        drop(client);
         let totals = stand.stop().stats().totals();
         assert_eq!((totals.requests, totals.errors, totals.in_flight, totals.workers), (8, 0, 0, 0));
     });
@@ -96,6 +99,7 @@ fn heads_have_room_or_are_errors() {
         assert_eq!(answers[0].field("x-19").map(str::len), Some(1000));
         assert_eq!((answers[1].status, answers[1].field("set-cookie")), (500, None));
         assert_eq!(text(&answers[2]), "hello");
+        drop(client);
         let service = stand.stop();
         assert_eq!(service.stats().totals().errors, 1);
         assert!(service.log().since(0).iter().any(|line| line.text.contains("GET /bad-field")));

@@ -11,7 +11,7 @@ use ringway_web::site::Site;
 use ringway_web::sites::Sites;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -90,5 +90,13 @@ pub(crate) fn on_each_driver(make: impl Fn() -> Service, test: impl Fn(Stand)) {
             (DriverChoice::Uring, Err(error)) => eprintln!("SKIPPED on io_uring: {error}"),
             _ => test(Stand::start(driver, make(), "", 1)),
         }
+    }
+}
+
+pub(crate) fn eventually(what: &str, check: impl Fn() -> bool) {
+    let until = Instant::now() + PATIENCE;
+    while !check() {
+        assert!(Instant::now() < until, "in vain: {what}");
+        std::thread::sleep(Duration::from_millis(1));
     }
 }
