@@ -113,6 +113,22 @@ impl App {
         self
     }
 
+    /// The same for who works on the exchange itself.
+    #[cfg(feature = "tower")]
+    pub(crate) fn raw_fallback(
+        &mut self,
+        handler: impl Fn(&mut Call<'_, '_>) -> Result<Handled, EncodeError> + 'static,
+    ) -> &mut Self {
+        self.fallback = Some(self.route_of(Endpoint::raw(handler)));
+        self
+    }
+
+    /// Of the groups that routes are added in.
+    #[cfg(feature = "tower")]
+    pub(crate) fn group_prefix(&self) -> &str {
+        &self.group
+    }
+
     /// Adds routes whose patterns all begin with `prefix`, which may have parameters. Limits that are set within hold within.
     pub fn group(&mut self, prefix: &str, add: impl FnOnce(&mut Self)) -> &mut Self {
         let before = (self.group.len(), self.body_bytes_max, self.answer_ms_max, Rc::clone(&self.checks));

@@ -70,6 +70,12 @@ impl<'x> Call<'_, 'x> {
         self.exchange
     }
 
+    /// What this worker counts of the service.
+    #[cfg(feature = "tower")]
+    pub(crate) fn stats(&self) -> &std::sync::Arc<crate::stats::WorkerStats> {
+        &self.built.stats
+    }
+
     /// Answers as a handler's return value would.
     ///
     /// # Errors

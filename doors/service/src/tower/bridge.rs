@@ -3,11 +3,12 @@
 use super::body::Body;
 use super::call::{Call, Content, Outcome, Slot};
 use super::inlet::{self, Arrived, Inlet};
+use super::notes::Notes;
 use super::outlet::Outlet;
 use super::request::Heads;
 use super::trouble::Trouble;
-use super::{BoxError, Extend, Facts};
-use crate::background::Background;
+use super::{BoxError, Facts, Settings};
+use crate::background::{self, Background};
 use http::header::{
     CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, DATE, SERVER, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
@@ -25,9 +26,10 @@ use ringway_web::exchange::Exchange;
 use ringway_web::pipeline::{Finish, Handled, Handler, Reply, Source};
 use std::cell::RefCell;
 use std::fmt;
-use std::future::{poll_fn, ready};
+use std::future::{Future, poll_fn, ready};
+use std::io;
+use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use tower_service::Service;
 
@@ -41,7 +43,7 @@ const SLOTS_KEPT_MAX: usize = 8;
 pub(super) struct Side<S: Service<Request<Body>>> {
     pub(super) background: Background,
     worker: WorkerHandle,
-    report: Rc<dyn Fn(&Trouble)>,
+    notes: Rc<Notes>,
     heads: RefCell<Heads>,
     /// Field lines of the answer that is being written.
     lines: RefCell<Vec<u8>>,
@@ -67,8 +69,7 @@ pub(super) struct Bridge<S: Service<Request<Body>>> {
     service: S,
     /// The path that it is mounted at and does not see, without a slash at its end.
     prefix: Box<str>,
-    body_bytes_max: Option<u64>,
-    extend: Option<Arc<Extend>>,
+    settings: Settings,
     side: Rc<Side<S>>,
 }
 
@@ -81,25 +82,25 @@ where
 {
     pub(super) fn new(
         service: S,
-        (prefix, body_bytes_max, extend): (&str, Option<u64>, Option<Arc<Extend>>),
-        background: Background,
+        prefix: &str,
+        settings: Settings,
         worker: WorkerHandle,
-        report: Rc<dyn Fn(&Trouble)>,
-    ) -> Self {
+        notes: Rc<Notes>,
+    ) -> io::Result<Self> {
         let side = Side {
-            background,
+            background: background::handle()?,
             worker,
-            report,
+            notes,
             heads: RefCell::default(),
             lines: RefCell::default(),
             slots: RefCell::default(),
         };
         let prefix = prefix.trim_end_matches('/').into();
-        Self { service, prefix, body_bytes_max, extend, side: Rc::new(side) }
+        Ok(Self { service, prefix, settings, side: Rc::new(side) })
     }
 
     fn call(&self, exchange: &mut Exchange<'_>) -> Result<Call<S, B>, Status> {
-        if let Some(bytes_max) = self.body_bytes_max {
+        if let Some(bytes_max) = self.settings.body_bytes_max {
             exchange.set_body_limit(bytes_max);
         }
         let (body, inlet) = match inlet::take(exchange) {
@@ -108,7 +109,7 @@ where
             Arrived::Bad(error) => return Err(error.status()),
         };
         let mut request = self.side.heads.borrow_mut().make(exchange, &self.prefix)?.map(|()| body);
-        if let Some(extend) = &self.extend {
+        if let Some(extend) = &self.settings.extend {
             extend(&mut Facts { exchange }, request.extensions_mut());
         }
         // What a service has done is not undone by asking it again, and it costs too much to be done for nobody.
@@ -129,7 +130,10 @@ where
     fn handle(&self, exchange: &mut Exchange<'_>) -> Result<Handled, EncodeError> {
         let mut call = match self.call(exchange) {
             Ok(call) => call,
-            Err(status) => return exchange.error(status).map(Handled::Answer),
+            Err(status) => {
+                self.side.notes.answered(status.code());
+                return exchange.error(status).map(Handled::Answer);
+            }
         };
         // Nobody needs to be woken: one that is pending is polled again by its task, with that one's waker.
         let mut context = Context::from_waker(Waker::noop());
@@ -139,10 +143,20 @@ where
             return give(&self.side, exchange, outcome, inlet);
         }
         let side = Rc::clone(&self.side);
+        let active = side.notes.enter();
+        let ms_max = self.settings.answer_ms_max;
+        let mut sleep = side.worker.sleep_until(exchange.moment.ms.saturating_add(ms_max));
         Ok(Handled::Later(local_future(async move {
-            let outcome = poll_fn(|context| call.poll_outcome(context)).await;
+            let outcome = poll_fn(|context| match call.poll_outcome(context) {
+                Poll::Ready(outcome) => Poll::Ready(outcome),
+                Poll::Pending => {
+                    Pin::new(&mut sleep).poll(context).map(|()| Outcome::Failed(Trouble::Late(ms_max)))
+                }
+            })
+            .await;
             let inlet = call.take_inlet();
             drop(call);
+            drop(active);
             finish(side, outcome, inlet)
         })))
     }
@@ -171,6 +185,7 @@ where
 {
     // A body that is none is refused whatever the answer would have been.
     if let Some(error) = inlet.as_ref().and_then(Inlet::error) {
+        side.notes.answered(error.status().code());
         return exchange.error(error.status()).map(Handled::Answer);
     }
     let (parts, content) = match outcome {
@@ -189,6 +204,7 @@ where
         let finish = finish(Rc::clone(side), Outcome::Answer(parts, content), inlet);
         return Ok(Handled::Later(local_future(ready(finish))));
     }
+    side.notes.answered(code);
     let reply = match content {
         Content::Absent(length) => absent(exchange, status, &lines, length),
         Content::Whole(bytes) => exchange.text(status, &lines, bytes.into()),
@@ -200,7 +216,8 @@ where
                 is_endless: is_event_stream(&parts),
                 background: side.background.clone(),
                 worker: side.worker.clone(),
-                report: Rc::clone(&side.report),
+                notes: Rc::clone(&side.notes),
+                active: side.notes.enter(),
             };
             exchange.stream_with(status, &lines, length, outlet)
         }
@@ -215,8 +232,8 @@ fn fail<S: Service<Request<Body>>>(
     exchange: &mut Exchange<'_>,
     trouble: &Trouble,
 ) -> Result<Handled, EncodeError> {
-    (side.report)(trouble);
-    exchange.error(Status::INTERNAL_SERVER_ERROR).map(Handled::Answer)
+    side.notes.trouble(trouble);
+    exchange.error(trouble.status()).map(Handled::Answer)
 }
 
 /// An answer without a body, which may say how long it would be.

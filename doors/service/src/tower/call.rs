@@ -172,7 +172,10 @@ where
 
 /// What is there of a body, and the body unless that was all.
 #[expect(clippy::type_complexity, reason = "it is taken apart at once")]
-fn read_ahead<B>(body: B, context: &mut Context<'_>) -> Result<(Bytes, Option<Pin<Box<B>>>), BoxError>
+pub(super) fn read_ahead<B>(
+    body: B,
+    context: &mut Context<'_>,
+) -> Result<(Bytes, Option<Pin<Box<B>>>), BoxError>
 where
     B: HttpBody,
     B::Error: Into<BoxError>,

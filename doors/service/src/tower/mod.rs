@@ -4,7 +4,8 @@
 //! any [`http_body::Body`]. Each worker has a clone of the service, and each call one of that. A call's future is polled at once
 //! where its connection is, with the background runtime's context entered; only one that must wait becomes a task, which any thread may
 //! wake. So a handler that answers at once costs a call, and one that uses `tokio::spawn`, timers, sockets, `spawn_blocking` or crates that
-//! stand on them finds [the runtime](crate::background).
+//! stand on them finds [the runtime](crate::background). Work that is all sockets can be sent
+//! there as a whole: [`on_tokio`].
 //!
 //! What a handler must know that comes from hyper: a client that ends its sending before it has its answer is taken to have left,
 //! so the handler's future is dropped; trailer fields are left away in both directions; `Date`, `Server` and what concerns the
@@ -15,13 +16,18 @@ mod body;
 mod bridge;
 mod call;
 mod inlet;
+mod notes;
+mod on_tokio;
 mod outlet;
 mod request;
+mod service;
 mod trouble;
 
 pub use body::{Body, QUEUE_BYTES_MAX};
 use bridge::{Bridge, Side};
 use http::{Extensions, Request, Response};
+use notes::Notes;
+pub use on_tokio::{OnTokio, OnTokioBody, OnTokioService, on_tokio};
 use ringway_engine::{Session, WorkerHandle};
 use ringway_web::exchange::Exchange;
 use ringway_web::pipeline::Handler;
@@ -30,7 +36,11 @@ use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use tower_service::Service;
+
+/// How long a service may take for the head of an answer when nobody says otherwise, in milliseconds.
+pub const ANSWER_MS_MAX: u64 = 120_000;
 
 /// Any error.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -42,7 +52,13 @@ type Extend = dyn Fn(&mut Facts<'_, '_>, &mut Extensions) + Send + Sync;
 pub struct Tower<S> {
     /// Behind a lock, because a service need not be `Sync`; it is cloned once for each worker.
     service: Arc<Mutex<S>>,
+    settings: Settings,
+}
+
+#[derive(Clone)]
+struct Settings {
     body_bytes_max: Option<u64>,
+    answer_ms_max: u64,
     extend: Option<Arc<Extend>>,
 }
 
@@ -85,7 +101,8 @@ where
 {
     /// That service, as it is.
     pub fn new(service: S) -> Self {
-        Self { service: Arc::new(Mutex::new(service)), body_bytes_max: None, extend: None }
+        let settings = Settings { body_bytes_max: None, answer_ms_max: ANSWER_MS_MAX, extend: None };
+        Self { service: Arc::new(Mutex::new(service)), settings }
     }
 
     /// How long a request's body may be, in bytes, in place of the server's limit. A longer one is answered 413 where its client says
@@ -93,7 +110,15 @@ where
     /// besides.
     #[must_use]
     pub fn body_limit(mut self, bytes_max: u64) -> Self {
-        self.body_bytes_max = Some(bytes_max);
+        self.settings.body_bytes_max = Some(bytes_max);
+        self
+    }
+
+    /// How long the service may take for the head of an answer, in place of [`ANSWER_MS_MAX`]. Who takes longer is dropped, and
+    /// the client answered 503.
+    #[must_use]
+    pub fn answer_limit(mut self, longest: Duration) -> Self {
+        self.settings.answer_ms_max = u64::try_from(longest.as_millis()).unwrap_or(u64::MAX);
         self
     }
 
@@ -116,7 +141,7 @@ where
         mut self,
         extend: impl Fn(&mut Facts<'_, '_>, &mut Extensions) + Send + Sync + 'static,
     ) -> Self {
-        self.extend = Some(Arc::new(extend));
+        self.settings.extend = Some(Arc::new(extend));
         self
     }
 
@@ -131,16 +156,18 @@ where
         prefix: &str,
         report: impl Fn(&dyn fmt::Display) + 'static,
     ) -> io::Result<Box<dyn Handler>> {
+        let notes = Rc::new(Notes::new(report));
+        Ok(Box::new(self.bridge(worker, prefix, notes)?))
+    }
+
+    fn bridge(&self, worker: &WorkerHandle, prefix: &str, notes: Rc<Notes>) -> io::Result<Bridge<S>> {
         let service = self.service.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let settings = (prefix, self.body_bytes_max, self.extend.clone());
-        let report = Rc::new(move |trouble: &trouble::Trouble| report(trouble));
-        let bridge = Bridge::new(service, settings, crate::background::handle()?, worker.clone(), report);
-        Ok(Box::new(bridge))
+        Bridge::new(service, prefix, self.settings.clone(), worker.clone(), notes)
     }
 }
 
 impl<S> fmt::Debug for Tower<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Tower").field("body_bytes_max", &self.body_bytes_max).finish_non_exhaustive()
+        f.debug_struct("Tower").field("body_bytes_max", &self.settings.body_bytes_max).finish_non_exhaustive()
     }
 }

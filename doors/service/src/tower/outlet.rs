@@ -2,8 +2,10 @@
 
 use super::BoxError;
 use super::inlet::Inlet;
+use super::notes::Notes;
 use super::trouble::{Trouble, said_by};
 use crate::background::Background;
+use crate::stats::Active;
 use bytes::{Buf, Bytes};
 use http_body::Body as HttpBody;
 use ringway_engine::WorkerHandle;
@@ -30,7 +32,9 @@ pub(super) struct Outlet<B> {
     pub(super) is_endless: bool,
     pub(super) background: Background,
     pub(super) worker: WorkerHandle,
-    pub(super) report: Rc<dyn Fn(&Trouble)>,
+    pub(super) notes: Rc<Notes>,
+    /// The request is under way until it is dropped.
+    pub(super) active: Option<Active>,
 }
 
 impl<B> Outlet<B>
@@ -72,6 +76,7 @@ impl<B> Outlet<B> {
         let _entered = self.background.enter();
         let body = self.body.take();
         let _panicked = catch_unwind(AssertUnwindSafe(|| drop(body)));
+        self.active = None;
     }
 }
 
@@ -100,7 +105,7 @@ where
                     return Poll::Ready(Ok(None));
                 }
                 Poll::Ready(Err(trouble)) => {
-                    (self.report)(&trouble);
+                    self.notes.trouble(&trouble);
                     self.end();
                     return Poll::Ready(Err(io::ErrorKind::Other.into()));
                 }

@@ -1,5 +1,6 @@
 //! What goes wrong in services, for the log; their clients are told no more than that it did.
 
+use ringway_http::status::Status;
 use std::any::Any;
 use std::fmt;
 
@@ -19,6 +20,8 @@ pub(super) enum Trouble {
     Length { said: u64, found: u64 },
     /// The length that it announces is none.
     LengthField,
+    /// It has no answer after so many milliseconds.
+    Late(u64),
     /// It answers with a status that is not its to give.
     Status(u16),
 }
@@ -33,7 +36,18 @@ impl fmt::Display for Trouble {
                 write!(f, "an answer announces {said} bytes and has {found}")
             }
             Self::LengthField => f.write_str("an answer's Content-Length is no number, or several"),
+            Self::Late(ms_max) => write!(f, "no answer within {ms_max} ms"),
             Self::Status(code) => write!(f, "a handler answers with {code}, which only the server can"),
+        }
+    }
+}
+
+impl Trouble {
+    /// The status to answer with.
+    pub(super) const fn status(&self) -> Status {
+        match self {
+            Self::Late(_) => Status::SERVICE_UNAVAILABLE,
+            _ => Status::INTERNAL_SERVER_ERROR,
         }
     }
 }

@@ -3,6 +3,8 @@
 
 mod answers;
 mod bodies;
+mod on_tokio;
 mod routes;
 mod runtime;
+mod service;
 mod stand;

@@ -5,10 +5,14 @@ use axum::body::HttpBody;
 use axum::http::{Request, Response};
 use ringway_engine::ring::socket::{Address, ListenOptions};
 use ringway_engine::ring::{DriverChoice, RingOptions, probe};
-use ringway_engine::{Balance, Endpoint, EndpointLimits, Protocol, Server, ServerOptions, WorkerHandle};
+use ringway_engine::{
+    Balance, Endpoint, EndpointLimits, Protocol, Server, ServerOptions, StartError, WorkerHandle,
+};
 use ringway_service::tower::{Body, BoxError, Tower};
+use ringway_service::{Placement, Service};
 use ringway_testkit::{Answer, Client};
 use ringway_web::limits::WebLimits;
+use ringway_web::pipeline::Handler;
 use ringway_web::protocol::Http;
 use ringway_web::site::Site;
 use ringway_web::sites::Sites;
@@ -17,7 +21,6 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-use tower::Service;
 
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -34,40 +37,32 @@ impl Stand {
     /// Serves `tower`, mounted at `prefix`, on `workers` workers.
     pub(crate) fn start<S, B>(driver: DriverChoice, tower: Tower<S>, prefix: &str, workers: usize) -> Self
     where
-        S: Service<Request<Body>, Response = Response<B>> + Clone + Send + 'static,
+        S: tower::Service<Request<Body>, Response = Response<B>> + Clone + Send + 'static,
         S::Error: Into<BoxError>,
         B: HttpBody + 'static,
         B::Error: Into<BoxError>,
     {
         let troubles = Arc::new(Mutex::new(Vec::new()));
         let (noted, prefix) = (Arc::clone(&troubles), prefix.to_owned());
-        let protocol = move |worker: &WorkerHandle| {
+        let handler = move |worker: &WorkerHandle| {
             let noted = Arc::clone(&noted);
             let report = move |trouble: &dyn std::fmt::Display| {
                 noted.lock().expect("no panic").push(trouble.to_string());
             };
-            let mut site = Site::new("tower");
-            site.handlers.push(tower.handler(worker, &prefix, report)?);
-            let mut limits = WebLimits { send_window_ms: 2_000, ..WebLimits::default() };
-            limits.body.body_bytes_max = BYTES_MAX;
-            let http = Http::new(Rc::new(Sites::new(site)), limits, worker.pool().clone());
-            Ok(Rc::new(http) as Rc<dyn Protocol>)
+            tower.handler(worker, &prefix, report)
         };
-        let listen = ListenOptions { send_buffer_bytes: 64 * 1024, ..ListenOptions::default() };
-        let endpoint = Endpoint {
-            address: Address::Tcp(([127, 0, 0, 1], 0).into()),
-            balance: Balance::default(),
-            listen,
-            limits: EndpointLimits::default(),
-            protocol: Arc::new(protocol),
-            filter: None,
-            preface: None,
-            listeners: Vec::new(),
-        };
-        let ring = RingOptions { driver, ..RingOptions::default() };
-        let options = ServerOptions { workers, ring, ..ServerOptions::default() };
-        let server = Some(Server::start(&[endpoint], &options).expect("it starts"));
+        let server = Some(serve(driver, handler, workers).expect("it starts"));
         Self { server, troubles }
+    }
+
+    /// Serves a service of Ringway on one worker.
+    pub(crate) fn of(driver: DriverChoice, service: &Service, prefix: &str) -> Self {
+        Self { server: Some(place(driver, service, prefix).expect("it starts")), troubles: Arc::default() }
+    }
+
+    /// Why a service cannot be set up.
+    pub(crate) fn refused(service: &Service) -> String {
+        place(DriverChoice::Epoll, service, "").expect_err("it cannot start").to_string()
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -154,4 +149,41 @@ pub(crate) fn until(client: &Client, end: &[u8]) -> io::Result<Vec<u8>> {
         }
     }
     Ok(all)
+}
+
+fn place(driver: DriverChoice, service: &Service, prefix: &str) -> Result<Server, StartError> {
+    let (service, prefix) = (service.clone(), prefix.to_owned());
+    let handler = move |worker: &WorkerHandle| {
+        let placement = Placement { prefix: prefix.as_str().into(), ..Placement::default() };
+        service.handler(worker, &placement).map_err(io::Error::other)
+    };
+    serve(driver, handler, 1)
+}
+
+fn serve(
+    driver: DriverChoice,
+    handler: impl Fn(&WorkerHandle) -> io::Result<Box<dyn Handler>> + Send + Sync + 'static,
+    workers: usize,
+) -> Result<Server, StartError> {
+    let protocol = move |worker: &WorkerHandle| {
+        let mut site = Site::new("tower");
+        site.handlers.push(handler(worker)?);
+        let mut limits = WebLimits { send_window_ms: 2_000, ..WebLimits::default() };
+        limits.body.body_bytes_max = BYTES_MAX;
+        let http = Http::new(Rc::new(Sites::new(site)), limits, worker.pool().clone());
+        Ok(Rc::new(http) as Rc<dyn Protocol>)
+    };
+    let listen = ListenOptions { send_buffer_bytes: 64 * 1024, ..ListenOptions::default() };
+    let endpoint = Endpoint {
+        address: Address::Tcp(([127, 0, 0, 1], 0).into()),
+        balance: Balance::default(),
+        listen,
+        limits: EndpointLimits::default(),
+        protocol: Arc::new(protocol),
+        filter: None,
+        preface: None,
+        listeners: Vec::new(),
+    };
+    let ring = RingOptions { driver, ..RingOptions::default() };
+    Server::start(&[endpoint], &ServerOptions { workers, ring, ..ServerOptions::default() })
 }
