@@ -43,6 +43,8 @@ mod worker;
 #[cfg(feature = "tower")]
 pub mod background;
 pub mod cookie;
+#[cfg(feature = "libraries")]
+pub mod library;
 #[cfg(feature = "sessions")]
 pub mod session;
 #[cfg(feature = "sqlite")]

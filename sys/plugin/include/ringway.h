@@ -1,0 +1,265 @@
+/*
+ * ringway.h: plug-ins for Ringway, in C or in whatever speaks C.
+ *
+ * A plug-in is a shared library with one symbol, ringway_plugin_entry. The server calls it once and gets a table of what the
+ * plug-in does; it gives a table of what the plug-in may ask for. There are four kinds of plug-in, numbered below. This
+ * version of the interface serves requests (RINGWAY_KIND_REQUEST); the places of the others are kept.
+ *
+ * Versions. Every table begins with its size, as its author's compiler saw it, and grows at its end only. RINGWAY_ABI changes
+ * when something that was there changes its meaning; then older plug-ins are refused with a clear message. Who is older sees
+ * less: use RINGWAY_HAS(server, member) before you call what a server may not have yet.
+ *
+ * Threads. A plug-in runs on the server's workers, several at once. A worker serves thousands of connections: whatever may
+ * wait belongs on a thread of the plug-in's own, which answers later (ringway_server.later). An instance is shared by all
+ * workers; the state of a worker (worker_start) belongs to one and needs no lock.
+ *
+ * Memory. What the server gives, such as a path, is valid until the callback returns. What a plug-in gives is copied before
+ * the function returns. Texts are not ended by NUL unless it is said.
+ *
+ * Replacing. Every version of a library is loaded from a copy of its own, so its file may be replaced while it runs. A version
+ * is unmapped when its last user is gone: destroy must join the plug-in's own threads before it returns, because there is no
+ * code behind it for them to run.
+ *
+ * SPDX-License-Identifier: MIT OR Apache-2.0
+ */
+#ifndef RINGWAY_H
+#define RINGWAY_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* What a library shows of itself, also where everything else is hidden (-fvisibility=hidden, as it should be). */
+#if defined(__GNUC__)
+#define RINGWAY_EXPORT __attribute__((visibility("default")))
+#else
+#define RINGWAY_EXPORT
+#endif
+
+/* The number of this interface. */
+#define RINGWAY_ABI 1u
+
+/* Whether a table that the other side gave has a member: it may be of an older version. */
+#define RINGWAY_HAS(table, member) \
+    ((table)->struct_size >= (uint32_t)((const char *)(&(table)->member + 1) - (const char *)(table)))
+
+/* Kinds of plug-in. */
+#define RINGWAY_KIND_CONNECTION 1u /* a protocol of its own on a connection */
+#define RINGWAY_KIND_REQUEST    2u /* answers HTTP requests */
+#define RINGWAY_KIND_STAGE      3u /* is asked before or told after HTTP requests are answered */
+#define RINGWAY_KIND_FILTER     4u /* stands between a connection's transport and its protocol */
+
+/* What functions of the server say. */
+#define RINGWAY_OK         0
+#define RINGWAY_E_GONE    -1 /* nobody waits for it any more: answered, given up, or never there */
+#define RINGWAY_E_STATE   -2 /* not now: answered already, not begun, or begun already */
+#define RINGWAY_E_INVALID -3 /* an argument makes no sense, or cannot be sent */
+#define RINGWAY_E_LIMIT   -4 /* more than the server takes */
+#define RINGWAY_E_FULL    -5 /* no room now: nothing was taken; wait until writable is called, or use wait */
+#define RINGWAY_E_THREAD  -6 /* not on this thread */
+#define RINGWAY_E_TIME    -7 /* the time is up */
+#define RINGWAY_E_SERVER  -8 /* the server failed; its log says more */
+
+/* What a request callback says. Everything else is a fault of the plug-in, and is answered 500. */
+#define RINGWAY_DONE  0 /* it has answered */
+#define RINGWAY_LATER 1 /* it has called later, and answers by that */
+#define RINGWAY_PASS  2 /* not its own: whoever is next in the configuration is asked */
+
+/* What a body callback says. */
+#define RINGWAY_MORE  0 /* the next piece, please */
+#define RINGWAY_PAUSE 1 /* the next piece after resume_body */
+#define RINGWAY_STOP  2 /* no more of it */
+
+/* How it was over (ringway_request_handler.over). */
+#define RINGWAY_OVER_ANSWERED 0 /* the answer is with the connection */
+#define RINGWAY_OVER_GONE     1 /* the client is gone */
+#define RINGWAY_OVER_LATE     2 /* no answer came in time; the client was told 504 */
+#define RINGWAY_OVER_BODY     3 /* the request's body could not be read to its end; the client was told so */
+#define RINGWAY_OVER_ABORTED  4 /* given up by the plug-in or for a fault of it */
+
+/* How grave a message is. */
+#define RINGWAY_LOG_ERROR  1
+#define RINGWAY_LOG_WARN   2
+#define RINGWAY_LOG_NOTICE 3
+#define RINGWAY_LOG_INFO   4
+#define RINGWAY_LOG_DEBUG  5
+
+/* ringway_request_handler.flags */
+#define RINGWAY_BODY_PIECES  1u /* bodies come by the body callback; else the server collects them first */
+#define RINGWAY_NEEDS_CLIENT 2u /* answers that are waited for are given up when the client leaves */
+
+/* ringway_server.flags */
+#define RINGWAY_REQUEST_TLS      1u /* the connection is encrypted */
+#define RINGWAY_REQUEST_HAS_BODY 2u /* a body came with the request, or comes */
+
+/* A length that nobody knows yet. */
+#define RINGWAY_LENGTH_UNKNOWN UINT64_MAX
+
+/* Some bytes. data is NULL where there are none, as for a field that was not sent. */
+typedef struct ringway_bytes {
+    const char *data;
+    size_t len;
+} ringway_bytes;
+
+/* A text that is ended by NUL, as bytes. */
+static inline ringway_bytes ringway_text(const char *text) {
+    ringway_bytes bytes = {text, text ? strlen(text) : 0};
+    return bytes;
+}
+
+/* A request, while the callback lasts that was given it. */
+typedef struct ringway_request ringway_request;
+
+/* An answer that is owed: a number, good on any thread. One that is no longer good does no harm. 0 is none. */
+typedef uint64_t ringway_later;
+
+/* An instance, as its server knows it. */
+typedef uint64_t ringway_service;
+
+/* A field line of an answer. */
+typedef struct ringway_field {
+    ringway_bytes name;
+    ringway_bytes value;
+} ringway_field;
+
+/* An answer, or the beginning of one (ringway_server.begin). */
+typedef struct ringway_answer {
+    uint32_t struct_size;        /* sizeof(ringway_answer) */
+    uint32_t status;             /* 200 to 599 */
+    const ringway_field *fields; /* Date, Server, Connection and the body's length are the server's to say */
+    size_t fields_len;
+    ringway_bytes body;          /* of begin: the first piece */
+    uint64_t length;             /* of begin: bytes of the whole body, or RINGWAY_LENGTH_UNKNOWN; else unused */
+} ringway_answer;
+
+/* What the server does for plug-ins. It lasts as long as the process. */
+typedef struct ringway_server {
+    uint32_t struct_size;
+    uint32_t abi;        /* RINGWAY_ABI of the server */
+    const char *version; /* of the server, for people; ended by NUL */
+
+    /* Says something to whoever runs the server; any thread. One line; the server adds the instance's name. */
+    void (*log)(ringway_service service, uint32_t level, ringway_bytes text);
+
+    /* About a request: on the thread of the callback that was given it, until that returns. */
+    ringway_bytes (*method)(const ringway_request *request);
+    ringway_bytes (*target)(const ringway_request *request); /* as it was sent */
+    /* Below where the plug-in is mounted; decoded and normal: no dots, no doubled slashes. */
+    ringway_bytes (*path)(const ringway_request *request);
+    ringway_bytes (*query)(const ringway_request *request);  /* behind the '?', as it was sent */
+    ringway_bytes (*field)(const ringway_request *request, ringway_bytes name); /* the first of that name */
+    int32_t (*field_at)(const ringway_request *request, size_t index, ringway_bytes *name, ringway_bytes *value);
+    ringway_bytes (*peer)(const ringway_request *request);   /* "192.0.2.1:4711"; none for Unix sockets */
+    ringway_bytes (*user)(const ringway_request *request);   /* who the client has proved to be */
+    uint32_t (*flags)(const ringway_request *request);
+    uint32_t (*route)(const ringway_request *request);       /* ringway_route.number of the one that was taken */
+    ringway_bytes (*param)(const ringway_request *request, ringway_bytes name); /* of the route's pattern, decoded */
+    ringway_bytes (*query_value)(const ringway_request *request, ringway_bytes name); /* the first, decoded */
+    ringway_bytes (*form_value)(const ringway_request *request, ringway_bytes name);  /* of a urlencoded body */
+    ringway_bytes (*body)(const ringway_request *request);   /* all of it, without RINGWAY_BODY_PIECES */
+
+    /* Answers, on the thread of the callback. */
+    int32_t (*answer)(const ringway_request *request, const ringway_answer *answer);
+
+    /* Promises an answer. The callback then returns RINGWAY_LATER. user comes back in the other callbacks. The answer is
+     * waited for as long as the configuration says (30 s), then it is nobody's. 0: it cannot be. */
+    ringway_later (*later)(const ringway_request *request, void *user);
+
+    /* By a promise, on any thread. Whoever answers twice, or too late, is told so and does no harm. */
+    int32_t (*answer_later)(ringway_later later, const ringway_answer *answer);
+    /* Begins an answer whose body comes in pieces. */
+    int32_t (*begin)(ringway_later later, const ringway_answer *head);
+    /* Adds a piece; RINGWAY_E_FULL takes nothing of it, and has writable called when there is room. */
+    int32_t (*write)(ringway_later later, ringway_bytes piece);
+    /* The body is complete. */
+    int32_t (*end)(ringway_later later);
+    /* There will be no answer, or no more of it: the client is told 500, or its connection breaks. */
+    int32_t (*abort)(ringway_later later);
+    /* Waits until there is room, at most so long. Not on a worker: RINGWAY_E_THREAD. */
+    int32_t (*wait)(ringway_later later, uint32_t timeout_ms);
+    /* Has the next piece of the request's body come, after RINGWAY_PAUSE. */
+    int32_t (*resume_body)(ringway_later later);
+} ringway_server;
+
+/* What an instance is made of. Valid until create returns. */
+typedef struct ringway_setup {
+    uint32_t struct_size;
+    uint32_t kind;           /* RINGWAY_KIND_*: where it is used */
+    ringway_service service; /* its number, for log */
+    ringway_bytes name;      /* its name in the configuration */
+    ringway_bytes config;    /* its own section of the configuration, as text */
+    char *error;             /* room for the reason why it cannot be made, ended by NUL */
+    size_t error_bytes;
+} ringway_setup;
+
+/* A route of a request handler. */
+typedef struct ringway_route {
+    const char *method;  /* such as "GET"; NULL: any. Ended by NUL */
+    const char *pattern; /* such as "/greet/{name}" or "/files/{*rest}". Ended by NUL */
+    uint32_t number;     /* whatever the plug-in likes to know it by */
+    uint32_t reserved;   /* 0 */
+} ringway_route;
+
+/* Kind 2: answers requests. Members that may be NULL say so. */
+typedef struct ringway_request_handler {
+    uint32_t struct_size;
+    uint32_t flags;          /* RINGWAY_BODY_PIECES, RINGWAY_NEEDS_CLIENT */
+    uint64_t body_bytes_max; /* longest body of a request; 0: 1 MiB, of one in pieces what the server takes of any */
+    const ringway_route *routes; /* without any every request is asked for; with them what none matches is passed on */
+    size_t routes_len;
+
+    /* Makes the state of a worker, on its thread, before any of its requests; may be NULL. Not 0: it cannot be made. */
+    int32_t (*worker_start)(void *instance, void **worker);
+    /* The worker is done with it; may be NULL. */
+    void (*worker_stop)(void *instance, void *worker);
+
+    /* Answers a request: RINGWAY_DONE, RINGWAY_LATER, RINGWAY_PASS. */
+    int32_t (*request)(void *instance, void *worker, const ringway_request *request);
+
+    /* With RINGWAY_BODY_PIECES, after later: a piece of the body; none at its end (data is NULL). RINGWAY_MORE, ... */
+    int32_t (*body)(void *instance, void *worker, ringway_later later, void *user, ringway_bytes piece);
+    /* There is room for more after RINGWAY_E_FULL; may be NULL. */
+    void (*writable)(void *instance, void *worker, ringway_later later, void *user);
+    /* A promise is over, kept or not: the last that is heard of it, once for each; may be NULL. RINGWAY_OVER_*. */
+    void (*over)(void *instance, void *worker, ringway_later later, void *user, int32_t how);
+} ringway_request_handler;
+
+/* Kinds 1, 3 and 4; later versions of this file say what they are. */
+typedef struct ringway_connection_handler ringway_connection_handler;
+typedef struct ringway_stage_hook ringway_stage_hook;
+typedef struct ringway_stream_filter ringway_stream_filter;
+
+/* What a library is. It lasts, with all it points to, as long as the library is loaded. */
+typedef struct ringway_plugin {
+    uint32_t struct_size; /* sizeof(ringway_plugin) */
+    uint32_t abi;         /* RINGWAY_ABI */
+    const char *name;     /* 1 to 64 printable characters; ended by NUL */
+    const char *version;  /* for people, the same */
+
+    /* Makes an instance: one for each place in the configuration that names the library. 0, or not: with the reason in
+     * setup->error. May be NULL. */
+    int32_t (*create)(const ringway_setup *setup, void **instance);
+    /* Nobody uses it any more. Ends what threads it has. May be NULL. On a thread that may wait. */
+    void (*destroy)(void *instance);
+    /* Whether it is well: 0, or not, with a line for people in text (ended by NUL). May be NULL. Any thread. */
+    int32_t (*health)(void *instance, char *text, size_t text_bytes);
+
+    /* What it does, by kind; NULL where it does not. */
+    const ringway_connection_handler *connection;
+    const ringway_request_handler *request;
+    const ringway_stage_hook *stage;
+    const ringway_stream_filter *filter;
+} ringway_plugin;
+
+/* The one symbol of a library: its table, or NULL if it does not like this server (say why to standard error). */
+RINGWAY_EXPORT const ringway_plugin *ringway_plugin_entry(const ringway_server *server);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

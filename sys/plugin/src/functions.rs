@@ -1,0 +1,231 @@
+//! The table of functions that libraries get, and the functions: each looks at what it was given, and lets no panic out.
+
+use crate::abi::{self, Bytes, code};
+use crate::answer::{Answer, slice};
+use crate::deferred;
+use crate::error::Fault;
+use crate::instance;
+use crate::request::{RequestView, User, is_worker, with_view};
+use std::ffi::{c_char, c_void};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+/// The longest message that a library may log, in bytes.
+const MESSAGE_BYTES_MAX: usize = 8 * 1024;
+
+/// The longest wait of a library's thread.
+const WAIT_MAX: Duration = Duration::from_secs(600);
+
+/// The table for all libraries.
+pub(crate) fn server() -> *const abi::Server {
+    &raw const TABLE.0
+}
+
+struct Table(abi::Server);
+
+// SAFETY: numbers, functions, and a pointer to a constant (I4).
+unsafe impl Sync for Table {}
+
+static TABLE: Table = Table(abi::Server {
+    #[expect(clippy::cast_possible_truncation, reason = "a table has some hundred bytes")]
+    struct_size: size_of::<abi::Server>() as u32,
+    abi: abi::ABI,
+    version: concat!(env!("CARGO_PKG_VERSION"), "\0").as_ptr().cast::<c_char>(),
+    log: Some(log),
+    method: Some(method),
+    target: Some(target),
+    path: Some(path),
+    query: Some(query),
+    field: Some(field),
+    field_at: Some(field_at),
+    peer: Some(peer),
+    user: Some(user),
+    flags: Some(flags),
+    route: Some(route),
+    param: Some(param),
+    query_value: Some(query_value),
+    form_value: Some(form_value),
+    body: Some(body),
+    answer: Some(answer),
+    later: Some(later),
+    answer_later: Some(answer_later),
+    begin: Some(begin),
+    write: Some(write),
+    end: Some(end),
+    abort: Some(abort),
+    wait: Some(wait),
+    resume_body: Some(resume_body),
+});
+
+/// A panic of ours is not a library's to unwind through.
+fn guarded<R>(otherwise: R, act: impl FnOnce() -> R) -> R {
+    catch_unwind(AssertUnwindSafe(act)).unwrap_or(otherwise)
+}
+
+fn result(act: impl FnOnce() -> Result<(), Fault>) -> i32 {
+    guarded(code::SERVER, || act().map_or_else(Fault::code, |()| code::OK))
+}
+
+fn ask(
+    request: *const abi::Request,
+    what: impl for<'a> FnOnce(&'a dyn RequestView) -> Option<&'a [u8]>,
+) -> Bytes {
+    let look = || with_view(request, |view| what(view).map_or(Bytes::NONE, Bytes::of));
+    guarded(None, look).unwrap_or(Bytes::NONE)
+}
+
+fn ask_named(
+    request: *const abi::Request,
+    name: Bytes,
+    what: impl for<'a> FnOnce(&'a dyn RequestView, &[u8]) -> Option<&'a [u8]>,
+) -> Bytes {
+    match slice(name) {
+        Ok(Some(name)) => ask(request, |view| what(view, name)),
+        _ => Bytes::NONE,
+    }
+}
+
+extern "C" fn log(service: u64, level: u32, text: Bytes) {
+    guarded((), || {
+        if let Ok(Some(text)) = slice(text) {
+            let text = &text[..text.len().min(MESSAGE_BYTES_MAX)];
+            instance::say(service, level, &String::from_utf8_lossy(text));
+        }
+    });
+}
+
+extern "C" fn method(request: *const abi::Request) -> Bytes {
+    ask(request, |view| Some(view.method()))
+}
+
+extern "C" fn target(request: *const abi::Request) -> Bytes {
+    ask(request, |view| Some(view.target()))
+}
+
+extern "C" fn path(request: *const abi::Request) -> Bytes {
+    ask(request, |view| Some(view.path()))
+}
+
+extern "C" fn query(request: *const abi::Request) -> Bytes {
+    ask(request, |view| view.query())
+}
+
+extern "C" fn field(request: *const abi::Request, name: Bytes) -> Bytes {
+    ask_named(request, name, |view, name| view.field(name))
+}
+
+extern "C" fn field_at(
+    request: *const abi::Request,
+    index: usize,
+    name: *mut Bytes,
+    value: *mut Bytes,
+) -> i32 {
+    if name.is_null() || value.is_null() || !name.is_aligned() || !value.is_aligned() {
+        return code::INVALID;
+    }
+    let look = |view: &dyn RequestView| {
+        view.field_at(index).map(|(name, value)| (Bytes::of(name), Bytes::of(value)))
+    };
+    let found = guarded(None, || with_view(request, look));
+    let (is_there, (found_name, found_value)) = match found {
+        None => return code::THREAD,
+        Some(None) => (code::GONE, (Bytes::NONE, Bytes::NONE)),
+        Some(Some(found)) => (code::OK, found),
+    };
+    // SAFETY: places of the library's own for two results (I2).
+    unsafe {
+        name.write(found_name);
+        value.write(found_value);
+    }
+    is_there
+}
+
+extern "C" fn peer(request: *const abi::Request) -> Bytes {
+    ask(request, |view| view.peer())
+}
+
+extern "C" fn user(request: *const abi::Request) -> Bytes {
+    ask(request, |view| view.user())
+}
+
+extern "C" fn flags(request: *const abi::Request) -> u32 {
+    guarded(None, || with_view(request, |view| view.flags())).unwrap_or(0)
+}
+
+extern "C" fn route(request: *const abi::Request) -> u32 {
+    guarded(None, || with_view(request, |view| view.route())).unwrap_or(0)
+}
+
+extern "C" fn param(request: *const abi::Request, name: Bytes) -> Bytes {
+    ask_named(request, name, |view, name| view.param(name))
+}
+
+extern "C" fn query_value(request: *const abi::Request, name: Bytes) -> Bytes {
+    ask_named(request, name, |view, name| view.query_value(name))
+}
+
+extern "C" fn form_value(request: *const abi::Request, name: Bytes) -> Bytes {
+    ask_named(request, name, |view, name| view.form_value(name))
+}
+
+extern "C" fn body(request: *const abi::Request) -> Bytes {
+    ask(request, |view| view.body())
+}
+
+extern "C" fn answer(request: *const abi::Request, answer: *const abi::Answer) -> i32 {
+    result(|| {
+        // SAFETY: what the header asks of an answer, until this returns (I2).
+        let answer = unsafe { Answer::read(answer) }?;
+        with_view(request, |view| view.answer(&answer)).ok_or(Fault::Thread)?
+    })
+}
+
+extern "C" fn later(request: *const abi::Request, user: *mut c_void) -> u64 {
+    let promise = || with_view(request, |view| view.later(User::new(user)));
+    guarded(None, promise).and_then(Result::ok).unwrap_or(0)
+}
+
+extern "C" fn answer_later(later: u64, answer: *const abi::Answer) -> i32 {
+    result(|| {
+        // SAFETY: what the header asks of an answer, until this returns (I2).
+        let answer = unsafe { Answer::read(answer) }?;
+        deferred::with(later, |deferred| deferred.answer(&answer))
+    })
+}
+
+extern "C" fn begin(later: u64, head: *const abi::Answer) -> i32 {
+    result(|| {
+        // SAFETY: what the header asks of an answer, until this returns (I2).
+        let head = unsafe { Answer::read(head) }?;
+        deferred::with(later, |deferred| deferred.begin(&head))
+    })
+}
+
+extern "C" fn write(later: u64, piece: Bytes) -> i32 {
+    result(|| {
+        let piece = slice(piece)?.unwrap_or_default();
+        deferred::with(later, |deferred| deferred.write(piece))
+    })
+}
+
+extern "C" fn end(later: u64) -> i32 {
+    result(|| deferred::with(later, |deferred| deferred.end()))
+}
+
+extern "C" fn abort(later: u64) -> i32 {
+    result(|| deferred::with(later, |deferred| deferred.abort()))
+}
+
+extern "C" fn wait(later: u64, timeout_ms: u32) -> i32 {
+    result(|| {
+        if is_worker() {
+            return Err(Fault::Thread);
+        }
+        let within = Duration::from_millis(timeout_ms.into()).min(WAIT_MAX);
+        deferred::with(later, |deferred| deferred.wait(within))
+    })
+}
+
+extern "C" fn resume_body(later: u64) -> i32 {
+    result(|| deferred::with(later, |deferred| deferred.resume_body()))
+}

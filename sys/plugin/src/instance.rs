@@ -1,0 +1,303 @@
+//! What a library made for one place in a configuration, and its state on a worker.
+
+use crate::abi::{self, Bytes, Kind};
+use crate::census;
+use crate::error::{LoadError, Problem};
+use crate::library::Library;
+use crate::request::{self, OfBody, Over, RequestView, Said, User};
+use std::ffi::{CStr, c_char, c_void};
+use std::fmt;
+use std::marker::PhantomData;
+use std::ptr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Room for the reason why an instance cannot be made, and for what it says of its health, in bytes.
+const REASON_BYTES: usize = 1024;
+
+/// How grave what a library says is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "they are as usual")]
+pub enum Level {
+    Error,
+    Warn,
+    Notice,
+    Info,
+    Debug,
+}
+
+/// Who hears what an instance says, from any thread.
+pub type Listener = Arc<dyn Fn(Level, &str) + Send + Sync>;
+
+/// What an instance is made with.
+pub struct Setting<'a> {
+    /// Its name in the configuration.
+    pub name: &'a str,
+    /// Its own section of the configuration.
+    pub config: &'a str,
+    /// Who hears what it says.
+    pub listener: Listener,
+}
+
+impl fmt::Debug for Setting<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Setting")
+            .field("name", &self.name)
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
+}
+
+/// An instance of a library. Clones are the same one; when the last of them and the last [`Worker`] of it are gone it is
+/// destroyed, on a thread of its own, because that may wait.
+#[derive(Clone, Debug)]
+pub struct Instance(Arc<Inner>);
+
+struct Inner {
+    /// `None` once it is being destroyed.
+    made: Option<Made>,
+}
+
+struct Made {
+    library: Library,
+    instance: *mut c_void,
+    service: u64,
+}
+
+// SAFETY: the header has instances used on any thread (I5).
+unsafe impl Send for Made {}
+// SAFETY: as above (I5).
+unsafe impl Sync for Made {}
+
+impl Instance {
+    /// Has `library` make one.
+    ///
+    /// # Errors
+    /// It answers no requests, or cannot make one, for the reason it says.
+    pub fn of_requests(library: &Library, setting: &Setting<'_>) -> Result<Self, LoadError> {
+        library.requests()?;
+        let service = listen(Arc::clone(&setting.listener));
+        match create(library, Kind::Request, setting, service) {
+            Ok(instance) => {
+                census::instances(library.number(), 1);
+                let made = Made { library: library.clone(), instance, service };
+                Ok(Self(Arc::new(Inner { made: Some(made) })))
+            }
+            Err(problem) => {
+                deafen(service);
+                Err(library.objection(problem))
+            }
+        }
+    }
+
+    /// Its library.
+    #[must_use]
+    pub fn library(&self) -> &Library {
+        &self.made().library
+    }
+
+    /// How it is: fine, or not, for a reason. Any thread.
+    ///
+    /// # Errors
+    /// What it says of itself.
+    pub fn health(&self) -> Result<(), String> {
+        let made = self.made();
+        let Some(health) = made.library.loaded().tables.plugin.health else { return Ok(()) };
+        let mut text = [0; REASON_BYTES];
+        // SAFETY: a function of the library, given its own instance and room for a text (I3, I5).
+        let code = unsafe { health(made.instance, text.as_mut_ptr().cast::<c_char>(), text.len()) };
+        match code {
+            0 => Ok(()),
+            code => Err(reason(&mut text).unwrap_or_else(|| format!("it says {code}"))),
+        }
+    }
+
+    fn made(&self) -> &Made {
+        self.0.made.as_ref().expect("it is there until it is dropped")
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        let Some(made) = self.made.take() else { return };
+        census::ending(1);
+        let slot = Arc::new(Mutex::new(Some(made)));
+        let theirs = Arc::clone(&slot);
+        let run = move || end(theirs.lock().unwrap_or_else(PoisonError::into_inner).take());
+        let thread = std::thread::Builder::new().name("ringway-unload".to_owned()).spawn(run);
+        if thread.is_err() {
+            // Without a thread to spare it happens here.
+            let made = slot.lock().unwrap_or_else(PoisonError::into_inner).take();
+            end(made);
+        }
+    }
+}
+
+impl fmt::Debug for Inner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Instance").field("library", &self.made.as_ref().map(|made| &made.library)).finish()
+    }
+}
+
+/// Destroys an instance, and with it its library if nobody else has it.
+fn end(made: Option<Made>) {
+    let Some(Made { library, instance, service }) = made else { return };
+    if let Some(destroy) = library.loaded().tables.plugin.destroy {
+        // SAFETY: a function of the library, given its own instance for the last time (I3, I5).
+        unsafe { destroy(instance) };
+    }
+    deafen(service);
+    census::instances(library.number(), -1);
+    drop(library);
+    census::ending(-1);
+}
+
+fn create(
+    library: &Library,
+    kind: Kind,
+    setting: &Setting<'_>,
+    service: u64,
+) -> Result<*mut c_void, Problem> {
+    let Some(create) = library.loaded().tables.plugin.create else { return Ok(ptr::null_mut()) };
+    let mut error = [0; REASON_BYTES];
+    let setup = abi::Setup {
+        #[expect(clippy::cast_possible_truncation, reason = "a table has some hundred bytes")]
+        struct_size: size_of::<abi::Setup>() as u32,
+        kind: kind as u32,
+        service,
+        name: Bytes::of(setting.name.as_bytes()),
+        config: Bytes::of(setting.config.as_bytes()),
+        error: error.as_mut_ptr().cast::<c_char>(),
+        error_bytes: error.len(),
+    };
+    let mut instance = ptr::null_mut();
+    // SAFETY: a function of the library, given what the header says (I3).
+    let code = unsafe { create(&raw const setup, &raw mut instance) };
+    if code == 0 { Ok(instance) } else { Err(Problem::Create(code, reason(&mut error).unwrap_or_default())) }
+}
+
+/// The text that a library wrote, whether it ended it or not.
+fn reason(text: &mut [u8]) -> Option<String> {
+    *text.last_mut()? = 0;
+    let text = CStr::from_bytes_until_nul(text).ok()?.to_string_lossy();
+    let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    (!line.trim().is_empty()).then(|| line.trim().to_owned())
+}
+
+/// An instance on a worker, with its state there. It cannot leave the worker's thread.
+pub struct Worker {
+    instance: Instance,
+    table: abi::RequestHandler,
+    state: *mut c_void,
+    on_this_thread: PhantomData<*mut ()>,
+}
+
+impl Worker {
+    /// Begins to use an instance on this thread.
+    ///
+    /// # Errors
+    /// Its state cannot be made.
+    pub fn start(instance: &Instance) -> Result<Self, LoadError> {
+        request::note_worker();
+        let library = instance.library();
+        let table = library.requests()?.table;
+        let mut state = ptr::null_mut();
+        if let Some(start) = table.worker_start {
+            // SAFETY: a function of the library, given its own instance and a place for the state (I3, I5).
+            let code = unsafe { start(instance.made().instance, &raw mut state) };
+            if code != 0 {
+                return Err(library.objection(Problem::Worker(code)));
+            }
+        }
+        census::workers(library.number(), 1);
+        Ok(Self { instance: instance.clone(), table, state, on_this_thread: PhantomData })
+    }
+
+    /// The instance.
+    #[must_use]
+    pub fn instance(&self) -> &Instance {
+        &self.instance
+    }
+
+    /// Asks it to answer a request.
+    pub fn request(&self, view: &dyn RequestView) -> Said {
+        let Some(call) = self.table.request else { return Said::Pass };
+        // SAFETY: a function of the library, given its own instance and state, and a view that is lent for the call (I3, I5, I6).
+        Said::of(request::lend(view, |request| unsafe { call(self.raw(), self.state, request) }))
+    }
+
+    /// Gives it a piece of a request's body; `None` at its end.
+    pub fn body(&self, later: u64, user: User, piece: Option<&[u8]>) -> OfBody {
+        let Some(call) = self.table.body else { return OfBody::Stop };
+        let piece = piece.map_or(Bytes::NONE, Bytes::of);
+        // SAFETY: a function of the library, given its own instance, state and word (I3, I5).
+        OfBody::of(unsafe { call(self.raw(), self.state, later, user.pointer(), piece) })
+    }
+
+    /// Tells it that there is room for more of an answer.
+    pub fn writable(&self, later: u64, user: User) {
+        if let Some(call) = self.table.writable {
+            // SAFETY: a function of the library, given its own instance, state and word (I3, I5).
+            unsafe { call(self.raw(), self.state, later, user.pointer()) };
+        }
+    }
+
+    /// Tells it that a promise is over.
+    pub fn over(&self, later: u64, user: User, how: Over) {
+        if let Some(call) = self.table.over {
+            // SAFETY: a function of the library, given its own instance, state and word, for the last time (I3, I5).
+            unsafe { call(self.raw(), self.state, later, user.pointer(), how as i32) };
+        }
+    }
+
+    fn raw(&self) -> *mut c_void {
+        self.instance.made().instance
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        if let Some(stop) = self.table.worker_stop {
+            // SAFETY: a function of the library, given its own instance and state, on the state's thread (I3, I5).
+            unsafe { stop(self.raw(), self.state) };
+        }
+        census::workers(self.instance.library().number(), -1);
+    }
+}
+
+impl fmt::Debug for Worker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Worker").field("instance", &self.instance).finish_non_exhaustive()
+    }
+}
+
+static LISTENERS: Mutex<Vec<(u64, Listener)>> = Mutex::new(Vec::new());
+
+fn listen(listener: Listener) -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    let service = NEXT.fetch_add(1, Ordering::Relaxed);
+    LISTENERS.lock().unwrap_or_else(PoisonError::into_inner).push((service, listener));
+    service
+}
+
+fn deafen(service: u64) {
+    LISTENERS.lock().unwrap_or_else(PoisonError::into_inner).retain(|(number, _)| *number != service);
+}
+
+/// Passes on what an instance says.
+pub(crate) fn say(service: u64, level: u32, text: &str) {
+    let listener = {
+        let listeners = LISTENERS.lock().unwrap_or_else(PoisonError::into_inner);
+        listeners.iter().find(|(number, _)| *number == service).map(|(_, listener)| Arc::clone(listener))
+    };
+    let level = match level {
+        1 => Level::Error,
+        2 => Level::Warn,
+        3 => Level::Notice,
+        5 => Level::Debug,
+        _ => Level::Info,
+    };
+    if let Some(listener) = listener {
+        listener(level, text);
+    }
+}

@@ -1,0 +1,207 @@
+//! Requests as libraries see them: a view that is lent for a call, and what they say of it.
+
+use crate::abi::{self, said};
+use crate::answer::Answer;
+use crate::error::Fault;
+use std::cell::Cell;
+use std::ffi::c_void;
+use std::ptr::NonNull;
+
+/// A request, as whoever has it shows it to a library. All of it is asked for on one thread, during one call; what is given
+/// is the library's to look at until that call returns.
+pub trait RequestView {
+    /// Its method.
+    fn method(&self) -> &[u8];
+
+    /// Its target as it was sent.
+    fn target(&self) -> &[u8];
+
+    /// Its path, decoded and normal.
+    fn path(&self) -> &[u8];
+
+    /// What follows the `?`, as it was sent.
+    fn query(&self) -> Option<&[u8]>;
+
+    /// The value of the first field of that name.
+    fn field(&self, name: &[u8]) -> Option<&[u8]>;
+
+    /// Name and value of a field, in the order they were sent.
+    fn field_at(&self, index: usize) -> Option<(&[u8], &[u8])>;
+
+    /// The client's address, as text.
+    fn peer(&self) -> Option<&[u8]>;
+
+    /// Who the client has proved to be.
+    fn user(&self) -> Option<&[u8]>;
+
+    /// Bits of [`abi::flag`].
+    fn flags(&self) -> u32;
+
+    /// The number of the route that was taken; 0 without routes.
+    fn route(&self) -> u32;
+
+    /// A parameter of the route's pattern.
+    fn param(&self, name: &[u8]) -> Option<&[u8]>;
+
+    /// The first value of that name in the query, decoded.
+    fn query_value(&self, name: &[u8]) -> Option<&[u8]>;
+
+    /// The first value of that name in a body that is a form, decoded.
+    fn form_value(&self, name: &[u8]) -> Option<&[u8]>;
+
+    /// The body, if it was collected.
+    fn body(&self) -> Option<&[u8]>;
+
+    /// Takes the answer.
+    ///
+    /// # Errors
+    /// There is one already ([`Fault::State`]), or it cannot be sent.
+    fn answer(&self, answer: &Answer<'_>) -> Result<(), Fault>;
+
+    /// Promises an answer: the promise's number.
+    ///
+    /// # Errors
+    /// There is an answer or promise already, or there are too many.
+    fn later(&self, user: User) -> Result<u64, Fault>;
+}
+
+/// What a library knows one of its promises by. Only the library gets it back.
+#[derive(Clone, Copy, Debug)]
+pub struct User(*mut c_void);
+
+// SAFETY: nobody here looks at it; the library says in which thread's hands it is good (I5).
+unsafe impl Send for User {}
+
+impl User {
+    pub(crate) fn new(user: *mut c_void) -> Self {
+        Self(user)
+    }
+
+    pub(crate) fn pointer(self) -> *mut c_void {
+        self.0
+    }
+}
+
+/// What a library says of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Said {
+    /// It has answered.
+    Done,
+    /// It will.
+    Later,
+    /// It is somebody else's.
+    Pass,
+    /// Its handler panicked.
+    Panicked,
+    /// What the interface does not know.
+    Unknown(i32),
+}
+
+impl Said {
+    pub(crate) fn of(code: i32) -> Self {
+        match code {
+            said::DONE => Self::Done,
+            said::LATER => Self::Later,
+            said::PASS => Self::Pass,
+            said::PANICKED => Self::Panicked,
+            code => Self::Unknown(code),
+        }
+    }
+}
+
+/// What a library says of a piece of a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OfBody {
+    /// The next one.
+    More,
+    /// The next one when it asks for it.
+    Pause,
+    /// No more of it.
+    Stop,
+    /// What the interface does not know, or a panic.
+    Unknown(i32),
+}
+
+impl OfBody {
+    pub(crate) fn of(code: i32) -> Self {
+        match code {
+            said::MORE => Self::More,
+            said::PAUSE => Self::Pause,
+            said::STOP => Self::Stop,
+            code => Self::Unknown(code),
+        }
+    }
+}
+
+/// How a promise was over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(i32)]
+pub enum Over {
+    /// The answer is with the connection.
+    Answered = 0,
+    /// The client is gone.
+    Gone = 1,
+    /// No answer came in time.
+    Late = 2,
+    /// The request's body could not be read to its end.
+    Body = 3,
+    /// Given up by the library, or for a fault of it.
+    Aborted = 4,
+}
+
+/// Where a thread's requests are looked at, one at a time.
+struct Desk {
+    view: Cell<Option<NonNull<dyn RequestView>>>,
+}
+
+thread_local! {
+    static DESK: Desk = const { Desk { view: Cell::new(None) } };
+    /// Whether libraries are called on this thread: a worker.
+    static IS_WORKER: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Puts a view back where it was, however the call ends.
+struct Lent<'a> {
+    desk: &'a Desk,
+    before: Option<NonNull<dyn RequestView>>,
+}
+
+impl Drop for Lent<'_> {
+    fn drop(&mut self) {
+        self.desk.view.set(self.before);
+    }
+}
+
+/// Shows a view to whoever is called with the pointer, while that lasts.
+pub(crate) fn lend<R>(view: &dyn RequestView, call: impl FnOnce(*const abi::Request) -> R) -> R {
+    IS_WORKER.set(true);
+    DESK.with(|desk| {
+        let view = NonNull::from_ref(view);
+        // SAFETY: only the lifetime is forgotten; the view is taken away before this returns (I6).
+        let view = unsafe { std::mem::transmute::<NonNull<dyn RequestView>, NonNull<dyn RequestView>>(view) };
+        let _lent = Lent { desk, before: desk.view.replace(Some(view)) };
+        call(std::ptr::from_ref(desk).cast())
+    })
+}
+
+/// Looks at the view behind a library's pointer, if that is good here and now.
+pub(crate) fn with_view<R>(
+    request: *const abi::Request,
+    look: impl FnOnce(&dyn RequestView) -> R,
+) -> Option<R> {
+    // A thread that is ending has none.
+    let view = DESK.try_with(|desk| desk.view.get().filter(|_| std::ptr::from_ref(desk).cast() == request));
+    let view = view.ok().flatten()?;
+    // SAFETY: it is this thread's desk, whose view is there while the call lasts that lent it, which is below us (I6).
+    Some(look(unsafe { view.as_ref() }))
+}
+
+/// Notes that this thread is a worker: it must not wait.
+pub(crate) fn note_worker() {
+    IS_WORKER.set(true);
+}
+
+/// Whether this thread is a worker.
+pub(crate) fn is_worker() -> bool {
+    IS_WORKER.try_with(Cell::get).unwrap_or(false)
+}

@@ -1,0 +1,204 @@
+//! A library's tables, read once and looked at.
+
+use crate::abi::{self, Kind};
+use crate::error::Problem;
+use crate::mapping::Mapping;
+use std::ffi::c_char;
+use std::fmt;
+
+/// Most bytes that any version of a table has.
+const TABLE_BYTES_MAX: usize = 64 * 1024;
+
+/// Longest text of a table, in bytes.
+const TEXT_BYTES_MAX: usize = 64;
+
+/// Longest pattern of a route, in bytes.
+const PATTERN_BYTES_MAX: usize = 1024;
+
+/// Most routes of a library.
+const ROUTES_MAX: usize = 10_000;
+
+/// Bytes of the first version of each table.
+const PLUGIN_BYTES_MIN: usize = 80;
+const REQUEST_BYTES_MIN: usize = 80;
+
+/// What a library is, by its own word.
+pub(crate) struct Tables {
+    pub(crate) plugin: abi::Plugin,
+    pub(crate) name: String,
+    pub(crate) version: String,
+    pub(crate) requests: Option<Requests>,
+}
+
+/// How a library answers requests.
+pub struct Requests {
+    pub(crate) table: abi::RequestHandler,
+    pub(crate) routes: Vec<Route>,
+}
+
+/// A route that a library answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// Its method; `None`: any.
+    pub method: Option<String>,
+    /// Its pattern.
+    pub pattern: String,
+    /// What the library knows it by.
+    pub number: u32,
+}
+
+impl Requests {
+    /// Its routes; without any it wants every request.
+    #[must_use]
+    pub fn routes(&self) -> &[Route] {
+        &self.routes
+    }
+
+    /// Whether bodies of requests come to it in pieces.
+    #[must_use]
+    pub fn wants_pieces(&self) -> bool {
+        self.table.flags & abi::flag::BODY_PIECES != 0
+    }
+
+    /// Whether answers are given up when the client leaves.
+    #[must_use]
+    pub fn needs_client(&self) -> bool {
+        self.table.flags & abi::flag::NEEDS_CLIENT != 0
+    }
+
+    /// The longest body of a request, in bytes; `None`: it does not say.
+    #[must_use]
+    pub fn body_bytes_max(&self) -> Option<u64> {
+        (self.table.body_bytes_max > 0).then_some(self.table.body_bytes_max)
+    }
+}
+
+impl fmt::Debug for Requests {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Requests").field("routes", &self.routes).finish_non_exhaustive()
+    }
+}
+
+/// A `struct_size` and, in the library's own table, the number of the interface.
+#[repr(C)]
+struct Head {
+    struct_size: u32,
+    abi: u32,
+}
+
+impl Tables {
+    /// Asks a library for its tables.
+    pub(crate) fn of(mapping: &Mapping) -> Result<Self, Problem> {
+        let server = crate::functions::server();
+        // SAFETY: the function that the header says this is, with a table that stays (I2, I3).
+        let table = unsafe { (mapping.entry)(server) };
+        if table.is_null() {
+            return Err(Problem::NoTable);
+        }
+        if !table.is_aligned() {
+            return Err(Problem::TablePlace("ringway_plugin"));
+        }
+        // SAFETY: the beginning of the table, which all versions have; the library is loaded (I2, I3).
+        let head = unsafe { &*table.cast::<Head>() };
+        if head.abi != abi::ABI {
+            return Err(Problem::Abi(head.abi));
+        }
+        // SAFETY: a table of the library's, whose size its head says (I2, I3).
+        let plugin = unsafe { read(table, "ringway_plugin", PLUGIN_BYTES_MIN) }?;
+        let name = text(plugin.name, TEXT_BYTES_MAX).ok_or(Problem::Text("ringway_plugin.name"))?;
+        let version = text(plugin.version, TEXT_BYTES_MAX).ok_or(Problem::Text("ringway_plugin.version"))?;
+        let requests = if plugin.request.is_null() { None } else { Some(requests(plugin.request)?) };
+        Ok(Self { plugin, name, version, requests })
+    }
+
+    /// The kinds that it is of.
+    pub(crate) fn kinds(&self) -> Vec<Kind> {
+        let plugin = &self.plugin;
+        let is_there = [plugin.connection, plugin.request.cast(), plugin.stage, plugin.filter]
+            .map(|table| !table.is_null());
+        Kind::ALL.into_iter().zip(is_there).filter_map(|(kind, is_there)| is_there.then_some(kind)).collect()
+    }
+}
+
+fn requests(table: *const abi::RequestHandler) -> Result<Requests, Problem> {
+    if !table.is_aligned() {
+        return Err(Problem::TablePlace("ringway_request_handler"));
+    }
+    // SAFETY: a table of the library's, whose size its first member says (I2, I3).
+    let table = unsafe { read(table, "ringway_request_handler", REQUEST_BYTES_MIN) }?;
+    if table.request.is_none() {
+        return Err(Problem::NoFunction("ringway_request_handler.request"));
+    }
+    if table.flags & abi::flag::BODY_PIECES != 0 && table.body.is_none() {
+        return Err(Problem::NoFunction("ringway_request_handler.body"));
+    }
+    Ok(Requests { routes: routes(&table)?, table })
+}
+
+fn routes(table: &abi::RequestHandler) -> Result<Vec<Route>, Problem> {
+    if table.routes_len == 0 {
+        return Ok(Vec::new());
+    }
+    if table.routes.is_null() || !table.routes.is_aligned() {
+        return Err(Problem::TablePlace("ringway_request_handler.routes"));
+    }
+    if table.routes_len > ROUTES_MAX {
+        return Err(Problem::Route(ROUTES_MAX, "is one too many".to_owned()));
+    }
+    // SAFETY: so many routes, says the library, and stay as long as it is loaded; the number is limited (I2, I3).
+    let routes = unsafe { std::slice::from_raw_parts(table.routes, table.routes_len) };
+    let read = |(index, route): (usize, &abi::Route)| {
+        let method = match text(route.method, TEXT_BYTES_MAX) {
+            None if route.method.is_null() => None,
+            None => return Err(Problem::Route(index, "has a method that is no text".to_owned())),
+            some => some,
+        };
+        let pattern = text(route.pattern, PATTERN_BYTES_MAX);
+        let pattern = pattern.ok_or(Problem::Route(index, "has a pattern that is no text".to_owned()))?;
+        if !pattern.starts_with('/') {
+            return Err(Problem::Route(index, "has a pattern that does not begin with a slash".to_owned()));
+        }
+        Ok(Route { method, pattern, number: route.number })
+    };
+    routes.iter().enumerate().map(read).collect()
+}
+
+/// A copy of a table, zeros where it is of an older version.
+///
+/// # Safety
+/// `T` is a table of [`abi`], which begins with a `u32`, its size. The table is as the header asks.
+unsafe fn read<T>(table: *const T, name: &'static str, least: usize) -> Result<T, Problem> {
+    // SAFETY: every table begins with its size (I2).
+    let bytes = unsafe { *table.cast::<u32>() };
+    let size = bytes as usize;
+    if size < least || size > TABLE_BYTES_MAX {
+        return Err(Problem::TableSize { table: name, bytes, least });
+    }
+    // SAFETY: zeros are a value of it (I4).
+    let mut copy: T = unsafe { std::mem::zeroed() };
+    let size = size.min(size_of::<T>());
+    // SAFETY: it has so many bytes, as it says, and no more fit than the copy has (I2, I4).
+    unsafe { std::ptr::copy_nonoverlapping(table.cast::<u8>(), (&raw mut copy).cast::<u8>(), size) };
+    Ok(copy)
+}
+
+/// A text of printable characters, if it is one.
+fn text(start: *const c_char, bytes_max: usize) -> Option<String> {
+    if start.is_null() {
+        return None;
+    }
+    let mut bytes = Vec::new();
+    loop {
+        // SAFETY: up to its NUL it is the library's text, which stays as long as it is loaded; the length is limited (I2, I3).
+        let byte = unsafe { *start.add(bytes.len()) }.to_ne_bytes()[0];
+        if byte == 0 {
+            break;
+        }
+        if bytes.len() == bytes_max {
+            return None;
+        }
+        bytes.push(byte);
+    }
+    let text = String::from_utf8(bytes).ok()?;
+    (!text.is_empty() && !text.chars().any(char::is_control)).then_some(text)
+}

@@ -1,0 +1,126 @@
+//! The header and the Rust types are one interface: a C compiler says how large and where everything is.
+
+use ringway_plugin::abi::{self, code, flag, said};
+use ringway_testkit::Scratch;
+use std::fmt::Write as _;
+use std::mem::offset_of;
+use std::path::Path;
+use std::process::Command;
+
+/// Sizes and offsets, as Rust has them: the C name of each, and its number.
+macro_rules! layout {
+    ($lines:ident, $($c:literal = $rust:ty { $($member:ident),* $(,)? })*) => {$(
+        $lines.push((format!("sizeof({})", $c), size_of::<$rust>()));
+        $($lines.push((
+            format!("offsetof({}, {})", $c, stringify!($member)),
+            offset_of!($rust, $member),
+        ));)*
+    )*};
+}
+
+fn expected() -> Vec<(String, usize)> {
+    let mut lines = Vec::new();
+    layout! { lines,
+        "ringway_bytes" = abi::Bytes { data, len }
+        "ringway_field" = abi::Field { name, value }
+        "ringway_answer" = abi::Answer { struct_size, status, fields, fields_len, body, length }
+        "ringway_server" = abi::Server {
+            struct_size, abi, version, log, method, target, path, query, field, field_at, peer, user, flags, route, param,
+            query_value, form_value, body, answer, later, answer_later, begin, write, end, abort, wait, resume_body,
+        }
+        "ringway_setup" = abi::Setup { struct_size, kind, service, name, config, error, error_bytes }
+        "ringway_route" = abi::Route { method, pattern, number, reserved }
+        "ringway_request_handler" = abi::RequestHandler {
+            struct_size, flags, body_bytes_max, routes, routes_len, worker_start, worker_stop, request, body, writable, over,
+        }
+        "ringway_plugin" = abi::Plugin {
+            struct_size, abi, name, version, create, destroy, health, connection, request, stage, filter,
+        }
+    }
+    lines
+}
+
+/// Numbers that both sides write down.
+fn constants() -> Vec<(&'static str, i64)> {
+    let mut constants = vec![
+        ("RINGWAY_ABI", abi::ABI.into()),
+        ("RINGWAY_DONE", said::DONE.into()),
+        ("RINGWAY_LATER", said::LATER.into()),
+        ("RINGWAY_PASS", said::PASS.into()),
+        ("RINGWAY_MORE", said::MORE.into()),
+        ("RINGWAY_PAUSE", said::PAUSE.into()),
+        ("RINGWAY_STOP", said::STOP.into()),
+        ("RINGWAY_BODY_PIECES", flag::BODY_PIECES.into()),
+        ("RINGWAY_NEEDS_CLIENT", flag::NEEDS_CLIENT.into()),
+        ("RINGWAY_REQUEST_TLS", flag::REQUEST_TLS.into()),
+        ("RINGWAY_REQUEST_HAS_BODY", flag::REQUEST_HAS_BODY.into()),
+        ("RINGWAY_LENGTH_UNKNOWN", abi::LENGTH_UNKNOWN.cast_signed()),
+    ];
+    let codes = [
+        ("RINGWAY_OK", code::OK),
+        ("RINGWAY_E_GONE", code::GONE),
+        ("RINGWAY_E_STATE", code::STATE),
+        ("RINGWAY_E_INVALID", code::INVALID),
+        ("RINGWAY_E_LIMIT", code::LIMIT),
+        ("RINGWAY_E_FULL", code::FULL),
+        ("RINGWAY_E_THREAD", code::THREAD),
+        ("RINGWAY_E_TIME", code::TIME),
+        ("RINGWAY_E_SERVER", code::SERVER),
+    ];
+    constants.extend(codes.map(|(name, code)| (name, code.into())));
+    let kinds = ["CONNECTION", "REQUEST", "STAGE", "FILTER"];
+    for (kind, name) in abi::Kind::ALL.into_iter().zip(kinds) {
+        constants.push((Box::leak(format!("RINGWAY_KIND_{name}").into_boxed_str()), kind as i64));
+    }
+    constants
+}
+
+fn header() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/include"))
+}
+
+#[test]
+fn a_c_compiler_reads_the_header_as_rust_reads_the_types() {
+    let mut program = "#include \"ringway.h\"\n#include <stdio.h>\nint main(void) {\n".to_owned();
+    for (what, _) in expected() {
+        writeln!(program, "printf(\"{what} %zu\\n\", {what});").expect("memory");
+    }
+    for (name, _) in constants() {
+        writeln!(program, "printf(\"{name} %lld\\n\", (long long){name});").expect("memory");
+    }
+    program.push_str("return 0; }\n");
+    let scratch = Scratch::new("header");
+    let (source, binary) = (scratch.file("layout.c", program.as_bytes()), scratch.path().join("layout"));
+    let include = format!("-I{}", header().display());
+    let strict = ["-std=c11", "-Wall", "-Wextra", "-Wpedantic", "-Wno-overlength-strings", "-Werror"];
+    let built = Command::new("cc").args(strict).arg(include).arg(&source).arg("-o").arg(&binary).status();
+    assert!(built.expect("a C compiler").success());
+    let output = Command::new(&binary).output().expect("it runs");
+    let mut found = String::from_utf8(output.stdout).expect("ASCII");
+    let mut wanted = String::new();
+    for (what, number) in expected() {
+        writeln!(wanted, "{what} {number}").expect("memory");
+    }
+    for (name, number) in constants() {
+        writeln!(wanted, "{name} {number}").expect("memory");
+    }
+    // Line by line, so that a difference is read at once.
+    found.push_str("end\n");
+    wanted.push_str("end\n");
+    for (found, wanted) in found.lines().zip(wanted.lines()) {
+        assert_eq!(found, wanted);
+    }
+}
+
+#[test]
+fn the_header_is_one_for_cpp_too_and_names_every_member() {
+    let text = std::fs::read_to_string(header().join("ringway.h")).expect("it is committed");
+    for (what, _) in expected() {
+        let name = what.trim_start_matches("offsetof(").trim_start_matches("sizeof(").trim_end_matches(')');
+        for word in name.split(", ") {
+            assert!(text.contains(word), "{word}");
+        }
+    }
+    assert!(text.contains("extern \"C\""));
+    assert!(text.lines().all(|line| line.len() <= 132 && !line.ends_with(' ')));
+}
