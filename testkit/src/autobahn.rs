@@ -14,8 +14,30 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// How often a running suite is looked at.
 const GLANCE: Duration = Duration::from_millis(50);
 
+/// What takes seconds: frames, pings, reserved bits and opcodes, fragments, UTF-8, closing, fragments of the suite's own making,
+/// and of compression a few.
+const QUICK: [&str; 12] =
+    ["1.*", "2.*", "3.*", "4.*", "5.*", "6.*", "7.*", "10.*", "12.1.1", "12.2.2", "13.3.3", "13.5.1"];
+
+/// Messages of up to 16 MiB, and compression of a thousand messages a case: many minutes.
+const LONG: [&str; 3] = ["9.*", "12.*", "13.*"];
+
+/// How long all of the long cases may take, on a machine that has other things to do.
+pub const PATIENCE_OF_ALL: Duration = Duration::from_secs(3 * 3600);
+
 /// The name that what is tested has in reports.
 pub const AGENT: &str = "ringway";
+
+/// The cases to run: the quick ones, with `RINGWAY_SLOW=1` all, and with `RINGWAY_AUTOBAHN="12.1.* 13.3.*"` just those.
+#[must_use]
+pub fn chosen() -> Vec<String> {
+    if let Ok(asked) = std::env::var("RINGWAY_AUTOBAHN") {
+        return asked.split_whitespace().map(str::to_owned).collect();
+    }
+    let slow = std::env::var_os("RINGWAY_SLOW").is_some_and(|value| value == "1");
+    let long: &[&str] = if slow { &LONG } else { &[] };
+    QUICK.iter().chain(long).map(|section| (*section).to_owned()).collect()
+}
 
 /// What the suite says of every case that it ran.
 #[derive(Debug)]
@@ -52,6 +74,17 @@ impl Verdicts {
         wanting.map(|(case, verdict)| format!("{case}: {}, {}", verdict.behavior, verdict.closing)).collect()
     }
 
+    /// Holds `what` to having passed every case.
+    ///
+    /// # Panics
+    /// When a case did not pass, or none was run.
+    pub fn judge(&self, what: &str) {
+        let wanting = self.wanting();
+        eprintln!("{what}: {} cases, {} of them wanting", self.count(), wanting.len());
+        assert!(self.count() > 0, "no case was run");
+        assert!(wanting.is_empty(), "{what}: {}", wanting.join("\n"));
+    }
+
     fn read(reports: &Path) -> Self {
         let path = reports.join("index.json");
         let text = std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
@@ -80,7 +113,7 @@ fn program() -> PathBuf {
 /// # Panics
 /// When the suite is not installed, or takes longer than `patience`.
 #[must_use]
-pub fn play_client(url: &str, cases: &[&str], patience: Duration) -> Verdicts {
+pub fn play_client(url: &str, cases: &[String], patience: Duration) -> Verdicts {
     let scratch = Scratch::new("autobahn");
     let servers = serde_json::json!([{ "agent": AGENT, "url": url }]);
     let mut running = Running::start(&scratch, "fuzzingclient", cases, &[("servers", servers)]);
@@ -110,7 +143,7 @@ impl FuzzingServer {
     /// # Panics
     /// When the suite is not installed, or does not come to listen.
     #[must_use]
-    pub fn start(cases: &[&str]) -> Self {
+    pub fn start(cases: &[String]) -> Self {
         let scratch = Scratch::new("autobahn");
         let port = free_port();
         let url = serde_json::json!(format!("ws://127.0.0.1:{port}"));
@@ -149,7 +182,7 @@ fn said(scratch: &Scratch) -> String {
 struct Running(Child);
 
 impl Running {
-    fn start(scratch: &Scratch, mode: &str, cases: &[&str], more: &[(&str, serde_json::Value)]) -> Self {
+    fn start(scratch: &Scratch, mode: &str, cases: &[String], more: &[(&str, serde_json::Value)]) -> Self {
         let mut spec = serde_json::json!({
             "outdir": scratch.path(),
             "cases": cases,
@@ -164,7 +197,7 @@ impl Running {
         let mut command = Command::new(program());
         // No pages about itself, which would have a port of their own.
         command
-            .args(["-w", "0", "-m", mode, "-s"])
+            .args(["--webport=0", "-m", mode, "-s"])
             .arg(spec)
             .current_dir(scratch.path())
             .stdin(Stdio::null());
