@@ -9,6 +9,8 @@ use crate::response::IntoResponse;
 use crate::routes::{Methods, Pattern, RouteError, Table};
 use crate::running::{Built, Check, ExitHook, Route};
 use crate::service::{ANSWER_MS_MAX, BODY_BYTES_MAX, Placement, Service, SetupError};
+#[cfg(feature = "sessions")]
+use crate::session::Sessions;
 use crate::worker::Worker;
 use ringway_engine::WorkerHandle;
 use ringway_http::response::EncodeError;
@@ -34,6 +36,8 @@ pub struct App {
     routes: Vec<Route>,
     fallback: Option<Route>,
     exits: Vec<ExitHook>,
+    #[cfg(feature = "sessions")]
+    sessions: Option<Sessions>,
     /// Of the groups that routes are added in.
     group: String,
     body_bytes_max: u64,
@@ -53,6 +57,8 @@ impl App {
             routes: Vec::new(),
             fallback: None,
             exits: Vec::new(),
+            #[cfg(feature = "sessions")]
+            sessions: None,
             group: String::new(),
             body_bytes_max: BODY_BYTES_MAX,
             answer_ms_max: ANSWER_MS_MAX,
@@ -214,6 +220,14 @@ impl App {
         self
     }
 
+    /// Gives the service sessions: what [`crate::OwnedRequest::session`] finds them in. One that is mounted has those of the
+    /// whole.
+    #[cfg(feature = "sessions")]
+    pub fn sessions(&mut self, sessions: &Sessions) -> &mut Self {
+        self.sessions = Some(sessions.clone());
+        self
+    }
+
     /// The worker.
     #[must_use]
     pub fn worker(&self) -> &Worker {
@@ -313,6 +327,8 @@ impl App {
             stats,
             note,
             exits: RefCell::new(self.exits),
+            #[cfg(feature = "sessions")]
+            sessions: self.sessions,
         })
     }
 }

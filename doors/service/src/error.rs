@@ -101,6 +101,14 @@ fn status_of(error: &(dyn std::error::Error + 'static)) -> Option<Status> {
     if let Some(error) = error.downcast_ref::<SpoolError>() {
         return Some(error.status());
     }
+    #[cfg(feature = "sessions")]
+    if let Some(error) = error.downcast_ref::<crate::session::SessionError>() {
+        return Some(error.status());
+    }
+    #[cfg(feature = "sqlite")]
+    if let Some(error) = error.downcast_ref::<crate::sqlite::SqliteError>() {
+        return Some(error.status());
+    }
     // Too much is under way already, or the work itself has failed.
     error.downcast_ref::<PoolError>().map(|error| match error {
         PoolError::Full | PoolError::NoThread => Status::SERVICE_UNAVAILABLE,

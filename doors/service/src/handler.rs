@@ -179,11 +179,15 @@ where
 {
     fn serve(&self, mut call: Call<'_, '_>) -> Served {
         let request = call.to_owned();
-        let added = Rc::clone(&request.added);
+        let behind = Rc::clone(&request.behind);
         let work = (self.0)(request);
         let mut future = local_future(async move {
             let mut response = work.await.into_response();
-            response.lines.append(&mut added.borrow_mut());
+            #[cfg(feature = "sessions")]
+            if let Some(session) = behind.session.take() {
+                response = session.acknowledge(response).await;
+            }
+            response.lines.append(&mut behind.lines.borrow_mut());
             response
         });
         // Most that wait for nothing are done here, without a task. One that is not is polled again by its task, whose waker counts.

@@ -4,11 +4,15 @@ use crate::cookie::cookie_value;
 use crate::error::Error;
 use crate::request::{self, Head};
 use crate::running::Built;
+#[cfg(feature = "sessions")]
+use crate::session;
 use crate::values::{self, Fields};
 use crate::worker::Worker;
 use ringway_engine::Session;
 use ringway_http::head::{Known, Limits};
 use ringway_http::method::Method;
+#[cfg(feature = "sessions")]
+use ringway_http::status::Status;
 use ringway_web::exchange::Exchange;
 use ringway_web::request_body::RequestBody;
 use std::cell::RefCell;
@@ -28,11 +32,21 @@ pub struct OwnedRequest {
     route: usize,
     built: Rc<Built>,
     peer: Option<SocketAddr>,
-    session: Option<Rc<Session>>,
+    tls: Option<Rc<Session>>,
     user: Option<Rc<str>>,
     unix_s: u64,
     body: Option<RequestBody>,
-    pub(crate) added: Rc<RefCell<Vec<u8>>>,
+    pub(crate) behind: Rc<Behind>,
+}
+
+/// What a request leaves behind for its answer.
+#[derive(Default)]
+pub(crate) struct Behind {
+    /// Field lines, each with its CR LF.
+    pub(crate) lines: RefCell<Vec<u8>>,
+    /// The session, where the handler has asked for it.
+    #[cfg(feature = "sessions")]
+    pub(crate) session: RefCell<Option<session::Session>>,
 }
 
 impl OwnedRequest {
@@ -44,11 +58,11 @@ impl OwnedRequest {
             route,
             built: Rc::clone(built),
             peer: exchange.peer(),
-            session: exchange.session(),
+            tls: exchange.session(),
             user: exchange.user().cloned(),
             unix_s: exchange.common.now_s,
             body: exchange.take_body(),
-            added: Rc::default(),
+            behind: Rc::default(),
         }
     }
 
@@ -159,7 +173,31 @@ impl OwnedRequest {
     /// What the handshake of TLS agreed on; `None` without it.
     #[must_use]
     pub fn tls(&self) -> Option<&Rc<Session>> {
-        self.session.as_ref()
+        self.tls.as_ref()
+    }
+
+    /// The browser's session: see [`crate::App::sessions`]. What the handler changes of it is kept before its answer is sent, and
+    /// the answer sets the cookie where one is needed.
+    ///
+    /// # Errors
+    /// 503 when the sessions' store does not answer; 500 where the service has no sessions.
+    #[cfg(feature = "sessions")]
+    pub async fn session(&self) -> Result<session::Session, Error> {
+        if let Some(session) = &*self.behind.session.borrow() {
+            return Ok(session.clone());
+        }
+        let Some(sessions) = &self.built.sessions else {
+            let error = Error::of(Status::INTERNAL_SERVER_ERROR);
+            return Err(error.because("the service has no sessions: App::sessions sets them up"));
+        };
+        let loading = {
+            let head = self.head();
+            let fields: Vec<&[u8]> = head.values(Known::Cookie).collect();
+            sessions.load(self.worker().handle(), &fields)
+        };
+        let session = loading.await?;
+        // Of two futures of one handler that ask at once, both have the same.
+        Ok(self.behind.session.borrow_mut().get_or_insert(session).clone())
     }
 
     /// Who the client has proved to be to the server itself, if it asks for that.
@@ -173,7 +211,7 @@ impl OwnedRequest {
     /// # Errors
     /// 500 for what no line can hold.
     pub fn add_field(&self, name: &str, value: &str) -> Result<(), Error> {
-        Ok(crate::response::add_line(&mut self.added.borrow_mut(), name.as_bytes(), value.as_bytes())?)
+        Ok(crate::response::add_line(&mut self.behind.lines.borrow_mut(), name.as_bytes(), value.as_bytes())?)
     }
 
     /// The worker that this runs on.

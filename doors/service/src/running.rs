@@ -8,6 +8,8 @@ use crate::request::Request;
 use crate::response::{self, Body, Response};
 use crate::routes::{Found, Table};
 use crate::service::Service;
+#[cfg(feature = "sessions")]
+use crate::session::Sessions;
 use crate::stats::{Active, WorkerStats};
 use crate::worker::{Worker, words};
 use ringway_engine::heap::{LocalFuture, local_future};
@@ -46,6 +48,8 @@ pub(crate) struct Built {
     pub(crate) stats: Arc<WorkerStats>,
     pub(crate) note: Arc<Note>,
     pub(crate) exits: RefCell<Vec<ExitHook>>,
+    #[cfg(feature = "sessions")]
+    pub(crate) sessions: Option<Sessions>,
 }
 
 /// What stands behind a route.

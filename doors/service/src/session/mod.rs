@@ -14,11 +14,14 @@ mod store;
 pub use options::SessionOptions;
 
 use crate::cookie::{KeyError, SetCookie, cookies};
+use crate::error::Error;
+use crate::response::{IntoResponse, Response};
 #[cfg(feature = "sqlite")]
 use crate::sqlite::{Sqlite, SqliteError};
 use memory::Memory;
 use record::{Change, Id, Life, Record};
 use ringway_engine::WorkerHandle;
+use ringway_http::status::Status;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::cell::RefCell;
@@ -138,6 +141,18 @@ impl Sessions {
     fn new(store: Store, options: SessionOptions) -> Self {
         let name = options.full_name();
         Self { shared: Arc::new(Shared { store, options, name }) }
+    }
+}
+
+impl SessionError {
+    /// What a request is answered whose handler fails with this.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        match self {
+            // It may be better a moment later.
+            Self::Full | Self::Unavailable(_) => Status::SERVICE_UNAVAILABLE,
+            Self::TooLarge | Self::Value(_) | Self::Cookie(_) | Self::Random => Status::INTERNAL_SERVER_ERROR,
+        }
     }
 }
 
@@ -269,6 +284,16 @@ impl Session {
         }
         state.kept(&change, new.or(from), now_s);
         Ok(told.or(cookie))
+    }
+
+    /// An answer that is sent once the session's changes are kept, with the cookie that it needs; one that says so where they
+    /// cannot be.
+    pub(crate) async fn acknowledge(&self, answer: Response) -> Response {
+        match self.save().await {
+            Ok(None) => answer,
+            Ok(Some(cookie)) => answer.with_field("Set-Cookie", &cookie),
+            Err(error) => Error::from(error).into_response(),
+        }
     }
 
     async fn end(&self) -> Result<Option<String>, SessionError> {

@@ -1,5 +1,6 @@
 //! What can go wrong with a database, sorted by who must act.
 
+use ringway_http::status::Status;
 use std::fmt;
 
 /// Why the database did not do what it was asked for.
@@ -35,6 +36,18 @@ pub enum SqliteError {
     },
     /// The database's threads could not be started.
     Threads(std::io::Error),
+}
+
+impl SqliteError {
+    /// What a request is answered whose handler fails with this.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        match self {
+            // It may be better a moment later.
+            Self::Busy | Self::TimedOut | Self::QueueFull | Self::Closed => Status::SERVICE_UNAVAILABLE,
+            _ => Status::INTERNAL_SERVER_ERROR,
+        }
+    }
 }
 
 /// How SQLite answers a transaction that was interrupted, a lock that is held.

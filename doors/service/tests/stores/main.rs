@@ -1,7 +1,10 @@
 //! Stores as services use them, on workers and against the real servers: sessions, Redis, memcached.
-#![allow(clippy::unwrap_used, reason = "tests")]
 #![cfg(all(feature = "sessions", feature = "sqlite"))]
 
 mod killed;
+mod requests;
+#[allow(dead_code, reason = "the services' own tests use the rest of it")]
+#[path = "../service/stand.rs"]
+mod server;
 mod sessions;
 mod stand;
