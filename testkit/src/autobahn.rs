@@ -28,6 +28,12 @@ pub const PATIENCE_OF_ALL: Duration = Duration::from_secs(3 * 3600);
 /// The name that what is tested has in reports.
 pub const AGENT: &str = "ringway";
 
+/// The cases that take seconds.
+#[must_use]
+pub fn quick() -> Vec<String> {
+    QUICK.map(str::to_owned).to_vec()
+}
+
 /// The cases to run: the quick ones, with `RINGWAY_SLOW=1` all, and with `RINGWAY_AUTOBAHN="12.1.* 13.3.*"` just those.
 #[must_use]
 pub fn chosen() -> Vec<String> {

@@ -8,7 +8,7 @@ use crate::mask;
 /// The longest reason that fits a close frame, in bytes.
 pub const REASON_BYTES_MAX: usize = CONTROL_BYTES_MAX - 2;
 
-/// The longest control frame, in bytes: what [`write`] and [`control`] need at most.
+/// The longest control frame, in bytes: what [`write()`] and [`control`] need at most.
 pub const CONTROL_FRAME_BYTES_MAX: usize = HEAD_BYTES_MAX + CONTROL_BYTES_MAX;
 
 /// What a close frame says.

@@ -4,7 +4,7 @@
 //!
 //! 1. [`handshake::Upgrade`] reads what a client asks for; [`handshake::ClientHandshake`] asks, and checks the answer.
 //! 2. [`decoder::Decoder`] takes bytes as they come and says what they mean, unmasked where they lie.
-//! 3. [`frame::Head`] heads a frame to send, [`encoder::Encoder`] compresses messages where that was agreed on.
+//! 3. [`frame::Head`] heads a frame to send, [`encoder`] makes frames of messages, compressed where that was agreed on.
 //! 4. [`close::CloseState`] says which close frame is sent, if any, and when the connection is over.
 //!
 //! Whatever a peer sends either has exactly one reading or is a [`fault::Fault`], which names its close code. Everything
