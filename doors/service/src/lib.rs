@@ -24,7 +24,9 @@
 
 mod app;
 mod blocked;
+mod channel;
 mod error;
+mod events;
 mod extract;
 mod files;
 mod handler;
@@ -54,7 +56,9 @@ pub mod tower;
 
 pub use app::App;
 pub use blocked::BLOCKED_MS;
+pub use channel::{BodySender, QUEUE_BYTES, SendError};
 pub use error::Error;
+pub use events::{EVENTS_BYTES_MAX, Event, EventSender, KEEP_ALIVE_MS};
 pub use files::Directory;
 pub use handler::{Asynchronous, Call, Constant, Endpoint, Handler, Synchronous};
 pub use later::{Later, NobodyWaits};

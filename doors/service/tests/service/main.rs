@@ -1,5 +1,6 @@
 //! Services over real sockets, on both drivers: routes, handlers of every kind, and those that behave badly.
 
+mod bodies;
 mod misbehaving;
 mod setup;
 mod stand;
