@@ -13,6 +13,10 @@ use crate::store::Store;
 /// What a stream can refer back to at most, in bytes.
 const WINDOW_BYTES: usize = 32 << 10;
 
+/// How often a stream may end within one message. Beginning another one is work that two bytes ask for, and no usual
+/// peer asks for it at all.
+const ENDS_MAX: u8 = 16;
+
 /// The decompression of one connection.
 #[derive(Debug)]
 pub struct Inflater {
@@ -21,6 +25,8 @@ pub struct Inflater {
     window_bits: u8,
     /// A stream ended (RFC 7692 section 7.2.3.4); what follows begins another one.
     ended: bool,
+    /// Streams that have ended in the message under way.
+    ends: u8,
     /// Its own between messages only where the peer keeps its context.
     engine: Option<Decompress>,
     /// What a stream behind an ended one can refer back to. Kept from the first end of a stream on, which no usual
@@ -36,11 +42,12 @@ impl Inflater {
             Role::Client => Role::Server,
         });
         let window_bits = window_bits.max(WINDOW_BITS_MIN);
-        Self { spare, takeover, window_bits, ended: false, engine: None, history: None }
+        Self { spare, takeover, window_bits, ended: false, ends: 0, engine: None, history: None }
     }
 
     /// A message begins.
     pub(crate) fn begin(&mut self) {
+        self.ends = 0;
         if self.engine.is_none() {
             self.engine = Some(if self.takeover {
                 Decompress::new_with_window_bits(false, self.window_bits)
@@ -102,6 +109,10 @@ impl Inflater {
             match status.map_err(|_malformed| Fault::Deflate)? {
                 Status::StreamEnd => {
                     self.ended = true;
+                    self.ends += 1;
+                    if self.ends > ENDS_MAX {
+                        return Err(Fault::Deflate);
+                    }
                     self.history.get_or_insert_with(|| last_of(store.as_bytes()).to_vec());
                 }
                 // Room was left: all of the piece has been taken in, and there is nothing more to come of it.

@@ -113,6 +113,18 @@ fn streams_that_end_are_gone_on_with() {
 }
 
 #[test]
+fn streams_do_not_end_without_end() {
+    let agreement = agreed("permessage-deflate", &all());
+    for (ends, fault) in [(16, None), (17, Some(Fault::Deflate))] {
+        let mut bytes = Vec::new();
+        compressed(&b"\x03\x00".repeat(ends), &mut bytes);
+        let told = if fault.is_none() { vec![Told::Binary(Vec::new())] } else { Vec::new() };
+        let read = feed(decoder(Role::Client, &agreement), &bytes, 0..bytes.len());
+        assert_eq!(read, Read { told, fault }, "{ends} ends");
+    }
+}
+
+#[test]
 fn wrong_data_is_refused_and_a_plain_message_between_changes_nothing() {
     let agreement = agreed("permessage-deflate", &all());
     for wrong in [&b"\xff"[..], b"\x07", b"\x00\x05\x00\x00\x00", b"\x02\x02\x00"] {
