@@ -86,6 +86,12 @@ impl Conn<'_> {
     pub fn key(&self) -> ConnKey {
         ConnKey(self.id)
     }
+
+    /// Bytes that were sent and are not with the kernel: see [`crate::Stream::queued_bytes`].
+    #[must_use]
+    pub fn queued_bytes(&mut self) -> usize {
+        self.core.queued_bytes(self.id)
+    }
 }
 
 impl Core {

@@ -49,6 +49,8 @@ pub mod cookie;
 pub mod library;
 #[cfg(feature = "sessions")]
 pub mod session;
+#[cfg(feature = "websockets")]
+pub mod socket;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 #[cfg(feature = "tower")]
