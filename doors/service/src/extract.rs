@@ -82,7 +82,7 @@ impl OwnedRequest {
         Some(value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase())
     }
 
-    fn demand_type(&self, is_wanted: impl Fn(&str) -> bool, wanted: &str) -> Result<(), Error> {
+    pub(crate) fn demand_type(&self, is_wanted: impl Fn(&str) -> bool, wanted: &str) -> Result<(), Error> {
         match self.media_type() {
             Some(kind) if is_wanted(&kind) => Ok(()),
             Some(kind) => Err(unsupported(format!("the body is {kind:?}; {wanted} is wanted here"))),

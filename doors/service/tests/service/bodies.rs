@@ -2,10 +2,11 @@
 
 use crate::stand::{eventually, on_each_driver, send, text};
 use ringway_service::{
-    BodySender, Error, Event, EventSender, Json, OwnedRequest, Request, Response, Service,
+    BodySender, Error, Event, EventSender, FormLimits, Json, OwnedRequest, Request, Response, Service,
 };
 use serde::{Deserialize, Serialize};
 use std::io::{ErrorKind, Read};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -47,6 +48,10 @@ fn service(hands: &Hands) -> Service {
             bodies.lock().expect("no panic").push(sender);
             answer
         });
+        app.group("", |app| {
+            app.body_limit(1_000_000);
+            app.post("/upload", upload);
+        });
         let events = Arc::clone(&hands.events);
         app.get("/events", move |request: &Request<'_>| {
             let (sender, answer) = Response::events(request.worker());
@@ -55,6 +60,22 @@ fn service(hands: &Hands) -> Service {
         });
         Ok(())
     })
+}
+
+/// Says what is in a form; the file `saved` goes to where the query says.
+async fn upload(mut request: OwnedRequest) -> Result<String, Error> {
+    let place = request.query_opt::<PathBuf>("to")?;
+    let mut form = request.multipart(FormLimits { parts_max: 4, ..FormLimits::default() }).await?;
+    let mut said = String::new();
+    while let Some(mut part) = form.next_part().await? {
+        let (name, file) = (part.name(), part.file_name().unwrap_or_default());
+        said += &match (&*name, &place) {
+            ("skipped", _) => format!("{name};"),
+            ("saved", Some(place)) => format!("{name} {file} {};", part.save_as(place).await?),
+            _ => format!("{name} {file} {};", part.text(100).await?),
+        };
+    }
+    Ok(said)
 }
 
 fn on_each(test: impl Fn(crate::stand::Stand, Hands)) {
@@ -113,6 +134,51 @@ fn values_come_out_of_bodies_or_the_client_is_told_why_not() {
         let service = stand.stop();
         let is_told = service.log().since(0).iter().any(|line| line.text.contains("taken before"));
         assert!(is_told, "a handler's own mistake is in the log");
+    });
+}
+
+/// A form of these parts: name, name of the file, data.
+fn form(parts: &[(&str, &str, &str)]) -> String {
+    let part = |(name, file, data): &(&str, &str, &str)| {
+        let file = if file.is_empty() { String::new() } else { format!("; filename=\"{file}\"") };
+        format!("--xyz\r\nContent-Disposition: form-data; name=\"{name}\"{file}\r\n\r\n{data}\r\n")
+    };
+    parts.iter().map(part).collect::<String>() + "--xyz--\r\n"
+}
+
+#[test]
+fn uploads_go_to_memory_and_files() {
+    on_each(|stand, _| {
+        let place = std::env::temp_dir().join(format!("ringway-upload-{}", std::process::id()));
+        let to = format!("?to={}", place.display());
+        let kind = "Content-Type: multipart/form-data; boundary=xyz\r\n";
+        let upload =
+            |query: &str, body: &str| stand.ask(&format!("POST /upload{query} HTTP/1.1"), kind, body);
+        let large = "0123456789".repeat(30_000);
+        let parts =
+            [("a", "", "one"), ("skipped", "", "two"), ("saved", "../x.txt", &large), ("b", "", "four")];
+        let answer = upload(&to, &form(&parts));
+        assert_eq!(text(&answer), "a  one;skipped;saved ../x.txt 300000;b  four;");
+        assert!(std::fs::read_to_string(&place).expect("it was saved") == large);
+        let again = upload(&to, &form(&parts));
+        assert_eq!(again.status, 500, "a file that is there is not written over");
+        std::fs::remove_file(&place).expect("still there");
+        // One that is cut off, and one beyond its limits, leave nothing behind.
+        let cut = form(&[("saved", "y", &large)]);
+        for (body, status) in
+            [(&cut[..200_000], 400), (&*form(&[("saved", "y", &"x".repeat(1_000_001))]), 413)]
+        {
+            assert_eq!(upload(&to, body).status, status);
+            eventually("nothing is left", || !place.exists());
+        }
+        assert_eq!(upload("", &form(&[("a", "", &"x".repeat(101))])).status, 413);
+        assert_eq!(upload("", &form(&[("a", "", ""); 5])).status, 413);
+        assert_eq!(
+            stand.ask("POST /upload HTTP/1.1", "Content-Type: multipart/form-data\r\n", "x").status,
+            400
+        );
+        assert_eq!(stand.ask("POST /upload HTTP/1.1", "", "x").status, 415);
+        stand.stop();
     });
 }
 

@@ -4,10 +4,13 @@ use crate::stand::{PATIENCE, Stand, eventually, on_each_driver, text};
 use ringway_engine::ring::DriverChoice;
 use ringway_engine::{Server, ServerOptions};
 use ringway_service::{
-    ConfigSection, Error, OwnedRequest, Placement, Request, Response, Service, SetupError, Status,
+    ConfigSection, Error, Interest, OwnedRequest, Placement, Request, Response, Service, SetupError, Status,
+    Watched, inbox,
 };
 use serde::Deserialize;
 use std::cell::Cell;
+use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -172,6 +175,51 @@ fn timers_tasks_and_exits_live_as_long_as_the_service() {
         });
         stand.stop();
         assert_eq!(std::mem::take(&mut *exits.lock().expect("no panic")), ["second", "first"]);
+    });
+}
+
+#[test]
+fn other_threads_and_descriptors_speak_to_a_worker() {
+    let (told, heard) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Mutex::new(None)));
+    let (noted, kept) = (Arc::clone(&told), Arc::clone(&heard));
+    let make = move || {
+        let (told, heard) = (Arc::clone(&noted), Arc::clone(&kept));
+        Service::new("told", move |app| {
+            let (sender, mut receiver) = inbox::channel::<&'static str>(4);
+            let (mut reading, writing) = std::io::pipe()?;
+            let watched = Watched::from(OwnedFd::from(reading.try_clone()?));
+            *heard.lock().expect("no panic") = Some((sender, writing));
+            let told = Arc::clone(&told);
+            let noted = Arc::clone(&told);
+            app.worker().spawn(async move {
+                while let Some(word) = receiver.next().await {
+                    told.lock().expect("no panic").push(word.to_owned());
+                }
+                told.lock().expect("no panic").push("no sender".to_owned());
+            });
+            let worker = app.worker().clone();
+            app.worker().spawn(async move {
+                worker.ready(&watched, Interest::Readable).await.expect("a pipe can be watched");
+                let mut word = [0; 4];
+                let count = reading.read(&mut word).expect("it is ready");
+                noted.lock().expect("no panic").push(String::from_utf8_lossy(&word[..count]).into_owned());
+            });
+            app.get("/", || "hello");
+            Ok(())
+        })
+    };
+    on_each_driver(make, |stand| {
+        assert_eq!(text(&stand.get("/")), "hello");
+        let (sender, mut pipe) = heard.lock().expect("no panic").take().expect("it was set up");
+        let has = |word: &str| told.lock().expect("no panic").iter().any(|told| told == word);
+        sender.send("one").expect("room");
+        eventually("the word arrives", || has("one"));
+        pipe.write_all(b"two").expect("somebody reads");
+        eventually("the descriptor is read", || has("two"));
+        drop(sender);
+        eventually("the end is seen", || has("no sender"));
+        stand.stop();
+        told.lock().expect("no panic").clear();
     });
 }
 
