@@ -6,10 +6,12 @@ use super::flow::Flow;
 use super::settle;
 use super::stats::count;
 use super::view::{Done, View};
+use super::written::Written;
 use crate::handler::Call;
 use crate::routes::{Found, Methods, Pattern, Table};
 use crate::stats::{Active, WorkerStats};
 use ringway_engine::{Sleep, WorkerHandle};
+use ringway_http::method::Method;
 use ringway_http::response::EncodeError;
 use ringway_http::status::Status;
 use ringway_plugin::{LoadError, Over, Problem, Said, Worker};
@@ -197,6 +199,9 @@ impl Elsewhere {
     fn answer(self, exchange: &mut Exchange<'_>) -> Result<Handled, EncodeError> {
         match self {
             Self::NotMine => Ok(Handled::NotMine),
+            Self::Methods(line) if exchange.request.method() == Method::Options => {
+                Written::head(Status::NO_CONTENT, line.into_bytes()).send(exchange)
+            }
             Self::Methods(line) => {
                 exchange.error_with(Status::METHOD_NOT_ALLOWED, line.as_bytes()).map(Handled::Answer)
             }

@@ -60,6 +60,11 @@ impl Written {
         Ok(Self { status, lines, body: answer.body.to_vec(), length: answer.length })
     }
 
+    /// An answer without a body. `lines` have their CR LF.
+    pub(crate) fn head(status: Status, lines: Vec<u8>) -> Self {
+        Self { status, lines, body: Vec::new(), length: None }
+    }
+
     /// Sends it. Whoever made it is not asked again.
     pub(crate) fn send(self, exchange: &mut Exchange<'_>) -> Result<Handled, EncodeError> {
         exchange.ask_once();
