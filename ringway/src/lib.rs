@@ -7,6 +7,8 @@
 #[cfg(feature = "config")]
 pub use ringway_acme as acme;
 pub use ringway_engine as engine;
+#[cfg(feature = "services")]
+pub use ringway_service as service;
 #[cfg(feature = "tls")]
 pub use ringway_tls as tls;
 #[cfg(feature = "static")]
@@ -27,6 +29,8 @@ pub mod cores;
 pub mod develop;
 #[cfg(feature = "console")]
 pub mod faces;
+#[cfg(feature = "services")]
+pub mod hosting;
 pub mod listen;
 #[cfg(all(feature = "config", feature = "sandbox"))]
 pub mod process;
@@ -36,6 +40,8 @@ pub mod running;
 pub mod sandbox;
 #[cfg(feature = "static")]
 pub mod serve;
+#[cfg(feature = "services")]
+pub mod server;
 #[cfg(feature = "console")]
 pub mod snapshot;
 #[cfg(feature = "cgi")]
@@ -46,3 +52,6 @@ pub mod supervisor;
 pub mod top;
 #[cfg(all(feature = "config", feature = "sandbox"))]
 mod voice;
+
+#[cfg(feature = "services")]
+pub use server::{Server, Site};

@@ -5,7 +5,8 @@ use crate::engine::{
     Verdict,
 };
 use crate::snapshot::{
-    EndpointFigures, GovernorFigures, SiteFigures, Snapshot, State, UpstreamFigures, WorkerFigures,
+    EndpointFigures, GovernorFigures, ServiceFigures, SiteFigures, Snapshot, State, UpstreamFigures,
+    WorkerFigures,
 };
 use crate::web::log::errors::{ErrorLog, Level};
 use crate::web::log::files::LogFiles;
@@ -44,6 +45,9 @@ pub struct Posts {
     pub sites: Vec<SitePost>,
     /// Servers behind this one.
     pub upstreams: Vec<Arc<Group>>,
+    /// Services.
+    #[cfg(feature = "services")]
+    pub services: Vec<crate::hosting::ServicePost>,
     /// Limits by their settings' names, as text with units.
     pub limits: Vec<(String, String)>,
     /// What is part of the server, and where it comes in.
@@ -81,6 +85,10 @@ pub struct SitePost {
     /// Its counters.
     pub book: Arc<SiteBook>,
 }
+
+/// There is no service of that name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnknownService;
 
 /// A part of the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -190,6 +198,28 @@ impl Running {
         }
     }
 
+    /// Switches a service on or off, until the next reload.
+    ///
+    /// # Errors
+    /// There is none of that name.
+    #[cfg(feature = "services")]
+    pub fn enable_service(&self, name: &str, is_enabled: bool) -> Result<(), UnknownService> {
+        let posts = self.posts();
+        let post = posts.services.iter().find(|post| post.name() == name).ok_or(UnknownService)?;
+        post.enable(is_enabled);
+        Ok(())
+    }
+
+    /// There are no services in a program that was built without them.
+    ///
+    /// # Errors
+    /// Always.
+    #[cfg(not(feature = "services"))]
+    #[expect(clippy::unused_self, reason = "as with the feature")]
+    pub fn enable_service(&self, _name: &str, _is_enabled: bool) -> Result<(), UnknownService> {
+        Err(UnknownService)
+    }
+
     fn governors(&self, posts: &Posts) -> Vec<GovernorFigures> {
         let figures = |status: ScopeStatus| GovernorFigures {
             name: scope_name(posts, status.scope),
@@ -263,6 +293,7 @@ impl Running {
             endpoints: self.endpoint_figures(&posts),
             sites: posts.sites.iter().map(|site| SiteFigures::new(&site.name, &site.book.totals())).collect(),
             upstreams: posts.upstreams.iter().map(|group| UpstreamFigures::from(&**group)).collect(),
+            services: service_figures(&posts),
             governors: self.governors(&posts),
             log_lines_dropped: posts.log_files.dropped(),
         }
@@ -283,6 +314,16 @@ impl Running {
         };
         posts.endpoints.iter().enumerate().filter_map(figures).collect()
     }
+}
+
+#[cfg(feature = "services")]
+fn service_figures(posts: &Posts) -> Vec<ServiceFigures> {
+    posts.services.iter().map(crate::hosting::ServicePost::figures).collect()
+}
+
+#[cfg(not(feature = "services"))]
+fn service_figures(_posts: &Posts) -> Vec<ServiceFigures> {
+    Vec::new()
 }
 
 /// The scope of that name.

@@ -1,7 +1,9 @@
 //! The figures of a server at one moment, and what two moments say of the time between them.
 
+mod service;
 mod upstream;
 
+pub use service::{ServiceFigures, ServiceRates};
 pub use upstream::{BackendFigures, BackendRates, UpstreamFigures};
 
 use crate::engine::Totals;
@@ -57,6 +59,9 @@ pub struct Snapshot {
     /// By upstream.
     #[serde(default)]
     pub upstreams: Vec<UpstreamFigures>,
+    /// By service.
+    #[serde(default)]
+    pub services: Vec<ServiceFigures>,
     /// By governor.
     pub governors: Vec<GovernorFigures>,
     /// Log lines that were lost.
@@ -235,6 +240,8 @@ pub struct Rates {
     pub sites: Vec<SiteRates>,
     /// By backend of the upstreams, in the snapshot's order.
     pub backends: Vec<BackendRates>,
+    /// By service, in the snapshot's order.
+    pub services: Vec<ServiceRates>,
     /// By worker: the share of the time it was at work, 0 to 1.
     pub busy: Vec<f64>,
 }
@@ -324,6 +331,7 @@ impl Rates {
             bytes_sent: total("bytes_sent"),
             latency: Percentiles::of(&all),
             busy: busy.collect(),
+            services: service::rates(&before.services, &now.services, per_s),
             backends: upstream::rates(&before.upstreams, &now.upstreams, period_ms),
             sites,
         }

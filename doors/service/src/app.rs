@@ -258,13 +258,17 @@ impl App {
         })
     }
 
-    /// The service's own directory for data.
+    /// The service's own directory for data; it is made when it is missing.
     ///
     /// # Errors
-    /// When the host has given it none.
+    /// When the host has given it none, or it cannot be made.
     pub fn data(&self) -> Result<&Path, SetupError> {
         let none = || SetupError::new("the service has no directory for data, and needs one");
-        self.placement.data.as_deref().ok_or_else(none)
+        let data = self.placement.data.as_deref().ok_or_else(none)?;
+        std::fs::create_dir_all(data).map_err(|error| {
+            SetupError::new(format!("the directory for data, {}: {error}", data.display()))
+        })?;
+        Ok(data)
     }
 
     /// Has `check` look at every request for the routes that are added next, before their handlers: what it gives as an error is

@@ -74,7 +74,9 @@ pub use response::{BadField, Html, IntoResponse, Json, LINES_BYTES_MAX, Response
 pub use ringway_engine::ring::Interest;
 pub use ringway_http::method::Method;
 pub use ringway_http::status::Status;
-pub use service::{ANSWER_MS_MAX, BODY_BYTES_MAX, ConfigSection, Explain, Placement, Service, SetupError};
+pub use service::{
+    ANSWER_MS_MAX, BODY_BYTES_MAX, ConfigMistake, ConfigSection, Explain, Placement, Service, SetupError,
+};
 pub use stats::{RouteTotals, ServiceStats, ServiceTotals};
 pub use values::Fields;
 pub use worker::{Watched, Worker};

@@ -35,6 +35,9 @@ pub struct Kept {
     numbers: Arc<Mutex<ScopeNumbers>>,
     /// Where bodies wait that must be whole.
     pub(super) spool: KeptSpool,
+    /// Applications, with what they have done.
+    #[cfg(feature = "services")]
+    pub(super) services: crate::hosting::KeptServices,
     /// Servers behind this one, with what is known of them.
     pub(super) upstreams: KeptUpstreams,
     /// Where the faces over HTTP find the server they are part of.
@@ -62,6 +65,8 @@ impl Kept {
             books: Arc::default(),
             numbers: Arc::default(),
             spool: KeptSpool::default(),
+            #[cfg(feature = "services")]
+            services: crate::hosting::KeptServices::default(),
             upstreams: KeptUpstreams::default(),
             #[cfg(feature = "console")]
             live: Live::new(desk.clone()),

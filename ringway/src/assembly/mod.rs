@@ -24,6 +24,8 @@ mod provisions;
 mod proxy;
 mod routes;
 mod running;
+#[cfg(feature = "services")]
+mod services;
 mod site;
 mod spool;
 pub(crate) mod tls;
@@ -97,6 +99,9 @@ pub struct Assembly {
     pub(crate) books: Vec<Arc<SiteBook>>,
     /// Servers behind this one.
     pub(crate) upstreams: Vec<Arc<Group>>,
+    /// Services, by the order of the configuration.
+    #[cfg(feature = "services")]
+    pub(crate) services: Vec<Arc<crate::hosting::Hosted>>,
 }
 
 /// Makes what serves `config`: opens roots, logs, lists of users, pages. Nothing is bound, no thread is started.
@@ -114,14 +119,29 @@ pub fn assemble(
     kept.spool.prepare(&config.spool)?;
     #[cfg(feature = "cgi")]
     kept.starter.prepare(config, provisions)?;
-    let plans = plan::Plans::new(config, kept, &upstreams, &errors)?;
+    #[cfg(feature = "services")]
+    let services = services::hosted(config, kept, provisions, &errors)?;
+    #[cfg(not(feature = "services"))]
+    let services = [];
+    let plans = plan::Plans::new(config, kept, &upstreams, &errors, &services)?;
     let secure = tls::server(config, kept, provisions)?;
     let shown = secure.as_ref().map(tls::Secure::shown);
     let scopes = plans.scopes();
     let books = plans.books();
     let doors = endpoint::doors(config, kept, plans, provisions, secure, &errors, &mut notes)?;
     let options = options(config, provisions, &errors);
-    Ok(Assembly { options, doors, errors, notes, shown, scopes, books, upstreams: upstreams.all() })
+    Ok(Assembly {
+        options,
+        doors,
+        errors,
+        notes,
+        shown,
+        scopes,
+        books,
+        upstreams: upstreams.all(),
+        #[cfg(feature = "services")]
+        services,
+    })
 }
 
 fn options(config: &Config, provisions: &Provisions<'_>, errors: &ErrorLog) -> ServerOptions {

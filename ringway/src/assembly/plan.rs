@@ -27,6 +27,12 @@ use crate::web::static_files::FilesOptions;
 use crate::web::user_dirs::UserDirsOptions;
 use std::sync::Arc;
 
+/// The services of a configuration; there are none without the feature.
+#[cfg(feature = "services")]
+pub(super) type Services<'a> = &'a [Arc<crate::hosting::Hosted>];
+#[cfg(not(feature = "services"))]
+pub(super) type Services<'a> = &'a [()];
+
 /// A stage that decides on requests.
 #[derive(Clone, Debug)]
 pub(super) enum StagePlan {
@@ -69,6 +75,9 @@ pub(super) enum HandlerPlan {
     },
     /// An upstream answers.
     Proxy(ProxyPlan),
+    /// An application answers.
+    #[cfg(feature = "services")]
+    Service(super::services::ServicePlan),
 }
 
 /// Files below a root.
@@ -124,6 +133,9 @@ pub(super) struct Plans {
     pub(super) access: Option<Access>,
     pub(super) server: ServerField,
     pub(super) errors: ErrorLog,
+    /// What is put at the end of pages while they are developed.
+    #[cfg(all(feature = "services", feature = "develop"))]
+    pub(super) page_tag: Option<Arc<str>>,
     /// Health, metrics and dashboard.
     #[cfg(feature = "console")]
     pub(super) faces: super::faces::FacesPlan,
@@ -136,8 +148,9 @@ impl Plans {
         kept: &Kept,
         upstreams: &Upstreams,
         errors: &ErrorLog,
+        services: Services<'_>,
     ) -> Result<Self, AssemblyError> {
-        let common = site::Common::new(config, kept, upstreams)?;
+        let common = site::Common::new(config, kept, upstreams, services)?;
         let sites = config.site.iter().map(|site| common.plan(site).map(Arc::new));
         let sites = sites.collect::<Result<Vec<_>, _>>()?;
         let access = access_log(&config.log.access, kept)?;
@@ -146,6 +159,8 @@ impl Plans {
             access,
             server: common.server,
             errors: errors.clone(),
+            #[cfg(all(feature = "services", feature = "develop"))]
+            page_tag: crate::develop::script_tag().map(Into::into),
             #[cfg(feature = "console")]
             faces: super::faces::FacesPlan::new(config, kept)?,
         })

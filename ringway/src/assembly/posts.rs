@@ -21,6 +21,8 @@ pub(super) struct Told<'a> {
     pub(super) books: &'a [Arc<SiteBook>],
     pub(super) scopes: &'a [SiteScope],
     pub(super) upstreams: &'a [Arc<Group>],
+    #[cfg(feature = "services")]
+    pub(super) services: &'a [Arc<crate::hosting::Hosted>],
     pub(super) kept: &'a Kept,
     pub(super) errors: &'a ErrorLog,
 }
@@ -32,6 +34,8 @@ impl Told<'_> {
             endpoints: self.endpoints(),
             sites: sites.map(|(site, book)| self.site(site, book)).collect(),
             upstreams: self.upstreams.to_vec(),
+            #[cfg(feature = "services")]
+            services: self.services.iter().map(|hosted| super::services::post(hosted, self.config)).collect(),
             limits: limits(&self.config.limits),
             modules: modules(self.config),
             // A value of strings and numbers always has a JSON form.
@@ -99,6 +103,7 @@ fn modules(config: &Config) -> Vec<ModulePost> {
         ("user directories", "handler", count(&|site| site.user_directories.enabled)),
         ("redirect", "handler", routed(&|route| route.redirect.is_some())),
         ("rewrite", "handler", routed(&|route| route.rewrite.is_some())),
+        ("services", "handler", routed(&|route| route.service.is_some())),
         ("respond", "handler", routed(&|route| route.respond.is_some())),
         ("access log", "served", count(&is_logged)),
     ];

@@ -32,6 +32,9 @@ pub struct Provisions<'a> {
     /// Whom to ask for scripts, by [`crate::starter`]'s rules in the order of the configuration; without one, where there are
     /// scripts, a thread starts them. Said once: later configurations go on with it as long as their rules are the same.
     pub starter: Option<Arc<OwnedFd>>,
+    /// The services that are linked into the program.
+    #[cfg(feature = "services")]
+    pub services: crate::hosting::Directory,
 }
 
 impl Provisions<'static> {
@@ -46,6 +49,8 @@ impl Provisions<'static> {
             generation: 1,
             tickets: TicketKeys::new(),
             starter: None,
+            #[cfg(feature = "services")]
+            services: crate::hosting::directory(),
         }
     }
 }

@@ -64,6 +64,15 @@ fn plan_one(
         (None, None, None) if route.cgi.is_some() => {
             return Err(cannot(&"this program was built without scripts"));
         }
+        #[cfg(feature = "services")]
+        (None, None, None) if route.service.is_some() => {
+            let plan = super::services::plan(route, common.services);
+            handler(plan.ok_or_else(|| cannot(&"there is no such service"))?)
+        }
+        #[cfg(not(feature = "services"))]
+        (None, None, None) if route.service.is_some() => {
+            return Err(cannot(&"this program was built without services"));
+        }
         (None, None, None) if route.proxy.is_some() => {
             let proxy = route.proxy.as_ref().map(|proxy| proxy::plan(proxy, common.upstreams));
             proxy.transpose()?.map(HandlerPlan::Proxy).map(Arc::new).into_iter().collect()

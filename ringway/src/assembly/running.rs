@@ -1,6 +1,6 @@
 //! A server that runs from a configuration, and takes another one while it does.
 
-use super::governor::{SiteScope, keep_to, wanted};
+use super::governor::{keep_to, wanted};
 #[cfg(feature = "console")]
 use super::posts::Told;
 use super::{Assembly, AssemblyError, Door, Kept, Provisions, assemble, process};
@@ -9,8 +9,6 @@ use crate::engine::{Control, GovernorHandle, Server};
 #[cfg(feature = "console")]
 use crate::running::{Posts, Running as Faces};
 use crate::web::log::errors::ErrorLog;
-use crate::web::site_counters::SiteBook;
-use crate::web::upstream::Group;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -57,13 +55,13 @@ impl Running {
     pub fn start(config: &Config, provisions: &Provisions<'_>) -> Result<Started, AssemblyError> {
         process::limit_descriptors(config.server.open_files)?;
         let kept = Kept::new();
-        let Assembly { options, doors, errors, notes, shown, scopes, books, upstreams } =
-            assemble(config, &kept, provisions)?;
+        let mut assembly = assemble(config, &kept, provisions)?;
+        let (doors, errors) = (&assembly.doors, assembly.errors.clone());
         refuse_unpassed(doors.iter())?;
         let endpoints: Vec<_> = doors.iter().map(|door| door.endpoint.clone()).collect();
-        let server =
-            Server::start(&endpoints, &options).map_err(|why| AssemblyError::new("cannot start", why))?;
-        kept.shelf.serve(config, provisions.read_secret, shown, &errors)?;
+        let started = Server::start(&endpoints, &assembly.options);
+        let server = started.map_err(|why| AssemblyError::new("cannot start", why))?;
+        kept.shelf.serve(config, provisions.read_secret, assembly.shown.take(), &errors)?;
         kept.note_errors(&errors);
         let control = server.control();
         let places = doors.iter().enumerate().map(|(place, door)| (door.key.clone(), place)).collect();
@@ -77,11 +75,11 @@ impl Running {
             #[cfg(feature = "console")]
             faces: Arc::new(Faces::new(&server, provisions.generation, Posts::default())),
         };
-        running.govern(config, &doors, &scopes)?;
-        running.post(config, &doors, &books, &scopes, &upstreams);
+        running.govern(config, &assembly)?;
+        running.post(config, &assembly);
         #[cfg(feature = "console")]
         running.kept.desk.open(Arc::clone(&running.faces));
-        Ok(Started { running, server, notes })
+        Ok(Started { running, server, notes: assembly.notes })
     }
 
     /// Serves `config` from now on. Connections that are open stay open. Addresses that are there already go on listening
@@ -95,13 +93,13 @@ impl Running {
         config: &Config,
         provisions: &Provisions<'_>,
     ) -> Result<Vec<String>, AssemblyError> {
-        let Assembly { doors, errors, notes, shown, scopes, books, upstreams, .. } =
-            assemble(config, &self.kept, provisions)?;
+        let mut assembly = assemble(config, &self.kept, provisions)?;
+        let (doors, errors) = (&assembly.doors, assembly.errors.clone());
         let is_new = |door: &&Door| !self.places.contains_key(&door.key);
         refuse_unpassed(doors.iter().filter(is_new))?;
         // New addresses first: they are what may fail.
         let added = self.add(doors.iter().filter(is_new))?;
-        for door in &doors {
+        for door in doors {
             let Some(place) = self.places.get(&door.key) else { continue };
             let endpoint = &door.endpoint;
             let swapped = self.control.swap(
@@ -120,12 +118,12 @@ impl Running {
             let removed = self.places.remove(&key).map_or(Ok(()), |place| self.control.remove(place));
             removed.map_err(|why| AssemblyError::new(format_args!("cannot leave {key}"), why))?;
         }
-        self.govern(config, &doors, &scopes)?;
-        self.kept.shelf.serve(config, provisions.read_secret, shown, &errors)?;
+        self.govern(config, &assembly)?;
+        self.kept.shelf.serve(config, provisions.read_secret, assembly.shown.take(), &errors)?;
         self.kept.note_errors(&errors);
         self.errors = errors;
-        self.post(config, &doors, &books, &scopes, &upstreams);
-        Ok(notes)
+        self.post(config, &assembly);
+        Ok(assembly.notes)
     }
 
     /// Listens on more addresses, or on none of them.
@@ -145,12 +143,12 @@ impl Running {
     }
 
     /// Keeps to the bandwidths of a configuration, and to no others.
-    fn govern(&self, config: &Config, doors: &[Door], scopes: &[SiteScope]) -> Result<(), AssemblyError> {
-        let governed = doors.iter().filter_map(|door| Some((door, door.governor.as_ref()?)));
+    fn govern(&self, config: &Config, assembly: &Assembly) -> Result<(), AssemblyError> {
+        let governed = assembly.doors.iter().filter_map(|door| Some((door, door.governor.as_ref()?)));
         let placed = governed.filter_map(|(door, settings)| {
             Some((*self.places.get(&door.key)?, door.name.as_str(), settings))
         });
-        let all = wanted(config.governor.as_ref(), placed, scopes);
+        let all = wanted(config.governor.as_ref(), placed, &assembly.scopes);
         keep_to(&self.governor, &all)?;
         if !all.is_empty() {
             // Workers are told by their mailboxes, in order: once they answer, they keep to it.
@@ -161,23 +159,20 @@ impl Running {
 
     /// Tells the faces what is served now.
     #[cfg(feature = "console")]
-    fn post(
-        &self,
-        config: &Config,
-        doors: &[Door],
-        books: &[Arc<SiteBook>],
-        scopes: &[SiteScope],
-        upstreams: &[Arc<Group>],
-    ) {
+    fn post(&self, config: &Config, assembly: &Assembly) {
+        #[cfg(feature = "services")]
+        self.kept.services.serve(&assembly.services, &config.service);
         let addresses = self.control.addresses();
         let told = Told {
             config,
-            doors,
+            doors: &assembly.doors,
             places: &self.places,
             addresses: &addresses,
-            books,
-            scopes,
-            upstreams,
+            books: &assembly.books,
+            scopes: &assembly.scopes,
+            upstreams: &assembly.upstreams,
+            #[cfg(feature = "services")]
+            services: &assembly.services,
             kept: &self.kept,
             errors: &self.errors,
         };
@@ -185,7 +180,7 @@ impl Running {
     }
 
     #[cfg(not(feature = "console"))]
-    fn post(&self, _: &Config, _: &[Door], _: &[Arc<SiteBook>], _: &[SiteScope], _: &[Arc<Group>]) {}
+    fn post(&self, _: &Config, _: &Assembly) {}
 
     /// What console, metrics, dashboard and health look at.
     #[cfg(feature = "console")]

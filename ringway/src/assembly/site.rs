@@ -5,7 +5,7 @@ use super::dav;
 use super::files::{FilesOf, pages};
 use super::governor::SiteScope;
 use super::logs::access_log;
-use super::plan::{HandlerPlan, SitePlan, StagePlan};
+use super::plan::{HandlerPlan, Services, SitePlan, StagePlan};
 use super::routes;
 use super::upstream::Upstreams;
 use super::{AssemblyError, Kept};
@@ -21,6 +21,9 @@ pub(super) struct Common<'a> {
     pub(super) kept: &'a Kept,
     /// Servers behind this one, for routes that hand requests on.
     pub(super) upstreams: &'a Upstreams,
+    /// Applications.
+    #[cfg_attr(not(feature = "services"), expect(dead_code, reason = "there are none"))]
+    pub(super) services: Services<'a>,
     pub(super) server: ServerField,
     /// The limit of requests over all sites.
     limit: Option<Arc<RequestLimit>>,
@@ -31,6 +34,7 @@ impl<'a> Common<'a> {
         config: &'a Config,
         kept: &'a Kept,
         upstreams: &'a Upstreams,
+        services: Services<'a>,
     ) -> Result<Self, AssemblyError> {
         let server = match config.server.server_field {
             settings::ServerField::Name => ServerField::Name,
@@ -38,7 +42,7 @@ impl<'a> Common<'a> {
             settings::ServerField::Off => ServerField::Absent,
         };
         let limit = config.rate_limit.as_ref().map(access::request_limit);
-        Ok(Self { config, kept, upstreams, server, limit })
+        Ok(Self { config, kept, upstreams, services, server, limit })
     }
 
     /// Plans one site.

@@ -189,6 +189,10 @@ impl Workshop {
             site.served.push(Box::new(AccessLog::new(*format, self.sinks.of(file)?)));
         }
         site.counters = plan.is_counted.then(|| plan.book.open());
+        #[cfg(all(feature = "services", feature = "develop"))]
+        if let Some(tag) = &self.blueprint.plans.page_tag {
+            site.answers.push(Box::new(crate::hosting::ReloadedPages::new(Arc::clone(tag))));
+        }
         site.scope = plan.scope.as_ref().map_or(0, |scope| scope.number);
         site.edits = plan.edits.clone();
         site.server = plan.server;
@@ -239,6 +243,8 @@ impl Workshop {
                 }
                 _ => return Err(io::Error::other("nobody changes directories of users")),
             },
+            #[cfg(feature = "services")]
+            HandlerPlan::Service(plan) => plan.hosted.handler(&self.worker, &self.store, &plan.mount)?,
             HandlerPlan::Proxy(ProxyPlan { options, group }) => {
                 let upstream = Upstream::of(group, &self.worker);
                 Box::new(Proxy::new(Arc::clone(options), upstream, &self.worker, Some(log.clone())))

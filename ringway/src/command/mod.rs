@@ -16,6 +16,9 @@ mod run;
 mod supervised;
 mod version;
 
+#[cfg(feature = "services")]
+pub(crate) use run::raise_descriptor_limit;
+
 use arguments::Command;
 use std::process::ExitCode;
 
@@ -32,6 +35,13 @@ pub fn main() -> ExitCode {
             ExitCode::from(CANNOT_START)
         }
     }
+}
+
+/// What `run -c FILE` does, in a program whose command line says it in another way.
+#[cfg(feature = "services")]
+pub(crate) fn run(file: std::path::PathBuf, takes_over: bool, rehearses: bool) -> ExitCode {
+    let run = supervised::Run { file, takes_over, rehearses };
+    supervised::execute(&supervised::Supervised::Run(run))
 }
 
 fn execute(command: Command) -> ExitCode {

@@ -182,6 +182,8 @@ impl Shape<'_> {
                 }
                 self.value(of, &mut entry.node, &entry.key)
             }
+            // Somebody else's settings, who reads them later.
+            Some(Json::Bool(true)) => Fit::Good,
             _ => self.unknown(schema, entry, table),
         }
     }

@@ -45,6 +45,12 @@ pub enum Command {
     Upstreams,
     /// Takes a backend out, or in again: upstream, address, whether it is taken out.
     DrainBackend(String, String, bool),
+    /// Its services.
+    Services,
+    /// One of them, with its routes and what it has logged.
+    Service(String),
+    /// Switches a service on or off.
+    EnableService(String, bool),
     /// Its limits.
     Limits,
     /// Its governors.
@@ -110,6 +116,24 @@ const COMMANDS: &[Entry] = &[
         shortcut: None,
         arguments: "UPSTREAM ADDRESS",
         help: "gives a backend requests again",
+    },
+    Entry {
+        arguments: "[NAME]",
+        ..entry("services", 'a', "its services; or one, with its routes and what it has logged last")
+    },
+    Entry {
+        name: "enable-service",
+        also: &[],
+        shortcut: None,
+        arguments: "NAME",
+        help: "has a service answer that was switched off",
+    },
+    Entry {
+        name: "disable-service",
+        also: &[],
+        shortcut: None,
+        arguments: "NAME",
+        help: "has a service answer 503; what is under way is finished, and its WebSockets stay",
     },
     entry("limits", 'l', "the limits in force"),
     Entry {
@@ -215,6 +239,15 @@ pub fn parse(request: &Request) -> Result<Command, String> {
                 Ok(Command::DrainBackend((*upstream).to_owned(), (*address).to_owned(), is_drained))
             }
             _ => Err(format!("{} takes the name of an upstream and a backend's address.", entry.name)),
+        },
+        "services" => match arguments.as_slice() {
+            [] => Ok(Command::Services),
+            [name] => Ok(Command::Service((*name).to_owned())),
+            _ => Err("services takes nothing, or one name.".to_owned()),
+        },
+        "enable-service" | "disable-service" => match arguments.as_slice() {
+            [name] => Ok(Command::EnableService((*name).to_owned(), entry.name == "enable-service")),
+            _ => Err(format!("{} takes the name of a service.", entry.name)),
         },
         "limits" => Ok(Command::Limits),
         "reopen" => Ok(Command::Reopen),
@@ -359,6 +392,10 @@ mod tests {
                 "undrain-backend app unix:/x",
                 Command::DrainBackend("app".to_owned(), "unix:/x".to_owned(), false),
             ),
+            ("services", Command::Services),
+            ("\\a chat", Command::Service("chat".to_owned())),
+            ("enable-service chat", Command::EnableService("chat".to_owned(), true)),
+            ("disable-service chat", Command::EnableService("chat".to_owned(), false)),
             ("log-level debug", Command::SetLogLevel(Level::Debug)),
             ("governor", Command::Governors),
             ("governor server 10Mbit/s", Command::Govern("server".to_owned(), Some(10_000_000))),
@@ -386,6 +423,8 @@ mod tests {
             ("connections 5 5", "takes one number"),
             ("drain soon", "whole number"),
             ("drain-backend app", "the name of an upstream"),
+            ("services a b", "one name"),
+            ("disable-service", "the name of a service"),
             ("drain-backen a b", "did you mean drain-backend?"),
             ("log-level loud", "no level"),
             ("governor server", "a name and a rate"),

@@ -1,5 +1,6 @@
 //! What a server process does with the console's commands.
 
+mod services;
 mod upstreams;
 
 use crate::console::command::{self, Command};
@@ -37,6 +38,9 @@ fn carry_out(running: &Running, command: &Command) -> Answer {
         Command::DrainBackend(upstream, address, is_drained) => {
             upstreams::drain(running, upstream, address, *is_drained)
         }
+        Command::Services => services::list(&running.snapshot()),
+        Command::Service(name) => services::one(&running.snapshot(), name),
+        Command::EnableService(name, is_enabled) => services::enable(running, name, *is_enabled),
         Command::Limits => limits(running),
         Command::Governors => governors(&running.snapshot().governors),
         Command::Govern(name, limit) => govern(running, name, *limit),
@@ -73,6 +77,12 @@ fn carry_out(running: &Running, command: &Command) -> Answer {
             Answer::refused("that is for the console's shell, not for the server.")
         }
     }
+}
+
+/// The table of services, for a server without console.
+#[cfg(feature = "services")]
+pub(crate) fn services(now: &Snapshot) -> String {
+    services::list(now).text
 }
 
 fn status(now: &Snapshot) -> Answer {

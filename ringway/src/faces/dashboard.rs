@@ -3,7 +3,9 @@
 use crate::engine::{Pooled, Sleep, ThreadPool, WorkerHandle};
 use crate::faces::{Desk, refuse_method};
 use crate::running::Running;
-use crate::snapshot::{BackendRates, EndpointFigures, GovernorFigures, Rates, Snapshot, State};
+use crate::snapshot::{
+    BackendRates, EndpointFigures, GovernorFigures, Rates, ServiceFigures, Snapshot, State,
+};
 use crate::web::auth::Auth;
 use crate::web::body_source::BodySource;
 use crate::web::exchange::Exchange;
@@ -28,6 +30,9 @@ pub const SITES_SHOWN_MAX: usize = 100;
 
 /// Backends of upstreams in a frame: those that are not up come first.
 pub const BACKENDS_SHOWN_MAX: usize = 200;
+
+/// Services in a frame: the first of the configuration.
+pub const SERVICES_SHOWN_MAX: usize = 50;
 
 /// From frame to frame, in milliseconds.
 const FRAME_MS: u64 = 1000;
@@ -300,6 +305,8 @@ struct Frame<'a> {
     workers: Vec<WorkerRow>,
     endpoints: &'a [EndpointFigures],
     governors: &'a [GovernorFigures],
+    services: Vec<ServiceRow<'a>>,
+    services_left_out: usize,
 }
 
 #[derive(Serialize)]
@@ -329,6 +336,24 @@ struct WorkerRow {
     open: u64,
 }
 
+/// A service, with what it does now.
+#[derive(Serialize)]
+struct ServiceRow<'a> {
+    #[serde(flatten)]
+    figures: &'a ServiceFigures,
+    requests_per_s: f64,
+    errors_per_s: f64,
+}
+
+fn services<'a>(now: &'a Snapshot, rates: &Rates) -> Vec<ServiceRow<'a>> {
+    let rows = now.services.iter().zip(&rates.services).map(|(figures, rates)| ServiceRow {
+        figures,
+        requests_per_s: rates.requests,
+        errors_per_s: rates.errors,
+    });
+    rows.take(SERVICES_SHOWN_MAX).collect()
+}
+
 /// A frame as a server-sent event.
 fn event(before: &Snapshot, now: &Snapshot) -> Vec<u8> {
     let mut rates = Rates::between(before, now);
@@ -354,6 +379,8 @@ fn event(before: &Snapshot, now: &Snapshot) -> Vec<u8> {
         upstreams_waiting: waiting.collect(),
         endpoints: &now.endpoints,
         governors: &now.governors,
+        services: services(now, &rates),
+        services_left_out: now.services.len().saturating_sub(SERVICES_SHOWN_MAX),
         now: Now {
             version: &now.version,
             generation: now.generation,

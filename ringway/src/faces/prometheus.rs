@@ -1,5 +1,6 @@
 //! The text that Prometheus reads: exposition format 0.0.4, and OpenMetrics 1.0 for those who ask for it.
 
+mod service;
 mod upstream;
 
 use crate::snapshot::{GovernorFigures, SiteFigures, Snapshot, State};
@@ -42,6 +43,7 @@ pub fn text(now: &Snapshot, format: Format) -> String {
     endpoints(&mut page, now);
     workers(&mut page, now);
     upstream::write(&mut page, &now.upstreams);
+    service::write(&mut page, &now.services);
     governors(&mut page, now);
     engine(&mut page, now);
     if format == Format::OpenMetrics {

@@ -55,6 +55,8 @@ impl Maker for Configured {
             generation: start.generation,
             tickets: Arc::clone(&tickets),
             starter: starter.map(Arc::new),
+            #[cfg(feature = "services")]
+            services: crate::hosting::directory(),
         };
         let Started { server, running, notes } =
             Running::start(&config, &provisions).map_err(|error| error.to_string())?;
@@ -87,6 +89,8 @@ impl Served for ConfiguredServer {
             tickets: Arc::clone(&self.tickets),
             // As before: whoever needs another one is another process.
             starter: None,
+            #[cfg(feature = "services")]
+            services: crate::hosting::directory(),
         };
         let notes = self.running.reload(&config, &provisions).map_err(|error| error.to_string())?;
         notes.iter().for_each(|note| say!("ringway: {note}"));

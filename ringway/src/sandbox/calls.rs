@@ -250,7 +250,14 @@ fn allowed(outward: Outward, changes: bool) -> io::Result<Calls> {
     // Memory that is written is not executed, and what is executed was mapped at the start.
     let not_executable = |argument| flag_clear(argument, libc::PROT_EXEC.unsigned_abs().into());
     calls.insert(libc::SYS_clone, vec![threads]);
-    calls.insert(libc::SYS_mmap, vec![not_executable(2)?]);
+    let mut mapped = vec![not_executable(2)?];
+    if outward.libraries {
+        // What is executed comes from a file and is never written; which files are read is landlock's matter.
+        mapped.push(flag_clear(2, libc::PROT_WRITE.unsigned_abs().into())?);
+        // A library is loaded from a copy of its own.
+        calls.extend(plain(&[libc::SYS_memfd_create]));
+    }
+    calls.insert(libc::SYS_mmap, mapped);
     calls.insert(libc::SYS_mprotect, vec![not_executable(2)?]);
     calls.insert(libc::SYS_prctl, one_of(0, &PROCESS_CONTROLS)?);
     calls.insert(libc::SYS_ioctl, one_of(1, &CONTROLS)?);
@@ -258,7 +265,7 @@ fn allowed(outward: Outward, changes: bool) -> io::Result<Calls> {
     if changes {
         calls.extend(plain(CHANGING));
     }
-    let Outward { authority, upstreams, names } = outward;
+    let Outward { authority, upstreams, names, libraries: _ } = outward;
     if authority {
         calls.extend(plain(KEEPING));
     }
@@ -301,7 +308,7 @@ mod tests {
 
     #[test]
     fn no_call_is_both_allowed_and_hostile_and_none_is_listed_twice() {
-        let everything = Outward { authority: true, upstreams: true, names: true };
+        let everything = Outward { authority: true, upstreams: true, names: true, libraries: true };
         let allowed = allowed(everything, true).expect("sound rules");
         assert!(HOSTILE.iter().all(|call| !allowed.contains_key(call)));
         let lists = [PROCESS, FILES, SOCKETS, OLDER, KEEPING];

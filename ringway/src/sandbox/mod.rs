@@ -47,6 +47,8 @@ pub struct Outward {
     pub upstreams: bool,
     /// Names are looked up.
     pub names: bool,
+    /// Shared libraries are loaded.
+    pub libraries: bool,
 }
 
 impl Outward {
@@ -56,6 +58,7 @@ impl Outward {
         (self.authority || !other.authority)
             && (self.upstreams || !other.upstreams)
             && (self.names || !other.names)
+            && (self.libraries || !other.libraries)
     }
 }
 

@@ -3,13 +3,13 @@
 use std::os::fd::OwnedFd;
 
 /// Sockets with the names the service manager has for them (`FileDescriptorName=`).
-pub(super) type Passed = Vec<(String, OwnedFd)>;
+pub(crate) type Passed = Vec<(String, OwnedFd)>;
 
 /// The sockets that were passed to this process; none when they were meant for another one.
 ///
 /// # Errors
 /// A sentence: what was passed is not there.
-pub(super) fn passed() -> Result<Passed, String> {
+pub(crate) fn passed() -> Result<Passed, String> {
     let variable = |name: &str| std::env::var(name).ok();
     let Some(count) =
         count(variable("LISTEN_PID").as_deref(), variable("LISTEN_FDS").as_deref(), std::process::id())

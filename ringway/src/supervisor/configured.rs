@@ -4,7 +4,7 @@ use super::plan::{Place, Plan, Source};
 use crate::config::load;
 use crate::config::settings::{self, Config, Site};
 use crate::config::surroundings::{self, Questions};
-use crate::config::values::{FilePath, Listen, LogTarget};
+use crate::config::values::{BackendAddress, FilePath, Listen, LogTarget};
 use crate::control::Secrets;
 use crate::engine::ring::socket::{Address, ListenOptions};
 use crate::engine::{Balance, Endpoint};
@@ -28,6 +28,9 @@ const SECRET_BYTES_MAX: u64 = 16 << 20;
 /// What a process reads to find the address of a name.
 const RESOLVER: [&str; 5] =
     ["/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf", "/etc/host.conf", "/etc/gai.conf"];
+
+/// What a process reads to load the libraries that a library needs.
+const LOADER: [&str; 5] = ["/etc/ld.so.cache", "/lib", "/lib64", "/usr/lib", "/usr/local/lib"];
 
 /// The port of name servers.
 const DNS: u16 = 53;
@@ -184,12 +187,14 @@ fn rules(config: &Config) -> Result<Rules, String> {
     };
     let mut write: BTreeSet<PathBuf> = targets.filter_map(folder).collect();
     write.extend(config.spool.directory.as_ref().map(path_of));
+    write.extend(config.service.iter().filter_map(|service| service.log.as_ref()).filter_map(folder));
+    read.extend(config.service.iter().filter_map(|service| service.library.as_ref()).map(path_of));
     let mut connect = Vec::new();
     let mut outward = Outward::default();
     if let Some(acme) = authority(config) {
         (outward.authority, outward.names) = (true, true);
         read.extend(SYSTEM_FILES.iter().map(PathBuf::from));
-        storage(acme.storage.as_path(), identity.as_ref())?;
+        own_directory(acme.storage.as_path(), "certificates", identity.as_ref())?;
         write.insert(path_of(&acme.storage));
         connect.push(acme.directory.port());
     }
@@ -205,7 +210,16 @@ fn rules(config: &Config) -> Result<Rules, String> {
         // Names are asked for over TCP when the answer is long.
         connect.push(DNS);
     }
-    let trees: BTreeSet<PathBuf> = config.site.iter().flat_map(changed_roots).map(path_of).collect();
+    let mut trees: BTreeSet<PathBuf> = config.site.iter().flat_map(changed_roots).map(path_of).collect();
+    for data in config.service.iter().filter_map(|service| service.data.as_ref()) {
+        own_directory(data.as_path(), "a service's data", identity.as_ref())?;
+        trees.insert(path_of(data));
+    }
+    outward.libraries = config.service.iter().any(|service| service.library.is_some());
+    if outward.libraries {
+        // What they need themselves is looked for there.
+        read.extend(LOADER.iter().map(PathBuf::from));
+    }
     Ok(Rules {
         trees: trees.into_iter().collect(),
         is_off: server.sandbox == settings::Sandbox::Off,
@@ -229,8 +243,10 @@ struct ServersBehind {
 }
 
 fn servers_behind(config: &Config) -> ServersBehind {
+    let of_services = || config.service.iter().flat_map(|service| &service.connect);
     let origins = || {
-        config.upstream.iter().flat_map(|upstream| &upstream.backend).map(|backend| backend.address.origin())
+        let backends = config.upstream.iter().flat_map(|upstream| &upstream.backend);
+        backends.map(|backend| &backend.address).chain(of_services()).map(BackendAddress::origin)
     };
     let tls = || config.upstream.iter().filter_map(|upstream| upstream.tls.as_ref());
     let port = |origin: &Origin| match origin {
@@ -239,7 +255,7 @@ fn servers_behind(config: &Config) -> ServersBehind {
         Origin::Unix(_) => None,
     };
     ServersBehind {
-        is_any: !config.upstream.is_empty(),
+        is_any: !config.upstream.is_empty() || of_services().next().is_some(),
         is_named: origins().any(|origin| matches!(origin, Origin::Named(..))),
         is_vouched_for: tls().any(|tls| tls.ca.is_none()),
         ports: origins().filter_map(port).collect(),
@@ -260,9 +276,10 @@ fn authority(config: &Config) -> Option<&settings::Acme> {
     config.acme.as_ref().filter(|_| is_wanted)
 }
 
-/// Makes the directory in which the server process keeps account and certificates, and makes it that one's own.
-fn storage(path: &Path, identity: Option<&Identity>) -> Result<(), String> {
-    let cannot = |error| format!("cannot make {} for certificates: {error}", path.display());
+/// Makes the directory in which the server process keeps something (account and certificates, a service's data), and makes it
+/// that one's own.
+fn own_directory(path: &Path, what: &str, identity: Option<&Identity>) -> Result<(), String> {
+    let cannot = |error| format!("cannot make {} for {what}: {error}", path.display());
     if !path.is_dir() {
         std::fs::create_dir_all(path).map_err(cannot)?;
         std::fs::set_permissions(path, Permissions::from_mode(0o700)).map_err(cannot)?;

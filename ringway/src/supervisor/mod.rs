@@ -24,11 +24,15 @@ mod takeover;
 mod tasks;
 mod wish;
 
+#[cfg(feature = "services")]
+pub(crate) use activation::passed;
 pub use configured::Configured;
 #[cfg(feature = "console")]
 pub use face::STATUS;
 pub use files::{Note, read_note, read_process};
 pub use generation::COMMAND;
+#[cfg(feature = "services")]
+pub(crate) use notify::Notify;
 pub use plan::{Place, Plan, Source};
 pub use supervise::{Options, supervise};
 pub use takeover::{REHEARSE, Rehearsal, TAKE_OVER};

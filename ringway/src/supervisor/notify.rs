@@ -7,14 +7,14 @@ use std::time::Duration;
 
 /// A service manager that listens, or none.
 #[derive(Debug, Default)]
-pub(super) struct Notify {
+pub(crate) struct Notify {
     socket: Option<(UnixDatagram, SocketAddr)>,
     watchdog: Option<Duration>,
 }
 
 impl Notify {
     /// The one that started this process, by its environment.
-    pub(super) fn from_environment() -> Self {
+    pub(crate) fn from_environment() -> Self {
         let variable = |name: &str| std::env::var(name).ok();
         let own = std::process::id().to_string();
         let is_ours = variable("WATCHDOG_PID").is_none_or(|process| process == own);
@@ -37,7 +37,7 @@ impl Notify {
     }
 
     /// The server serves; this process is the one to signal.
-    pub(super) fn ready(&self, status: &str) {
+    pub(crate) fn ready(&self, status: &str) {
         let process = std::process::id();
         self.send(&format!("READY=1\nMAINPID={process}\nSTATUS={}", one_line(status)));
     }
@@ -50,7 +50,7 @@ impl Notify {
     }
 
     /// The end begins.
-    pub(super) fn stopping(&self) {
+    pub(crate) fn stopping(&self) {
         self.send("STOPPING=1\nSTATUS=Finishing what is under way");
     }
 

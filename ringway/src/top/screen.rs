@@ -12,6 +12,9 @@ const ROWS_MIN: usize = 8;
 /// Workers that have a line of their own; of more, the busiest.
 const WORKERS_MAX: usize = 8;
 
+/// Services that have a line of their own; of more, the busiest.
+const SERVICES_MAX: usize = 8;
+
 const BOLD: &str = "\x1b[1m";
 const DIM: &str = "\x1b[2m";
 const REVERSE: &str = "\x1b[7m";
@@ -53,6 +56,7 @@ fn lines(now: &Snapshot, rates: &Rates, columns: usize) -> Vec<Line> {
     all.push(empty());
     all.extend(workers(now, rates, columns));
     all.push(empty());
+    all.extend(services(now, rates, columns));
     all.extend(sites(rates, columns));
     all
 }
@@ -162,6 +166,43 @@ fn sites(rates: &Rates, columns: usize) -> Vec<Line> {
         );
         Line { text, style: if site.failures > 0.0 { RED } else { "" } }
     }));
+    lines
+}
+
+/// Services, when there are any: the busiest.
+fn services(now: &Snapshot, rates: &Rates, columns: usize) -> Vec<Line> {
+    let mut all: Vec<_> = now.services.iter().zip(&rates.services).collect();
+    if all.is_empty() {
+        return Vec::new();
+    }
+    all.sort_by(|one, other| other.1.requests.total_cmp(&one.1.requests));
+    let width = columns.saturating_sub(52).clamp(10, 40);
+    let row = |name: &str, cells: [&str; 6]| {
+        let [state, requests, failed, panics, active, sockets] = cells;
+        format!(
+            "{:<width$} {state:>5} {requests:>8} {failed:>6} {panics:>7} {active:>10} {sockets:>8}",
+            cut(name, width)
+        )
+    };
+    let names = ["STATE", "REQ/S", "5XX/S", "PANICS", "UNDER WAY", "SOCKETS"];
+    let mut lines = vec![heading(&row("SERVICE", names), columns)];
+    lines.extend(all.into_iter().take(SERVICES_MAX).map(|(service, rates)| {
+        let cells = [
+            if service.is_enabled { "on" } else { "off" },
+            &count(rates.requests),
+            &count(rates.errors),
+            &service.panics.to_string(),
+            &service.in_flight.to_string(),
+            &service.sockets.to_string(),
+        ];
+        let style = match (service.is_enabled, rates.errors > 0.0) {
+            (_, true) => RED,
+            (false, false) => DIM,
+            (true, false) => "",
+        };
+        Line { text: row(&clean(&service.name), cells), style }
+    }));
+    lines.push(empty());
     lines
 }
 

@@ -11,6 +11,8 @@ mod logs;
 mod loops;
 mod proxies;
 mod routes;
+#[cfg(feature = "services")]
+mod services;
 mod sites;
 mod tls;
 mod upstreams;
@@ -29,6 +31,8 @@ pub struct Written {
     endpoints: HashSet<String>,
     users: HashSet<String>,
     upstreams: HashSet<String>,
+    #[cfg(feature = "services")]
+    services: HashSet<String>,
     has_endpoints: bool,
     has_sites: bool,
     has_certificates: bool,
@@ -47,6 +51,8 @@ impl Written {
             endpoints: names("endpoint"),
             users: names("user"),
             upstreams: names("upstream"),
+            #[cfg(feature = "services")]
+            services: names("service"),
             has_endpoints: !is_whole || tree.entry("endpoint").is_some(),
             has_sites: !is_whole || tree.entry("site").is_some(),
             has_certificates: !is_whole || tree.entry("certificate").is_some(),
@@ -68,6 +74,7 @@ pub fn check(config: &Config, tree: &Node, written: &Written, findings: &mut Vec
     let mut judge = Judge { config, tree, written, findings };
     judge.endpoints();
     judge.upstreams();
+    judge.services();
     judge.sites();
     judge.routes();
     judge.dav();
@@ -76,6 +83,25 @@ pub fn check(config: &Config, tree: &Node, written: &Written, findings: &mut Vec
     judge.certificates();
     judge.faces();
     judge.logs();
+}
+
+#[cfg(not(feature = "services"))]
+impl Judge<'_> {
+    fn services(&mut self) {
+        for (index, service) in self.config.service.iter().enumerate() {
+            let node = self.tree.item("service", index);
+            self.error(
+                node.place_of("name"),
+                format!("`{}`: this program was built without services", service.name),
+            );
+        }
+    }
+
+    fn service_of(&mut self, route: &crate::config::settings::Route, node: &Node) {
+        if route.service.is_some() {
+            self.error(node.key_place_of("service"), "this program was built without services");
+        }
+    }
 }
 
 impl Judge<'_> {

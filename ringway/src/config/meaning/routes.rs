@@ -23,6 +23,7 @@ impl Judge<'_> {
                 self.actions(site, route, node);
                 self.cgi(site, route, node);
                 self.fastcgi(site, route, node);
+                self.service_of(route, node);
                 self.redirect(route, node);
                 self.wildcards(route, node);
                 self.proxy(route, node);
@@ -44,6 +45,7 @@ impl Judge<'_> {
             ("cgi", route.cgi.is_some()),
             ("fastcgi", route.fastcgi.is_some()),
             ("proxy", route.proxy.is_some()),
+            ("service", route.service.is_some()),
         ];
         let done: Vec<&str> = actions.iter().filter(|(_, is_set)| *is_set).map(|(key, _)| *key).collect();
         if let [first, second, ..] = done[..]
@@ -62,7 +64,7 @@ impl Judge<'_> {
         let answers = done
             .iter()
             .copied()
-            .find(|key| matches!(*key, "redirect" | "rewrite" | "respond" | "cgi" | "proxy"));
+            .find(|key| matches!(*key, "redirect" | "rewrite" | "respond" | "cgi" | "proxy" | "service"));
         for (key, _) in of_files.iter().filter(|(_, is_set)| *is_set) {
             if let Some(other) = answers {
                 self.error(
@@ -83,7 +85,7 @@ impl Judge<'_> {
             && changes_nothing(route)
             && !node.is_damaged
         {
-            let hint = "write `root`, `alias`, `redirect`, `rewrite`, `respond`, `cgi`, `fastcgi`, `proxy`, `try`, or `headers`, `auth`, [[site.route.rule]], `cache_control`";
+            let hint = "write `root`, `alias`, `redirect`, `rewrite`, `respond`, `cgi`, `fastcgi`, `proxy`, `service`, `try`, or `headers`, `auth`, [[site.route.rule]], `cache_control`";
             self.error_with_hint(node.place, "this route does nothing", hint);
         }
         if route.alias.is_some() && !route.path.as_str().ends_with("/**") {

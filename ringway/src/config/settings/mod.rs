@@ -13,6 +13,7 @@ mod log;
 mod proxy;
 mod route;
 mod server;
+mod service;
 mod site;
 mod spool;
 mod tls;
@@ -30,6 +31,7 @@ pub use log::{AccessLog, ErrorFormat, ErrorLog, LogFormat, LogLevel, Logs};
 pub use proxy::{ForwardedField, Proxy};
 pub use route::{Respond, Route};
 pub use server::{Driver, Mime, Sandbox, Server, ServerField, Wait};
+pub use service::Service;
 pub use site::{CacheRule, Coding, Compression, Headers, Listing, Site, Symlinks, Theme, UserDirectories};
 pub use spool::Spool;
 pub use tls::{Acme, AcmeChallenge, Certificate, ClientCertificateMode, ClientCertificates, Tls, TlsVersion};
@@ -81,6 +83,8 @@ pub struct Config {
     pub certificate: Vec<Certificate>,
     /// Servers behind this one, for routes that hand requests on.
     pub upstream: Vec<Upstream>,
+    /// Applications that routes name.
+    pub service: Vec<Service>,
     /// What is served.
     pub site: Vec<Site>,
     /// Users, for `auth`.

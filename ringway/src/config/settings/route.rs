@@ -1,7 +1,9 @@
 //! Settings of routes.
 
 use crate::config::settings::{Auth, Cgi, Dav, FastCgi, Headers, Listing, Proxy, RateLimit, Rule};
-use crate::config::values::{FilePath, HeaderText, LocalTarget, MediaTypeText, PathPattern, Target, TryStep};
+use crate::config::values::{
+    FilePath, HeaderText, Label, LocalTarget, MediaTypeText, PathPattern, Target, TryStep,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -53,6 +55,9 @@ pub struct Route {
     #[serde(default)]
     #[schemars(extend("anyOf" = [{ "$ref": "#/$defs/FastCgi" }, { "type": "string" }, { "type": "null" }]))]
     pub fastcgi: Option<FastCgi>,
+    /// Have this service answer, by its name. It is told the whole path, and which part of it led here.
+    #[serde(default)]
+    pub service: Option<Label>,
     /// Fields of answers, after the site's.
     #[serde(default)]
     pub headers: Headers,

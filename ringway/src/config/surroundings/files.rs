@@ -47,6 +47,16 @@ impl Inspector<'_> {
         self.readable(config.tls.client_certificates.ca.as_ref(), clients.place_of("ca"));
         let ca = config.acme.as_ref().and_then(|acme| acme.ca.as_ref());
         self.readable(ca, tree.under("acme").place_of("ca"));
+        for (index, service) in config.service.iter().enumerate() {
+            let node = tree.item("service", index);
+            self.readable(service.library.as_ref(), node.place_of("library"));
+            if let Some(data) = &service.data {
+                self.parent(data.as_path(), node.place_of("data"));
+            }
+            if let Some(log) = &service.log {
+                self.log_target(log, node.place_of("log"));
+            }
+        }
         for (index, upstream) in config.upstream.iter().enumerate() {
             let ca = upstream.tls.as_ref().and_then(|tls| tls.ca.as_ref());
             self.readable(ca, tree.item("upstream", index).under("tls").place_of("ca"));

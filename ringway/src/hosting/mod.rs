@@ -1,0 +1,12 @@
+//! Hosting: services that are linked into the program or lie in libraries, as routes, console and dashboard have them.
+
+mod directory;
+mod hosted;
+#[cfg(feature = "develop")]
+mod pages;
+
+pub use directory::{Directory, directory, link};
+pub use hosted::ServicePost;
+pub(crate) use hosted::{Hosted, KeptServices, Surroundings};
+#[cfg(feature = "develop")]
+pub(crate) use pages::ReloadedPages;
