@@ -181,6 +181,18 @@ const NEEDS: &[Need] = &[
         why: "the Autobahn test suite, which plays against WebSockets; needs a Python 2.7 with pip",
     },
     Need {
+        purpose: Purpose::Test,
+        source: Source::Debian("redis-server"),
+        probe: &["redis-server", "--version"],
+        why: "keeps sessions and passes messages on, is killed and comes back",
+    },
+    Need {
+        purpose: Purpose::Test,
+        source: Source::Debian("memcached"),
+        probe: &["memcached", "--version"],
+        why: "keeps values, is killed and comes back",
+    },
+    Need {
         purpose: Purpose::Fuzz,
         source: Source::Crate("cargo-fuzz"),
         probe: &["cargo", "fuzz", "--version"],

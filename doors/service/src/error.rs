@@ -109,6 +109,10 @@ fn status_of(error: &(dyn std::error::Error + 'static)) -> Option<Status> {
     if let Some(error) = error.downcast_ref::<crate::sqlite::SqliteError>() {
         return Some(error.status());
     }
+    #[cfg(feature = "redis")]
+    if let Some(error) = error.downcast_ref::<crate::redis::RedisError>() {
+        return Some(error.status());
+    }
     // Too much is under way already, or the work itself has failed.
     error.downcast_ref::<PoolError>().map(|error| match error {
         PoolError::Full | PoolError::NoThread => Status::SERVICE_UNAVAILABLE,

@@ -50,6 +50,12 @@ pub mod background;
 pub mod cookie;
 #[cfg(feature = "libraries")]
 pub mod library;
+#[cfg(any(feature = "memcached", feature = "redis"))]
+pub mod link;
+#[cfg(feature = "memcached")]
+pub mod memcached;
+#[cfg(feature = "redis")]
+pub mod redis;
 #[cfg(feature = "sessions")]
 pub mod session;
 #[cfg(feature = "websockets")]

@@ -7,6 +7,8 @@ mod csrf;
 mod memory;
 mod options;
 mod record;
+#[cfg(feature = "redis")]
+mod redis_store;
 #[cfg(feature = "sqlite")]
 mod sqlite_store;
 mod store;
@@ -15,6 +17,8 @@ pub use options::SessionOptions;
 
 use crate::cookie::{KeyError, SetCookie, cookies};
 use crate::error::Error;
+#[cfg(feature = "redis")]
+use crate::redis::Redis;
 use crate::response::{IntoResponse, Response};
 #[cfg(feature = "sqlite")]
 use crate::sqlite::{Sqlite, SqliteError};
@@ -108,6 +112,14 @@ impl Sessions {
     #[cfg(feature = "sqlite")]
     pub fn sqlite(database: &Sqlite, options: SessionOptions) -> Result<Self, SqliteError> {
         Ok(Self::new(Store::Sqlite(sqlite_store::SqliteStore::new(database, &options)?), options))
+    }
+
+    /// Sessions in Redis under keys that begin with `prefix`, which services that share a server must not share. While the
+    /// server cannot be reached, whoever asks for a session is told so at once.
+    #[cfg(feature = "redis")]
+    #[must_use]
+    pub fn redis(redis: &Redis, prefix: &str, options: SessionOptions) -> Self {
+        Self::new(Store::Redis(redis_store::RedisStore::new(redis, prefix, &options)), options)
     }
 
     /// The session that a request's `Cookie` fields name, or an empty one. With sessions in memory the future is ready when it

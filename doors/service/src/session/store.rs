@@ -3,6 +3,8 @@
 use super::SessionError;
 use super::memory::Memory;
 use super::record::{Change, Key, Record};
+#[cfg(feature = "redis")]
+use super::redis_store::RedisStore;
 #[cfg(feature = "sqlite")]
 use super::sqlite_store::SqliteStore;
 use ringway_engine::WorkerHandle;
@@ -13,13 +15,19 @@ pub(super) enum Store {
     Memory(Box<Memory>),
     #[cfg(feature = "sqlite")]
     Sqlite(SqliteStore),
+    #[cfg(feature = "redis")]
+    Redis(RedisStore),
 }
 
 impl Store {
     /// A session that is alive.
+    #[cfg_attr(
+        not(feature = "redis"),
+        expect(unused_variables, reason = "only a store on the network needs the worker")
+    )]
     pub(super) async fn load(
         &self,
-        _worker: &WorkerHandle,
+        worker: &WorkerHandle,
         key: &Key,
         now_s: u64,
     ) -> Result<Option<Record>, SessionError> {
@@ -27,14 +35,20 @@ impl Store {
             Self::Memory(memory) => Ok(memory.load(key, now_s).map(|record| Record::clone(&record))),
             #[cfg(feature = "sqlite")]
             Self::Sqlite(store) => Ok(store.load(key, now_s).await?),
+            #[cfg(feature = "redis")]
+            Self::Redis(store) => Ok(store.load(worker, key, now_s).await?),
         }
     }
 
     /// Changes what is kept under `from` (nothing yet: a new session) and keeps it under `to` from now on, all or nothing.
     /// False when there is nothing under `from` any more and nobody logs in: then nothing has changed.
+    #[cfg_attr(
+        not(feature = "redis"),
+        expect(unused_variables, reason = "only a store on the network needs the worker")
+    )]
     pub(super) async fn apply(
         &self,
-        _worker: &WorkerHandle,
+        worker: &WorkerHandle,
         from: Option<Key>,
         to: Key,
         change: Change,
@@ -44,15 +58,23 @@ impl Store {
             Self::Memory(memory) => memory.apply(from.as_ref(), &to, &change, now_s),
             #[cfg(feature = "sqlite")]
             Self::Sqlite(store) => store.apply(from, to, change, now_s).await,
+            #[cfg(feature = "redis")]
+            Self::Redis(store) => store.apply(worker, from.as_ref(), &to, &change, now_s).await,
         }
     }
 
     /// Ends a session.
-    pub(super) async fn remove(&self, _worker: &WorkerHandle, key: Key) -> Result<(), SessionError> {
+    #[cfg_attr(
+        not(feature = "redis"),
+        expect(unused_variables, reason = "only a store on the network needs the worker")
+    )]
+    pub(super) async fn remove(&self, worker: &WorkerHandle, key: Key) -> Result<(), SessionError> {
         match self {
             Self::Memory(memory) => memory.remove(&key),
             #[cfg(feature = "sqlite")]
             Self::Sqlite(store) => store.remove(key).await?,
+            #[cfg(feature = "redis")]
+            Self::Redis(store) => store.remove(worker, &key).await?,
         }
         Ok(())
     }

@@ -2,7 +2,9 @@
 
 use ringway_engine::ring::socket::{Address, ListenOptions};
 use ringway_engine::ring::{DriverChoice, RingOptions, probe};
-use ringway_engine::{Balance, Endpoint, EndpointLimits, Protocol, Server, ServerOptions, WorkerHandle};
+use ringway_engine::{
+    Balance, Endpoint, EndpointLimits, Outbound, Protocol, Server, ServerOptions, WorkerHandle,
+};
 use ringway_service::{Placement, Service};
 use ringway_testkit::{Answer, Client};
 use ringway_web::limits::WebLimits;
@@ -42,7 +44,8 @@ impl Stand {
             listeners: Vec::new(),
         };
         let ring = RingOptions { driver, ..RingOptions::default() };
-        let options = ServerOptions { workers, ring, ..ServerOptions::default() };
+        let outbound = vec![Outbound::held(EndpointLimits::default())];
+        let options = ServerOptions { workers, ring, outbound, ..ServerOptions::default() };
         let server = Some(Server::start(&[endpoint], &options).expect("it starts"));
         Self { server, service }
     }

@@ -93,3 +93,28 @@ fn a_service_without_sessions_says_so_in_its_log() {
         },
     );
 }
+
+#[cfg(feature = "redis")]
+#[test]
+fn a_service_answers_while_its_sessions_cannot_be_reached() {
+    use ringway_service::redis::{Redis, RedisOptions};
+    let server = std::cell::RefCell::new(crate::daemon::Daemon::redis("degraded"));
+    let quick = RedisOptions { retry_ms_min: 5, retry_ms_max: 20, ..RedisOptions::default() };
+    let redis = Redis::new(&server.borrow().url(), quick).expect("a URL");
+    let make = || members(Sessions::redis(&redis, "s:", SessionOptions::default()));
+    on_each_driver(make, |stand| {
+        let form = stand.get("/form");
+        let (first, token) = (cookie(&form), text(&form));
+        let welcome = stand.ask(&format!("POST /login?name=ada&token={token} HTTP/1.1"), &first, "");
+        let second = cookie(&welcome);
+        let who = || stand.ask("GET / HTTP/1.1", &second, "");
+        assert_eq!(text(&who()), "ada");
+        server.borrow_mut().kill();
+        let refused = std::iter::repeat_with(who).take(10_000).find(|answer| answer.status == 503);
+        assert!(refused.is_some(), "nobody hears that it is degraded");
+        server.borrow_mut().again();
+        let found = std::iter::repeat_with(who).take(10_000).find(|answer| answer.status == 200);
+        assert_eq!(found.map(|answer| text(&answer)).as_deref(), Some("ada"));
+        stand.stop();
+    });
+}

@@ -164,3 +164,58 @@ fn sessions_in_sqlite() {
     let sessions = Sessions::sqlite(&database, SessionOptions::default()).expect("a table");
     on_worker(move |worker| a_session_lives(sessions.clone(), worker));
 }
+
+#[cfg(feature = "redis")]
+#[test]
+fn sessions_in_redis() {
+    use ringway_service::redis::{Redis, RedisOptions};
+    let server = crate::daemon::Daemon::redis("sessions");
+    let redis = Redis::new(&server.url(), RedisOptions::default()).expect("a URL");
+    let sessions = Sessions::redis(&redis, "s:", SessionOptions::default());
+    on_worker(move |worker| a_session_lives(sessions.clone(), worker));
+}
+
+#[cfg(feature = "redis")]
+#[test]
+fn sessions_in_redis_are_gone_by_themselves_and_outlive_a_server_that_is_killed() {
+    use ringway_service::redis::{Command, Redis, RedisOptions, Standing, Value};
+    use std::sync::{Arc, Mutex};
+    let server = Arc::new(Mutex::new(crate::daemon::Daemon::redis("outlive")));
+    let url = server.lock().expect("no panic").url();
+    let quick = RedisOptions { retry_ms_min: 5, retry_ms_max: 20, ..RedisOptions::default() };
+    let redis = Redis::new(&url, quick).expect("a URL");
+    let brief = SessionOptions { idle_s: 500, absolute_s: 100, ..SessionOptions::default() };
+    let sessions = Sessions::redis(&redis, "s:", brief);
+    on_worker(move |worker| {
+        let (server, redis, sessions) = (Arc::clone(&server), redis.clone(), sessions.clone());
+        async move {
+            let mut browser = Browser::new(&sessions, &worker);
+            let session = browser.request().await;
+            session.log_in("ada").expect("room");
+            browser.answer(&session).await.expect("new");
+            let client = redis.client(&worker);
+            let Ok(Value::Array(keys)) = client.command(&Command::new("KEYS").arg("*")).await else {
+                panic!("keys")
+            };
+            let [Value::Bytes(key)] = &keys[..] else { panic!("{keys:?}") };
+            let cookie = browser.cookie.clone().expect("a cookie");
+            assert!(key.starts_with(b"s:") && key.len() == 2 + 64);
+            assert!(!cookie.contains(&String::from_utf8_lossy(&key[2..10]).into_owned()), "ids are hashed");
+            let left = client.command(&Command::new("TTL").arg(key)).await.expect("a number");
+            assert!(matches!(left, Value::Int(98..=100)), "{left:?}");
+            server.lock().expect("no panic").kill();
+            while client.standing() == Standing::Up {
+                worker.sleep_until(worker.now_ms() + 1).await;
+            }
+            while !matches!(client.standing(), Standing::Degraded(_)) {
+                worker.sleep_until(worker.now_ms() + 1).await;
+            }
+            assert!(matches!(browser.try_request().await, Err(SessionError::Unavailable(_))));
+            server.lock().expect("no panic").again();
+            while client.standing() != Standing::Up {
+                worker.sleep_until(worker.now_ms() + 1).await;
+            }
+            assert_eq!(browser.request().await.user().as_deref(), Some("ada"));
+        }
+    });
+}
