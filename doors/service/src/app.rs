@@ -196,7 +196,8 @@ impl App {
     }
 
     /// Sets how long handlers may take for their answer, for the routes that are added next; who takes longer is dropped, and the
-    /// client answered 503.
+    /// client answered 503. While a handler reads the body with [`crate::OwnedRequest::bytes`] and its kin the time begins anew with
+    /// each piece: how slow a client may be is the server's limit.
     pub fn answer_limit(&mut self, longest: Duration) -> &mut Self {
         self.answer_ms_max = u64::try_from(longest.as_millis()).unwrap_or(u64::MAX);
         self

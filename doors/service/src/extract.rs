@@ -5,6 +5,7 @@ use crate::owned::OwnedRequest;
 use ringway_http::head::Known;
 use ringway_http::status::Status;
 use serde::de::DeserializeOwned;
+use std::rc::Rc;
 
 impl OwnedRequest {
     /// The whole body, of `bytes_max` at most, and no more than the route's limit.
@@ -24,7 +25,9 @@ impl OwnedRequest {
         }
         // What a client announces is not believed before it comes.
         let mut bytes = Vec::with_capacity(length.min(64 * 1024));
+        let (behind, worker) = (Rc::clone(&self.behind), self.worker().clone());
         while let Some(piece) = body.next().await? {
+            worker.note_time(&behind.read_ms);
             if bytes.len() + piece.len() > bytes_max {
                 return Err(too_large(bytes_max));
             }

@@ -1,6 +1,6 @@
 //! What may handle a request: plain functions on the connection's turn, and those that wait.
 
-use crate::owned::OwnedRequest;
+use crate::owned::{Behind, OwnedRequest};
 use crate::request::Request;
 use crate::response::{IntoResponse, Response};
 use crate::running::Built;
@@ -95,7 +95,7 @@ impl fmt::Debug for Call<'_, '_> {
 pub(crate) enum Served {
     Answer(Response),
     /// Its future waits.
-    Pending(LocalFuture<Response>),
+    Pending(LocalFuture<Response>, Rc<Behind>),
     /// It has answered by itself.
     Handled(Result<Handled, EncodeError>),
 }
@@ -179,7 +179,7 @@ where
 {
     fn serve(&self, mut call: Call<'_, '_>) -> Served {
         let request = call.to_owned();
-        let behind = Rc::clone(&request.behind);
+        let (behind, left) = (Rc::clone(&request.behind), Rc::clone(&request.behind));
         let work = (self.0)(request);
         let mut future = local_future(async move {
             let mut response = work.await.into_response();
@@ -193,7 +193,7 @@ where
         // Most that wait for nothing are done here, without a task. One that is not is polled again by its task, whose waker counts.
         match future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(response) => Served::Answer(response),
-            Poll::Pending => Served::Pending(future),
+            Poll::Pending => Served::Pending(future, left),
         }
     }
 }

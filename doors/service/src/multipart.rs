@@ -1,7 +1,7 @@
 //! Forms with files (`multipart/form-data`): parts one after the other while they arrive, into memory or into files.
 
 use crate::error::Error;
-use crate::owned::OwnedRequest;
+use crate::owned::{Behind, OwnedRequest};
 use crate::saving::Saving;
 use crate::worker::Worker;
 use ringway_engine::ring::Slice;
@@ -11,6 +11,7 @@ use ringway_web::form::{Form, FormError, FormEvent, Part};
 use ringway_web::spool::{SpoolSpace, Spooled};
 use std::fmt;
 use std::path::Path;
+use std::rc::Rc;
 
 pub use ringway_http::multipart::Limits as FormLimits;
 
@@ -18,6 +19,7 @@ pub use ringway_http::multipart::Limits as FormLimits;
 pub struct Multipart {
     form: Form,
     worker: Worker,
+    behind: Rc<Behind>,
     /// Whether a part has begun whose end was not read.
     is_in_part: bool,
 }
@@ -46,7 +48,8 @@ impl OwnedRequest {
         let content_type = head.sole(Known::ContentType).unwrap_or_default();
         let form =
             Form::new(body, content_type, limits, worker.handle().slices()).map_err(FormError::Form)?;
-        Ok(Multipart { form, worker, is_in_part: false })
+        let behind = Rc::clone(&self.behind);
+        Ok(Multipart { form, worker, behind, is_in_part: false })
     }
 
     /// The whole body, kept in memory where it is short and in a file without a name where it is long.
@@ -73,7 +76,9 @@ impl Multipart {
     /// 400 for what is no form, 413 beyond a limit, 408 for one that does not come.
     pub async fn next_part(&mut self) -> Result<Option<FormPart<'_>>, Error> {
         loop {
-            match self.form.next().await? {
+            let event = self.form.next().await?;
+            self.worker.note_time(&self.behind.read_ms);
+            match event {
                 None => return Ok(None),
                 Some(FormEvent::Part(head)) => {
                     self.is_in_part = true;
@@ -115,7 +120,9 @@ impl FormPart<'_> {
         if !self.form.is_in_part {
             return Ok(None);
         }
-        match self.form.form.next().await? {
+        let event = self.form.form.next().await?;
+        self.form.worker.note_time(&self.form.behind.read_ms);
+        match event {
             Some(FormEvent::Data(piece)) => Ok(Some(piece)),
             Some(FormEvent::PartEnd | FormEvent::Part(_)) | None => {
                 self.form.is_in_part = false;

@@ -15,7 +15,7 @@ use ringway_http::method::Method;
 use ringway_http::status::Status;
 use ringway_web::exchange::Exchange;
 use ringway_web::request_body::RequestBody;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -42,6 +42,9 @@ pub struct OwnedRequest {
 /// What a request leaves behind for its answer.
 #[derive(Default)]
 pub(crate) struct Behind {
+    /// When something of the body was read last, by the worker's clock in milliseconds: while it comes its handler cannot answer,
+    /// and has the more time.
+    pub(crate) read_ms: Cell<u64>,
     /// Field lines, each with its CR LF.
     pub(crate) lines: RefCell<Vec<u8>>,
     /// The session, where the handler has asked for it.

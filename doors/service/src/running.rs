@@ -4,6 +4,7 @@ use crate::blocked::Note;
 use crate::handler::{Call, Endpoint, Served};
 use crate::later::Waiting;
 use crate::log::Level;
+use crate::owned::Behind;
 use crate::request::Request;
 use crate::response::{self, Body, Response};
 use crate::routes::{Found, Table};
@@ -23,9 +24,10 @@ use std::cell::RefCell;
 use std::fmt;
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Poll, ready};
 
 /// The number of what answers where no route does.
 const FALLBACK: usize = usize::MAX;
@@ -127,6 +129,10 @@ impl Built {
         if number == FALLBACK { self.fallback.as_ref() } else { self.routes.get(number) }
     }
 
+    fn answer_ms_max(&self, number: usize) -> u64 {
+        self.route(number).map_or(0, |route| route.answer_ms_max)
+    }
+
     /// The route's name, for the log.
     fn name(&self, number: usize) -> String {
         self.stats.name(number)
@@ -158,10 +164,10 @@ impl Built {
         });
         match served {
             Ok(Served::Answer(answer)) => self.finish(number, answer, exchange),
-            Ok(Served::Pending(future)) => {
+            Ok(Served::Pending(future, behind)) => {
                 let until_ms = exchange.moment.ms.saturating_add(route.answer_ms_max);
                 exchange.ask_once();
-                Ok(self.wait(number, until_ms, future))
+                Ok(self.wait(number, until_ms, behind, future))
             }
             Ok(Served::Handled(handled)) => handled,
             Err(panic) => {
@@ -193,10 +199,9 @@ impl Built {
     ) -> Result<Handled, EncodeError> {
         match answer.body {
             Body::Later(waiting) => {
-                let ms_max = self.route(number).map_or(0, |route| route.answer_ms_max);
-                let until_ms = exchange.moment.ms.saturating_add(ms_max);
+                let until_ms = exchange.moment.ms.saturating_add(self.answer_ms_max(number));
                 exchange.ask_once();
-                return Ok(self.wait(number, until_ms, self.later(waiting)));
+                return Ok(self.wait(number, until_ms, Rc::default(), self.later(waiting)));
             }
             Body::Pass => return Ok(Handled::NotMine),
             body => answer.body = body,
@@ -232,7 +237,13 @@ impl Built {
     }
 
     /// Waits for an answer in a task.
-    fn wait(self: &Rc<Self>, number: usize, until_ms: u64, mut future: LocalFuture<Response>) -> Handled {
+    fn wait(
+        self: &Rc<Self>,
+        number: usize,
+        until_ms: u64,
+        behind: Rc<Behind>,
+        mut future: LocalFuture<Response>,
+    ) -> Handled {
         let (built, active) = (Rc::clone(self), Active::new(&self.stats));
         let mut sleep = self.worker.handle().sleep_until(until_ms);
         Handled::Later(local_future(async move {
@@ -242,7 +253,15 @@ impl Built {
                     Ok(Poll::Pending) => {}
                     Err(panic) => return Poll::Ready(built.panicked(&*panic)),
                 }
-                std::pin::Pin::new(&mut sleep).poll(context).map(|()| built.is_late(number))
+                ready!(Pin::new(&mut sleep).poll(context));
+                let until_ms = behind.read_ms.get().saturating_add(built.answer_ms_max(number));
+                let handle = built.worker.handle();
+                if until_ms <= handle.now_ms() {
+                    return Poll::Ready(built.is_late(number));
+                }
+                // The body was coming meanwhile.
+                sleep = handle.sleep_until(until_ms);
+                Pin::new(&mut sleep).poll(context).map(|()| built.is_late(number))
             })
             .await;
             drop(active);
@@ -270,7 +289,7 @@ impl Built {
 
     fn is_late(&self, number: usize) -> Response {
         self.stats.late.add(1);
-        let ms_max = self.route(number).map_or(0, |route| route.answer_ms_max);
+        let ms_max = self.answer_ms_max(number);
         Response::page(Status::SERVICE_UNAVAILABLE).with_note(Some(format!("no answer within {ms_max} ms")))
     }
 

@@ -121,6 +121,23 @@ mod tests {
         assert_eq!(Fields::new(b"").iter().count(), 0);
     }
 
+    proptest::proptest! {
+        #[test]
+        fn fields_are_read_as_others_read_them(raw in "[a-c=&%+0-9A-F\\x80-\\xff]{0,40}") {
+            let own: Vec<(String, String)> = Fields::new(raw.as_bytes())
+                .iter()
+                .map(|(name, value)| (name.into_owned(), value.into_owned()))
+                .collect();
+            let others: Vec<(String, String)> = serde_urlencoded::from_bytes(raw.as_bytes()).expect("it reads all");
+            proptest::prop_assert_eq!(&own, &others);
+            for (name, _) in &own {
+                let first = own.iter().find(|(other, _)| other == name).map(|(_, value)| &**value);
+                let found = Fields::new(raw.as_bytes()).get(name);
+                proptest::prop_assert_eq!(found.as_deref(), first);
+            }
+        }
+    }
+
     #[test]
     fn what_is_no_number_says_so() {
         assert_eq!(parse::<u32>("the query value", "page", "7").ok(), Some(7));

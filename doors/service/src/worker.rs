@@ -146,6 +146,13 @@ impl Worker {
         ready.await.result.map(|_events| ())
     }
 
+    /// Notes the time, where it can be asked for.
+    pub(crate) fn note_time(&self, place: &Cell<u64>) {
+        if !self.handle.is_in_turn() {
+            place.set(self.handle.now_ms());
+        }
+    }
+
     /// Ends all tasks; those that are spawned later end at once.
     pub(crate) fn end(&self) {
         self.life.is_over.set(true);

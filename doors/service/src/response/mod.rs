@@ -6,6 +6,7 @@ mod write;
 pub use into::{Html, IntoResponse, Json};
 pub(crate) use write::write;
 
+use crate::cookie::SetCookie;
 use crate::files::FilePlace;
 use crate::later::{Later, Waiting};
 use ringway_http::response::HeadWriter;
@@ -173,6 +174,18 @@ impl Response {
     pub fn with_field(mut self, name: &str, value: &str) -> Self {
         self.add_field(name.as_bytes(), value.as_bytes());
         self
+    }
+
+    /// The same with a cookie to be kept. One that cannot be makes the answer 500, as a field does.
+    #[must_use]
+    pub fn with_cookie(mut self, cookie: &SetCookie) -> Self {
+        match cookie.encode() {
+            Ok(value) => self.with_field("Set-Cookie", &value),
+            Err(error) => {
+                self.is_bad = true;
+                self.with_note(Some(format!("a cookie cannot be set: {error}")))
+            }
+        }
     }
 
     /// Adds a field line: see [`Response::with_field`].

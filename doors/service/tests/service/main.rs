@@ -5,7 +5,8 @@ mod misbehaving;
 mod setup;
 mod stand;
 
-use ringway_service::{Error, Json, OwnedRequest, Request, Response, Service, Status};
+use ringway_service::cookie::SetCookie;
+use ringway_service::{Error, Json, OwnedRequest, Request, Response, Service, Status, same_origin};
 use stand::{on_each_driver, send, text};
 use std::time::Duration;
 
@@ -34,6 +35,15 @@ fn greeter() -> Service {
             })
         });
         app.get("/bad-field", || Response::text("x").with_field("X-Bad", "a\r\nSet-Cookie: b"));
+        app.get("/cookies", |request: &Request<'_>| {
+            let cookie = SetCookie::new("seen", request.cookie("seen").unwrap_or("never"));
+            Response::text("x").with_cookie(&cookie)
+        });
+        app.get("/bad-cookie", || Response::text("x").with_cookie(&SetCookie::new("a", "b\r\nc: d")));
+        app.group("/guarded", |app| {
+            app.check(same_origin);
+            app.post("/", || "changed");
+        });
         app.get("/gone", || (Status::GONE, "no more"));
         Ok(())
     })
@@ -104,5 +114,21 @@ fn heads_have_room_or_are_errors() {
         let service = stand.stop();
         assert_eq!(service.stats().totals().errors, 1);
         assert!(service.log().since(0).iter().any(|line| line.text.contains("GET /bad-field")));
+    });
+}
+
+#[test]
+fn cookies_come_and_go_and_other_sites_change_nothing() {
+    on_each_driver(greeter, |stand| {
+        let answer = stand.ask("GET /cookies HTTP/1.1", "Cookie: a=b; seen=often\r\n", "");
+        assert!(
+            answer.field("set-cookie").is_some_and(|cookie| cookie.starts_with("seen=often; ")),
+            "{answer:?}"
+        );
+        let answer = stand.get("/bad-cookie");
+        assert_eq!((answer.status, answer.field("set-cookie"), answer.field("c")), (500, None, None));
+        let post = |fields: &str| stand.ask("POST /guarded/ HTTP/1.1", fields, "a=b").status;
+        assert_eq!([post(""), post("Origin: http://a\r\n"), post("Origin: http://b\r\n")], [200, 200, 403]);
+        stand.stop();
     });
 }

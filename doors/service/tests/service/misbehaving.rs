@@ -30,7 +30,6 @@ fn service(hands: &Hands) -> Service {
     let hands = hands.clone();
     Service::new("misbehaving", move |app| {
         let (hands, worker) = (hands.clone(), app.worker().clone());
-        app.answer_limit(Duration::from_millis(60));
         app.get("/ok", || "ok");
         app.get("/panic", || -> &'static str { panic!("on purpose") });
         app.get("/panic-async", |_: OwnedRequest| async { if true { panic!("at once") } else { "" } });
@@ -38,23 +37,36 @@ fn service(hands: &Hands) -> Service {
             request.worker().sleep(Duration::from_millis(1)).await;
             if true { panic!("after a while, {}", 7) } else { "" }
         });
-        let drops = Arc::clone(&hands.drops);
-        app.get("/never", move |request: OwnedRequest| {
-            let counted = Counted(Arc::clone(&drops));
-            async move {
-                let _kept = (counted, request);
-                pending::<&'static str>().await
-            }
+        let laters = Arc::clone(&hands.laters);
+        let promise = move |_: &Request<'_>| {
+            let (later, answer) = Response::later();
+            laters.lock().expect("no panic").push(later);
+            answer
+        };
+        app.get("/later", promise.clone());
+        app.group("/impatient", |app| {
+            app.answer_limit(Duration::from_millis(60));
+            app.get("/later", promise);
+            let drops = Arc::clone(&hands.drops);
+            app.get("/never", move |request: OwnedRequest| {
+                let counted = Counted(Arc::clone(&drops));
+                async move {
+                    let _kept = (counted, request);
+                    pending::<&'static str>().await
+                }
+            });
+        });
+        app.group("", |app| {
+            app.answer_limit(Duration::from_secs(1));
+            app.post("/read", |mut request: OwnedRequest| async move { request.text(1000).await });
+        });
+        app.post("/leave", |request: OwnedRequest| async move {
+            drop(request);
+            "left"
         });
         app.get("/dropped", || {
             let (later, answer) = Response::later();
             drop(later);
-            answer
-        });
-        let laters = Arc::clone(&hands.laters);
-        app.get("/later", move |_: &Request<'_>| {
-            let (later, answer) = Response::later();
-            laters.lock().expect("no panic").push(later);
             answer
         });
         let gate = Arc::clone(&hands.gate);
@@ -120,7 +132,7 @@ fn a_panic_is_an_answer_and_a_line_in_the_log() {
 fn who_never_answers_is_dropped_in_time() {
     on_each(|stand, hands| {
         let mut client = stand.client();
-        for path in ["/never", "/ok"] {
+        for path in ["/impatient/never", "/ok"] {
             send(&mut client, &format!("GET {path} HTTP/1.1"), "", "");
         }
         let answers = client.answers(2).expect("in order");
@@ -129,12 +141,47 @@ fn who_never_answers_is_dropped_in_time() {
         assert_eq!(hands.drops.load(Ordering::Relaxed), 1, "with all that it holds");
         // One whose client leaves is dropped then, or when its time is up.
         let mut client = stand.client();
-        send(&mut client, "GET /never HTTP/1.1", "", "");
+        send(&mut client, "GET /impatient/never HTTP/1.1", "", "");
         drop(client);
         eventually("the second is dropped", || hands.drops.load(Ordering::Relaxed) == 2);
         let service = stand.stop();
-        assert!(has_line(&service, &["GET /never:", "no answer within 60 ms"]));
+        assert!(has_line(&service, &["GET /impatient/never:", "no answer within 60 ms"]));
         assert!(service.stats().totals().late >= 1);
+    });
+}
+
+#[test]
+fn a_body_that_comes_slowly_is_not_its_handlers_fault() {
+    on_each(|stand, _| {
+        let mut client = stand.client();
+        client.send(b"POST /read HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n").expect("it is open");
+        // All of it takes longer than a handler may, each pause does not.
+        for digit in b'1'..=b'9' {
+            std::thread::sleep(Duration::from_millis(150));
+            client.send(&[digit]).expect("it is open");
+        }
+        let answer = client.answer(false).expect("an answer");
+        assert_eq!((answer.status, text(&answer)), (200, "123456789".to_owned()));
+        // One that stops does not keep its handler for ever.
+        client.send(b"POST /read HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n123").expect("it is open");
+        assert_eq!(client.answer(false).expect("an answer").status, 503);
+        drop(client);
+        stand.stop();
+    });
+}
+
+#[test]
+fn who_drops_its_request_leaves_the_body_to_the_connection() {
+    on_each(|stand, _| {
+        let mut client = stand.client();
+        for body in ["x".repeat(300_000), "y".to_owned()] {
+            send(&mut client, "POST /leave HTTP/1.1", "", &body);
+            assert_eq!(text(&client.answer(false).expect("an answer")), "left");
+        }
+        send(&mut client, "GET /ok HTTP/1.1", "", "");
+        assert_eq!(text(&client.answer(false).expect("the connection goes on")), "ok");
+        drop(client);
+        stand.stop();
     });
 }
 
@@ -142,7 +189,7 @@ fn who_never_answers_is_dropped_in_time() {
 fn a_handle_that_is_dropped_answers_and_one_that_is_late_hears_of_it() {
     on_each(|stand, hands| {
         assert_eq!(stand.get("/dropped").status, 500);
-        assert_eq!(stand.get("/later").status, 503);
+        assert_eq!(stand.get("/impatient/later").status, 503);
         let late = hands.laters.lock().expect("no panic").pop().expect("it was made");
         assert!(late.is_in_vain());
         assert_eq!(late.answer("too late"), Err(NobodyWaits));
