@@ -14,6 +14,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("pure/h2", &["pure/http"]),
     ("pure/dav", &["pure/http"]),
     ("pure/*", &[]),
+    ("sys/sdk", &["sys/plugin"]),
     ("sys/*", &["pure/*"]),
     ("engine", &["sys/ring", "sys/heap", "pure/pace"]),
     ("tls", &["engine"]),

@@ -2,6 +2,7 @@
 
 mod faults;
 mod replaced;
+mod rust;
 mod stand;
 
 use ringway_service::library::{Level, Library};
