@@ -559,6 +559,12 @@ impl WorkerHandle {
         Unfinished { local: Rc::clone(&self.local) }
     }
 
+    /// Whether the server drains. Not during a turn: a protocol asks its [`Conn`].
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.local.core.borrow().is_draining
+    }
+
     /// Where this worker's slices come from. Not during a turn: a protocol asks its [`Conn`].
     #[must_use]
     pub fn slices(&self) -> Pool {

@@ -87,9 +87,11 @@ fn main() -> Result<(), Box<dyn Error>> {
             }),
             ..SocketOptions::default()
         };
-        let door = EchoDoor { acceptor: Acceptor::new(options), is_async: choices.is_async };
+        let door = EchoDoor { acceptor: Acceptor::new(worker.clone(), options), is_async: choices.is_async };
         let sites = Rc::new(Sites::new(Site::with_handler("echo", door)));
-        let http = Http::new(sites, WebLimits::default(), worker.pool().clone());
+        let mut limits = WebLimits::default();
+        limits.h2.has_connect_protocol = true;
+        let http = Http::new(sites, limits, worker.pool().clone());
         Ok(Rc::new(http) as Rc<dyn Protocol>)
     };
     let address = Address::Tcp(([127, 0, 0, 1], choices.port).into());

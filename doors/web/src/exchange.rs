@@ -281,7 +281,24 @@ impl<'a> Exchange<'a> {
     #[cfg(feature = "bodies")]
     #[must_use]
     pub fn can_switch_protocols(&self) -> bool {
-        self.request.upgrade().is_some()
+        self.request.upgrade().is_some() && !self.course.upload.is_of_stream()
+    }
+
+    /// Whether the request is an extended CONNECT of HTTP/2 (RFC 8441): it reads as a `GET` with `Upgrade`, is answered with
+    /// 200, and both bodies are the other protocol's: the request's, read unframed ([`RequestBody::unframed`]), and that of
+    /// [`Exchange::stream`]. Clients ask so only where [`ringway_h2::limits::Limits::has_connect_protocol`] says that they may.
+    #[cfg(all(feature = "guests", feature = "h2"))]
+    #[must_use]
+    pub fn is_extended_connect(&self) -> bool {
+        self.request.upgrade().is_some() && self.course.upload.is_of_stream()
+    }
+
+    /// The same where there is no HTTP/2.
+    #[cfg(all(feature = "guests", not(feature = "h2")))]
+    #[must_use]
+    #[expect(clippy::unused_self, reason = "where there are no streams it is a constant")]
+    pub fn is_extended_connect(&self) -> bool {
+        false
     }
 
     /// Answers 101 and goes on with another protocol: what `body` makes is sent as it is, up to its end, which is the

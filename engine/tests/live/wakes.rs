@@ -77,7 +77,7 @@ fn from_another_thread_are_not_lost() {
             }
             sum
         });
-        assert_eq!(sum, (0..3_000).sum());
+        assert_eq!(sum, (0..3_000).sum::<u64>());
         // Many at once, from several threads.
         let sum = on_worker(driver, |worker| async move {
             let fillers = [filler(), filler(), filler()];

@@ -102,7 +102,9 @@ impl<'m> RequestHead<'m> {
         }
         self.begin_fields();
         // Section 8.1.1: a content-length that the DATA frames do not add up to.
-        let contradicts = ends && self.length.is_some_and(|length| length > 0);
+        // And a tunnel that is closed before it is there.
+        let has_more = self.length.is_some_and(|length| length > 0) || self.has(Class::Protocol);
+        let contradicts = ends && has_more;
         if self.is_malformed || contradicts {
             return Outcome::Malformed;
         }
@@ -156,7 +158,9 @@ impl<'m> RequestHead<'m> {
             return;
         }
         let mut text = std::mem::take(&mut self.memory.text);
-        text.extend_from_slice(self.pseudo(Class::Method));
+        let is_extended = self.has(Class::Protocol);
+        // An extended CONNECT (RFC 8441) says what GET says with an upgrade, which this version has no other way to ask for.
+        text.extend_from_slice(if is_extended { b"GET" } else { self.pseudo(Class::Method) });
         text.push(b' ');
         // The target of CONNECT is the authority (section 8.5).
         let target = if self.has(Class::Path) { Class::Path } else { Class::Authority };
@@ -165,6 +169,11 @@ impl<'m> RequestHead<'m> {
         if self.has(Class::Authority) {
             text.extend_from_slice(b"host: ");
             text.extend_from_slice(self.pseudo(Class::Authority));
+            text.extend_from_slice(b"\r\n");
+        }
+        if is_extended {
+            text.extend_from_slice(b"connection: upgrade\r\nupgrade: ");
+            text.extend_from_slice(self.pseudo(Class::Protocol));
             text.extend_from_slice(b"\r\n");
         }
         self.memory.text = text;

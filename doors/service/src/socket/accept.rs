@@ -2,9 +2,11 @@
 
 use super::handler::SocketHandler;
 use super::options::{Origins, SocketOptions, Terms};
+use super::over_h2::StreamSession;
 use super::session::{ConnSession, Session};
-use ringway_http::head::Request;
+use ringway_engine::WorkerHandle;
 use ringway_http::response::EncodeError;
+use ringway_http::status::Status;
 use ringway_web::exchange::Exchange;
 use ringway_web::pipeline::Reply;
 use ringway_ws::Role;
@@ -16,6 +18,7 @@ use std::rc::Rc;
 /// What makes sockets of a route's requests, on one worker.
 #[derive(Clone, Debug)]
 pub struct Acceptor {
+    worker: WorkerHandle,
     terms: Rc<Terms>,
 }
 
@@ -27,28 +30,43 @@ pub struct Handshake {
     agreement: Option<Agreement>,
     /// The answer's field lines.
     lines: Vec<u8>,
+    /// It came over a stream of HTTP/2.
+    is_stream: bool,
 }
 
 impl Acceptor {
-    /// Sockets with these options.
+    /// Sockets with these options, on this worker.
     #[must_use]
-    pub fn new(options: SocketOptions) -> Self {
-        Self { terms: Rc::new(Terms::new(options)) }
+    pub fn new(worker: WorkerHandle, options: SocketOptions) -> Self {
+        Self { worker, terms: Rc::new(Terms::new(options)) }
     }
 
-    /// Sockets with these options; `panicked` is called whenever a handler of theirs has panicked.
+    /// The same; `panicked` is called whenever a handler of theirs has panicked.
     #[must_use]
-    pub fn with_panics_told(options: SocketOptions, panicked: impl Fn() + 'static) -> Self {
+    pub fn with_panics_told(
+        worker: WorkerHandle,
+        options: SocketOptions,
+        panicked: impl Fn() + 'static,
+    ) -> Self {
         let terms = Terms { panicked: Some(Box::new(panicked)), ..Terms::new(options) };
-        Self { terms: Rc::new(terms) }
+        Self { worker, terms: Rc::new(terms) }
     }
 
-    /// Reads the handshake of a request; `is_secure` says whether it came over TLS.
+    /// Reads the handshake of a request.
     ///
     /// # Errors
     /// Why there will be no socket; [`Acceptor::refuse`] says it to the client.
-    pub fn read(&self, request: &Request<'_>, is_secure: bool) -> Result<Handshake, Refusal> {
-        let Some(upgrade) = Upgrade::read(request)? else { return Err(Refusal::NotAsked) };
+    pub fn read(&self, exchange: &mut Exchange<'_>) -> Result<Handshake, Refusal> {
+        let is_secure = exchange.session().is_some();
+        let is_stream = exchange.is_extended_connect();
+        let upgrade = if is_stream {
+            if exchange.request.upgrade() != Some(b"websocket") {
+                return Err(Refusal::NotAsked);
+            }
+            Upgrade::read_connect(exchange.request)?
+        } else {
+            Upgrade::read(exchange.request)?.ok_or(Refusal::NotAsked)?
+        };
         let options = &self.terms.options;
         if !is_welcome(&upgrade, &options.origins, is_secure) {
             return Err(Refusal::Origin);
@@ -56,9 +74,12 @@ impl Acceptor {
         let ours: Vec<&str> = options.protocols.iter().map(String::as_str).collect();
         let protocol = upgrade.protocol(&ours);
         let agreement = options.deflate.as_ref().and_then(|deflate| upgrade.deflate(deflate));
-        let mut lines = b"Connection: Upgrade\r\nUpgrade: websocket\r\n".to_vec();
+        let mut lines = Vec::with_capacity(256);
+        if !is_stream {
+            lines.extend_from_slice(b"Connection: Upgrade\r\nUpgrade: websocket\r\n");
+        }
         upgrade.answer(protocol, agreement.as_ref(), &mut lines);
-        Ok(Handshake { protocol: protocol.map(str::to_owned), agreement, lines })
+        Ok(Handshake { protocol: protocol.map(str::to_owned), agreement, lines, is_stream })
     }
 
     /// Answers a handshake: the connection is `handler`'s from there on.
@@ -74,7 +95,12 @@ impl Acceptor {
         let terms = Rc::clone(&self.terms);
         let agreement = handshake.agreement.as_ref();
         let session = Session::new(terms, Role::Server, agreement, Box::new(handler));
-        exchange.take_over(&handshake.lines, Box::new(ConnSession::new(session)))
+        if !handshake.is_stream {
+            return exchange.take_over(&handshake.lines, Box::new(ConnSession::new(session)));
+        }
+        let Some(body) = exchange.take_body() else { return exchange.error(Status::INTERNAL_SERVER_ERROR) };
+        let stream = StreamSession::new(session, body, self.worker.clone());
+        exchange.stream(Status::OK, &handshake.lines, stream)
     }
 
     /// Tells a client why there is no socket.
@@ -99,8 +125,7 @@ impl Acceptor {
         exchange: &mut Exchange<'_>,
         make: impl FnOnce(&Handshake) -> H,
     ) -> Result<Reply, EncodeError> {
-        let is_secure = exchange.session().is_some();
-        match self.read(exchange.request, is_secure) {
+        match self.read(exchange) {
             Ok(handshake) => {
                 let handler = make(&handshake);
                 self.open(exchange, &handshake, handler)

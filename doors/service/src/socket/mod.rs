@@ -17,6 +17,7 @@ mod hub;
 mod link;
 mod options;
 mod out;
+mod over_h2;
 mod route;
 mod session;
 mod task;

@@ -64,11 +64,11 @@ impl App {
         make: impl Fn(&Request<'_>) -> S + 'static,
     ) -> &mut Self {
         let log = self.log().clone();
-        let acceptor =
-            Acceptor::with_panics_told(options, move || log.error("the handler of a socket panicked"));
+        let worker = self.worker().handle().clone();
+        let panicked = move || log.error("the handler of a socket panicked");
+        let acceptor = Acceptor::with_panics_told(worker, options, panicked);
         self.raw(Methods::One("GET".into()), pattern, move |call| {
-            let is_secure = call.exchange().session().is_some();
-            let handshake = match acceptor.read(call.exchange().request, is_secure) {
+            let handshake = match acceptor.read(call.exchange()) {
                 Ok(handshake) => handshake,
                 Err(refusal) => return Acceptor::refuse(call.exchange(), refusal).map(Handled::Answer),
             };

@@ -1,6 +1,7 @@
 //! Sockets on real connections and both drivers: handshakes, messages, limits, time, ends, groups.
 
 mod groups;
+mod over_h2;
 mod stand;
 
 use ringway_ws::frame::Opcode;

@@ -103,7 +103,7 @@ impl Doors {
             let told = move || {
                 heard.panics.fetch_add(1, Ordering::AcqRel);
             };
-            (path, Acceptor::with_panics_told(options, told))
+            (path, Acceptor::with_panics_told(worker.clone(), options, told))
         };
         let worker_acceptors = vec![
             of(b"/echo", usual.clone()),
@@ -211,7 +211,9 @@ impl Stand {
         let (doors_heard, doors_groups) = (Arc::clone(&heard), groups.clone());
         let protocol = move |worker: &WorkerHandle| {
             let site = Site::with_handler("sockets", Doors::new(worker, &doors_heard, &doors_groups));
-            let http = Http::new(Rc::new(Sites::new(site)), WebLimits::default(), worker.pool().clone());
+            let mut limits = WebLimits { body_ms_max: 100, ..WebLimits::default() };
+            limits.h2.has_connect_protocol = true;
+            let http = Http::new(Rc::new(Sites::new(site)), limits, worker.pool().clone());
             Ok(Rc::new(http) as Rc<dyn Protocol>)
         };
         let address = Address::Tcp(([127, 0, 0, 1], 0).into());

@@ -28,6 +28,8 @@ pub(crate) struct Arriving {
     is_let_go: Cell<bool>,
     is_asked_for: Cell<bool>,
     expects_continue: Cell<bool>,
+    /// It is another protocol's: as long as it likes, and silent as long as it likes.
+    is_unframed: Cell<bool>,
     /// Bytes since the window began, whether somebody waits, and whether somebody did when it began.
     window_bytes: Cell<u64>,
     has_waited: Cell<bool>,
@@ -76,6 +78,7 @@ impl Arriving {
             is_let_go: Cell::new(false),
             is_asked_for: Cell::new(false),
             expects_continue: Cell::new(request.expects_continue()),
+            is_unframed: Cell::new(false),
             window_bytes: Cell::new(0),
             has_waited: Cell::new(true),
             is_waiting: Cell::new(false),
@@ -101,6 +104,12 @@ impl Arriving {
         if self.length.unwrap_or(0).max(self.bytes.get()) > self.bytes_max.get() {
             self.fail(BodyError::TooLarge);
         }
+    }
+
+    /// The stream is another protocol's from here on.
+    pub(crate) fn set_unframed(&self) {
+        self.is_unframed.set(true);
+        self.bytes_max.set(u64::MAX);
     }
 
     /// Whether nothing of it was asked for yet.
@@ -228,7 +237,7 @@ impl Arriving {
     pub(crate) fn is_late(&self, bytes_min: u64) -> bool {
         let bytes = self.window_bytes.take();
         let has_waited = self.has_waited.replace(self.is_waiting.get());
-        has_waited && self.is_waiting.get() && bytes < bytes_min
+        has_waited && self.is_waiting.get() && bytes < bytes_min && !self.is_unframed.get()
     }
 
     fn wake(&self) {

@@ -137,10 +137,13 @@ impl RequestBody {
     /// has switched to another protocol ([`crate::exchange::Exchange::switch_protocols`]). Nothing limits its length and no
     /// time is set for it. Without effect where protocols cannot be switched.
     pub fn unframed(&mut self) {
-        if let Inner::Http1(incoming) = &self.inner {
-            incoming.set_unframed();
-            self.length = None;
+        match &self.inner {
+            Inner::Empty => return,
+            Inner::Http1(incoming) => incoming.set_unframed(),
+            #[cfg(feature = "h2")]
+            Inner::Http2(arriving) => arriving.set_unframed(),
         }
+        self.length = None;
     }
 }
 
@@ -186,6 +189,14 @@ pub(crate) enum Carrier {
 impl Upload {
     pub(crate) fn of(carrier: Carrier) -> Self {
         Self { carrier: Some(carrier), ..Self::default() }
+    }
+
+    /// Whether it comes over a stream of HTTP/2.
+    pub(crate) fn is_of_stream(&self) -> bool {
+        #[cfg(feature = "h2")]
+        return matches!(self.carrier, Some(Carrier::Http2(_)));
+        #[cfg(not(feature = "h2"))]
+        false
     }
 
     pub(crate) fn set_limit(&mut self, bytes_max: u64) {

@@ -190,6 +190,11 @@ fn extended_connect_is_malformed_unless_it_was_announced() {
     let outcome = told_with(&opened(&[frame(Kind::HEADERS, 4, 1, &fields(&list))]), limits, idle);
     assert_eq!((outcome.fault, outcome.told.len()), (None, 1));
     assert_eq!(outcome.sent[0].payload[18..], [0, 8, 0, 0, 0, 1], "it is announced");
+    let head = "GET /chat HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+                transfer-encoding: chunked\r\n\r\n";
+    assert_eq!(outcome.told[0], Told::Request(1, head.to_owned(), false), "as HTTP/1.1 would ask");
+    let outcome = told_with(&opened(&[frame(Kind::HEADERS, 5, 1, &fields(&list))]), limits, idle);
+    assert!(outcome.told.is_empty(), "a tunnel that is closed before it is there: {:?}", outcome.told);
 }
 
 #[test]
