@@ -583,6 +583,22 @@ impl WorkerHandle {
         self.local.core.try_borrow().is_err()
     }
 
+    /// Waits until this is no protocol's turn: at once in a task. For futures that may be polled first on a turn, before they use
+    /// what is not offered there.
+    ///
+    /// # Cancellation
+    /// Dropping it loses nothing.
+    pub fn off_turn(&self) -> impl Future<Output = ()> + use<> {
+        let handle = self.clone();
+        std::future::poll_fn(move |context| {
+            if !handle.is_in_turn() {
+                return std::task::Poll::Ready(());
+            }
+            context.waker().wake_by_ref();
+            std::task::Poll::Pending
+        })
+    }
+
     /// The worker's clock in milliseconds. Not during a turn: a protocol asks its [`Conn`].
     #[must_use]
     pub fn now_ms(&self) -> u64 {

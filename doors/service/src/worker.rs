@@ -57,14 +57,7 @@ impl Worker {
     /// # Cancellation
     /// Dropping it loses nothing.
     pub fn off_turn(&self) -> impl Future<Output = ()> + use<> {
-        let handle = self.handle.clone();
-        poll_fn(move |context| {
-            if handle.is_in_turn() {
-                context.waker().wake_by_ref();
-                return Poll::Pending;
-            }
-            Poll::Ready(())
-        })
+        self.handle.off_turn()
     }
 
     /// Sleeps for that long: never shorter, and longer by milliseconds at most.

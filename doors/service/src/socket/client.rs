@@ -171,6 +171,8 @@ impl Connector {
         fields: &[(&str, &str)],
     ) -> Result<(Stream, Inbox, Option<Agreement>), ConnectError> {
         let target = Target::read(url).ok_or(ConnectError::Url)?;
+        // A handler of requests is polled first on its connection's turn.
+        self.worker.off_turn().await;
         let until_ms = self.worker.now_ms().saturating_add(self.connect_ms_max.max(1));
         let filter = match (&self.tls, target.is_secure) {
             (_, false) => None,

@@ -2,6 +2,7 @@
 
 mod bodies;
 mod misbehaving;
+mod over_h2;
 mod setup;
 mod stand;
 

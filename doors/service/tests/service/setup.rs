@@ -157,6 +157,13 @@ fn timers_tasks_and_exits_live_as_long_as_the_service() {
                 let there = worker.blocking(std::thread::current).await?;
                 Ok::<_, Error>(there.name().unwrap_or_default().to_owned())
             });
+            app.get("/engine", |request: OwnedRequest| async move {
+                let worker = request.worker().clone();
+                let began_on_turn = worker.handle().is_in_turn();
+                worker.off_turn().await;
+                let has_memory = worker.handle().slices().get(1).is_some();
+                format!("{began_on_turn} {has_memory} {}", worker.handle().is_in_turn())
+            });
             app.get("/timeout", |request: OwnedRequest| async move {
                 let worker = request.worker().clone();
                 let never = std::future::pending::<()>();
@@ -169,6 +176,7 @@ fn timers_tasks_and_exits_live_as_long_as_the_service() {
         ticks.store(0, Ordering::Relaxed);
         assert_eq!(text(&stand.get("/blocking")), "ringway-pool");
         assert_eq!(text(&stand.get("/timeout")), "None");
+        assert_eq!(text(&stand.get("/engine")), "true true false");
         eventually("both timers run", || {
             let ticks = ticks.load(Ordering::Relaxed);
             ticks > 1000 && ticks % 1000 >= 3
