@@ -216,7 +216,7 @@ impl<'a, W: Wire> Drive<'a, W> {
         let queue = &mut *self.shared.queue.borrow_mut();
         while self.rest.len() < SLICE_BYTES_MAX {
             let Some(mut request) = queue.waiting.pop_front() else { return };
-            if !request.is_wanted() || request.is_told() {
+            if !request.is_wanted() || request.is_over() {
                 queue.bytes -= request.cost;
                 continue;
             }
@@ -256,7 +256,7 @@ impl<'a, W: Wire> Drive<'a, W> {
         if next_ms <= now_ms {
             // Its turn comes with the next poll, which handing it over causes.
             self.active_ms = now_ms;
-            self.ping = self.shared.push(self.wire.ping(), 1).ok();
+            self.ping = self.shared.push(self.wire.ping(), 1, false).ok();
             next_ms = now_ms.saturating_add(timeout_ms);
         }
         self.wake_at(context, next_ms);

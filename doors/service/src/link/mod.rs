@@ -10,6 +10,7 @@ mod drive;
 
 pub use address::{MakeFilter, StoreAddress};
 pub(crate) use address::{connect, pause_ms};
+#[cfg(feature = "redis")]
 pub(crate) use drive::begin;
 
 use crate::log::{Level, Log};
@@ -162,6 +163,8 @@ struct Request<R> {
     slot: Rc<RefCell<Slot<R>>>,
     /// When it was first seen by the task; 0: not yet.
     since_ms: u64,
+    /// It is sent though nobody waits for its replies.
+    is_told: bool,
 }
 
 struct Slot<R> {
@@ -199,7 +202,14 @@ impl<R: 'static> Link<R> {
 
     /// Hands a request over that has so many replies.
     pub(crate) fn ask(&self, bytes: Vec<u8>, replies: usize) -> Asked<R> {
-        Asked { slot: self.owner.shared.push(bytes, replies) }
+        Asked { slot: self.owner.shared.push(bytes, replies, false) }
+    }
+
+    /// The same where nobody waits for the replies; what cannot be sent now is lost.
+    #[cfg(all(feature = "redis", feature = "sessions", feature = "websockets"))]
+    pub(crate) fn tell(&self, bytes: Vec<u8>, replies: usize) {
+        // At most once is what whoever tells is promised.
+        let _not_sent = self.owner.shared.push(bytes, replies, true);
     }
 
     pub(crate) fn standing(&self) -> Standing {
@@ -208,7 +218,7 @@ impl<R: 'static> Link<R> {
 }
 
 impl<R> Shared<R> {
-    fn push(&self, bytes: Vec<u8>, replies: usize) -> Result<Rc<RefCell<Slot<R>>>, LinkError> {
+    fn push(&self, bytes: Vec<u8>, replies: usize, is_told: bool) -> Result<Rc<RefCell<Slot<R>>>, LinkError> {
         if self.is_closed.get() {
             return Err(LinkError::Closed);
         }
@@ -229,7 +239,7 @@ impl<R> Shared<R> {
             waker: None,
         };
         let slot = Rc::new(RefCell::new(slot));
-        queue.waiting.push_back(Request { bytes, cost, slot: Rc::clone(&slot), since_ms: 0 });
+        queue.waiting.push_back(Request { bytes, cost, slot: Rc::clone(&slot), since_ms: 0, is_told });
         if let Some(waker) = &*self.waker.borrow() {
             waker.wake_by_ref();
         }
@@ -285,11 +295,11 @@ impl<R> Shared<R> {
 
 impl<R> Request<R> {
     fn is_wanted(&self) -> bool {
-        Rc::strong_count(&self.slot) > 1
+        self.is_told || Rc::strong_count(&self.slot) > 1
     }
 
     /// Whether its asker was told already.
-    fn is_told(&self) -> bool {
+    fn is_over(&self) -> bool {
         self.slot.borrow().outcome.is_some()
     }
 

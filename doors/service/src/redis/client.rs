@@ -84,6 +84,14 @@ impl RedisClient {
         }
     }
 
+    /// Any command, whose answer nobody waits for.
+    #[cfg(all(feature = "sessions", feature = "websockets"))]
+    pub(super) fn tell(&self, command: &Command) {
+        let mut bytes = Vec::new();
+        command.encode(&mut bytes);
+        self.link.tell(bytes, 1);
+    }
+
     /// Several commands whose answers come together; a refused one is a [`Value::Error`] in its place.
     ///
     /// # Errors

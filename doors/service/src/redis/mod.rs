@@ -7,12 +7,16 @@
 
 mod client;
 mod error;
+#[cfg(all(feature = "sessions", feature = "websockets"))]
+mod relay;
 mod subscribe;
 mod url;
 
 pub use crate::link::{LinkOptions as RedisOptions, Standing};
 pub use client::RedisClient;
 pub use error::RedisError;
+#[cfg(all(feature = "sessions", feature = "websockets"))]
+pub use relay::RedisRelay;
 pub use ringway_kv::resp::{Command, Value};
 pub use subscribe::{Message, Subscription};
 pub use url::RedisUrlError;

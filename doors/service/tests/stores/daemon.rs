@@ -86,6 +86,16 @@ impl Daemon {
         child.wait().expect("it is dead");
     }
 
+    /// What Redis answers to a command, without its last line end.
+    #[cfg(all(feature = "redis", feature = "websockets"))]
+    pub(crate) fn ask(&self, command: &str) -> String {
+        let mut stream = UnixStream::connect(self.socket()).expect("it runs");
+        stream.write_all(format!("{command}\r\nQUIT\r\n").as_bytes()).expect("it takes it");
+        let mut said = String::new();
+        stream.read_to_string(&mut said).expect("text");
+        said.strip_suffix("+OK\r\n").unwrap_or(&said).trim_end().to_owned()
+    }
+
     /// Stops it from answering, and lets it go on.
     #[cfg(feature = "redis")]
     pub(crate) fn signal(&self, name: &str) {

@@ -8,9 +8,15 @@ mod killed;
 mod memcached;
 #[cfg(feature = "redis")]
 mod redis;
+#[cfg(all(feature = "redis", feature = "websockets"))]
+mod relay;
 mod requests;
 #[allow(dead_code, reason = "the services' own tests use the rest of it")]
 #[path = "../service/stand.rs"]
 mod server;
 mod sessions;
+#[cfg(all(feature = "redis", feature = "websockets"))]
+#[allow(dead_code, reason = "the sockets' own tests use the rest of it")]
+#[path = "../sockets/stand.rs"]
+mod sockets;
 mod stand;
