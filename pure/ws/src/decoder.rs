@@ -107,6 +107,16 @@ pub enum Owned {
     Binary(Vec<u8>),
 }
 
+impl Owned {
+    /// The same, borrowed.
+    pub fn as_message(&self) -> Message<'_> {
+        match self {
+            Self::Text(text) => Message::Text(text),
+            Self::Binary(bytes) => Message::Binary(bytes),
+        }
+    }
+}
+
 /// What is to be read next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {

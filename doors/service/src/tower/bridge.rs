@@ -109,6 +109,8 @@ where
             Arrived::Bad(error) => return Err(error.status()),
         };
         let mut request = self.side.heads.borrow_mut().make(exchange, &self.prefix)?.map(|()| body);
+        #[cfg(feature = "axum")]
+        super::websocket::note(exchange, request.extensions_mut());
         if let Some(extend) = &self.settings.extend {
             extend(&mut Facts { exchange }, request.extensions_mut());
         }
@@ -193,6 +195,11 @@ where
         Outcome::Failed(trouble) => return fail(side, exchange, &trouble),
     };
     let code = parts.status.as_u16();
+    #[cfg(feature = "axum")]
+    if let Some(reply) = switch(&parts, exchange, side) {
+        side.notes.answered(code);
+        return reply.map(Handled::Answer);
+    }
     let Some(status) = Status::new(code).filter(|_| code >= 200) else {
         return fail(side, exchange, &Trouble::Status(code));
     };
@@ -225,6 +232,27 @@ where
     side.lines.replace(lines);
     side.heads.borrow_mut().put_fields(parts.headers);
     reply.map(Handled::Answer)
+}
+
+/// The answer of whoever has asked for the connection, or was refused it.
+#[cfg(feature = "axum")]
+fn switch<S: Service<Request<Body>>>(
+    parts: &Parts,
+    exchange: &mut Exchange<'_>,
+    side: &Side<S>,
+) -> Option<Result<Reply, EncodeError>> {
+    if parts.extensions.is_empty() || parts.status.is_success() {
+        return None;
+    }
+    let reply = super::websocket::decide(&parts.extensions, exchange, &side.worker, &side.notes)?;
+    // What the application adds to such an answer is added, too.
+    let added = parts.headers.iter().filter(|(name, _)| !is_our_own(name));
+    for (name, value) in added {
+        if let Err(error) = exchange.add_field(name.as_str().as_bytes(), value.as_bytes()) {
+            return Some(Err(error));
+        }
+    }
+    Some(reply)
 }
 
 fn fail<S: Service<Request<Body>>>(

@@ -22,6 +22,8 @@ mod outlet;
 mod request;
 mod service;
 mod trouble;
+#[cfg(feature = "axum")]
+mod websocket;
 
 pub use body::{Body, QUEUE_BYTES_MAX};
 use bridge::{Bridge, Side};
@@ -38,6 +40,8 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tower_service::Service;
+#[cfg(feature = "axum")]
+pub use websocket::{WebSocketRejection, WebSocketUpgrade};
 
 /// How long a service may take for the head of an answer when nobody says otherwise, in milliseconds.
 pub const ANSWER_MS_MAX: u64 = 120_000;

@@ -8,3 +8,5 @@ mod routes;
 mod runtime;
 mod service;
 mod stand;
+#[cfg(feature = "axum")]
+mod websockets;

@@ -1,15 +1,20 @@
 //! What handlers of the tokio world use: tasks, timers, sockets, blocking work, and crates that stand on them.
 
-use crate::stand::on_each_driver;
+use crate::stand::{eventually, on_each_driver};
 use axum::Router;
-use axum::extract::Path;
+use axum::body::Body;
+use axum::extract::{Path, Request, State};
 use axum::http::StatusCode;
+use axum::response::Response;
 use axum::response::sse::{Event, Sse};
 use axum::routing::get;
+use hyper_util::rt::TokioIo;
+use ringway_service::tower::{BoxError, on_tokio};
 use std::convert::Infallible;
 use std::io;
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -52,8 +57,24 @@ async fn asks(Path(port): Path<u16>) -> Result<Vec<u8>, (StatusCode, String)> {
     Ok(text)
 }
 
+/// Asks another server over a connection of hyper's.
+async fn fetches(Path(port): Path<u16>) -> Result<Response, BoxError> {
+    let stream = TcpStream::connect(SocketAddr::from(([127, 0, 0, 1], port))).await?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    tokio::spawn(connection);
+    let request = Request::get("/blocks").header("host", "a").body(Body::empty())?;
+    let answer = sender.send_request(request).await?;
+    // Its body goes on as it comes.
+    Ok(answer.map(Body::new))
+}
+
+async fn fetched(port: Path<u16>) -> Result<Response, (StatusCode, String)> {
+    fetches(port).await.map_err(|error| (StatusCode::BAD_GATEWAY, error.to_string()))
+}
+
 fn router() -> Router {
     Router::new()
+        .route("/fetches/{port}", get(fetched))
         .route("/spawns", get(spawns))
         .route("/blocks", get(blocks))
         .route("/times/out", get(times_out))
@@ -142,5 +163,84 @@ fn a_body_may_be_made_by_a_task_of_the_runtime() {
         let answer = client.answer(false).expect("all of it");
         let expected: String = (0..100).map(|at| format!("data: {at}\n\n")).collect();
         assert_eq!(String::from_utf8_lossy(&answer.body), expected);
+    });
+}
+
+#[test]
+fn connections_of_hyper_work_in_handlers() {
+    on_each_driver(router, |stand| {
+        // It asks itself: the other worker, or the same one while it waits.
+        let port = stand.address().port();
+        for _ in 0..20 {
+            let answer = stand.get(&format!("/fetches/{port}"));
+            assert_eq!((answer.status, &*answer.body), (200, &b"true"[..]));
+        }
+        assert_eq!(stand.get("/fetches/1").status, 502);
+    });
+}
+
+/// Redis on a port of its own, until it is dropped.
+struct Redis {
+    process: Child,
+    port: u16,
+}
+
+impl Redis {
+    /// `None` where it is not installed.
+    fn start() -> Option<Self> {
+        let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).ok()?.port();
+        let port_text = port.to_string();
+        let arguments = ["--port", &port_text, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"];
+        let mut command = Command::new("redis-server");
+        command.args(arguments).stdout(Stdio::null()).current_dir(std::env::temp_dir());
+        let process = command.spawn().ok()?;
+        let redis = Self { process, port };
+        eventually("Redis listens", || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
+        Some(redis)
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        let _gone = self.process.kill().and_then(|()| self.process.wait());
+    }
+}
+
+async fn count(State(client): State<redis_client::Client>) -> Result<String, (StatusCode, String)> {
+    let count = async {
+        let mut connection = client.get_multiplexed_async_connection().await?;
+        redis_client::cmd("INCR").arg("count").query_async::<u64>(&mut connection).await
+    };
+    match count.await {
+        Ok(count) => Ok(count.to_string()),
+        Err(error) => Err((StatusCode::BAD_GATEWAY, error.to_string())),
+    }
+}
+
+#[test]
+fn a_client_of_redis_works_in_handlers() {
+    let Some(redis) = Redis::start() else {
+        eprintln!("SKIPPED: there is no redis-server");
+        return;
+    };
+    let client = redis_client::Client::open(("127.0.0.1", redis.port)).expect("an address");
+    let router = || {
+        let counting = Router::new().route("/count", get(count)).with_state(client.clone());
+        counting.clone().nest("/tokio", counting.layer(on_tokio()))
+    };
+    let counted = AtomicUsize::new(0);
+    on_each_driver(router, |stand| {
+        for _ in 0..10 {
+            for path in ["/count", "/tokio/count"] {
+                let answer = stand.get(path);
+                let count = counted.fetch_add(1, Ordering::SeqCst) + 1;
+                assert_eq!((answer.status, answer.body), (200, count.to_string().into_bytes()));
+            }
+        }
+    });
+    drop(redis);
+    on_each_driver(router, |stand| {
+        assert_eq!(stand.get("/count").status, 502);
+        assert_eq!(stand.get("/tokio/count").status, 502);
     });
 }
