@@ -29,6 +29,8 @@ mod error;
 mod events;
 mod extract;
 mod files;
+#[cfg(feature = "sessions")]
+mod form_token;
 mod handler;
 pub mod inbox;
 mod later;
@@ -72,6 +74,8 @@ pub use channel::{BodySender, QUEUE_BYTES, SendError};
 pub use error::Error;
 pub use events::{EVENTS_BYTES_MAX, Event, EventSender, KEEP_ALIVE_MS};
 pub use files::Directory;
+#[cfg(feature = "sessions")]
+pub use form_token::TOKEN_FIELD;
 pub use handler::{Asynchronous, Call, Constant, Endpoint, Handler, Synchronous};
 pub use later::{Later, NobodyWaits};
 pub use multipart::{FormLimits, FormPart, Multipart};

@@ -137,6 +137,48 @@ fn values_come_out_of_bodies_or_the_client_is_told_why_not() {
     });
 }
 
+#[cfg(feature = "sessions")]
+#[test]
+fn a_form_with_a_token_is_its_sessions_own() {
+    use ringway_service::session::{SessionOptions, Sessions};
+    let make = || {
+        let sessions = Sessions::memory(SessionOptions::default());
+        Service::new("tokens", move |app| {
+            app.sessions(&sessions);
+            app.get("/", |request: OwnedRequest| async move {
+                Ok::<_, Error>(request.session().await?.token_field()?)
+            });
+            app.post("/", |mut request: OwnedRequest| async move {
+                request.form_with_token::<Point>(1000).await.map(Json)
+            });
+            Ok(())
+        })
+    };
+    on_each_driver(make, |stand| {
+        let page = |stand: &crate::stand::Stand| {
+            let answer = stand.get("/");
+            let cookie =
+                answer.field("set-cookie").expect("a session").split(';').next().expect("a pair").to_owned();
+            let field = text(&answer);
+            let token = field.split("value=\"").nth(1).expect("a value").trim_end_matches("\">").to_owned();
+            (cookie, token)
+        };
+        let ((own, token), (other, _)) = (page(&stand), page(&stand));
+        let post = |cookie: &str, body: &str| {
+            let fields = format!("Cookie: {cookie}\r\nContent-Type: application/x-www-form-urlencoded\r\n");
+            stand.ask("POST / HTTP/1.1", &fields, body)
+        };
+        let good = post(&own, &format!("x=1&csrf_token={token}&y=2"));
+        assert_eq!((good.status, text(&good)), (200, r#"{"x":1,"y":2}"#.to_owned()));
+        for (cookie, body) in [(&*other, format!("x=1&y=2&csrf_token={token}")), (&own, "x=1&y=2".to_owned())]
+        {
+            assert_eq!(post(cookie, &body).status, 403);
+        }
+        assert_eq!(post(&own, &format!("x=1&csrf_token={token}")).status, 400);
+        stand.stop();
+    });
+}
+
 /// A form of these parts: name, name of the file, data.
 fn form(parts: &[(&str, &str, &str)]) -> String {
     let part = |(name, file, data): &(&str, &str, &str)| {
