@@ -21,8 +21,8 @@ use queue::Queue;
 use rusqlite::{Connection, TransactionBehavior};
 use std::borrow::Cow;
 use std::fmt;
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 use work::{Job, Queued, Write};
 
@@ -102,6 +102,30 @@ impl Sqlite {
         migrations: &[&str],
     ) -> Result<Self, SqliteError> {
         Self::start(Some(path.as_ref()), options, migrations)
+    }
+
+    /// The same for who asks on each worker, as a service's set-up does: the first one opens the database, and the others get
+    /// that one as long as anybody has it. Options and migrations are the first one's.
+    ///
+    /// # Errors
+    /// As [`Sqlite::open`].
+    pub fn open_shared(
+        path: impl AsRef<Path>,
+        options: &SqliteOptions,
+        migrations: &[&str],
+    ) -> Result<Self, SqliteError> {
+        static OPEN: Mutex<Vec<(PathBuf, Weak<Inner>)>> = Mutex::new(Vec::new());
+        let path = path.as_ref();
+        // Whoever comes meanwhile waits for the migrations, as it must.
+        let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
+        open.retain(|(_, inner)| inner.strong_count() > 0);
+        let known = open.iter().find(|(known, _)| known == path);
+        if let Some(inner) = known.and_then(|(_, inner)| inner.upgrade()) {
+            return Ok(Self { inner });
+        }
+        let this = Self::open(path, options, migrations)?;
+        open.push((path.to_owned(), Arc::downgrade(&this.inner)));
+        Ok(this)
     }
 
     /// A database in memory: gone with the process.

@@ -132,6 +132,19 @@ fn migrations_run_once_and_newer_databases_are_left_alone() {
 }
 
 #[test]
+fn who_opens_a_database_on_each_worker_shares_it() {
+    let place = Place::new("shared");
+    let open = || Sqlite::open_shared(place.0.join("notes.db"), &SqliteOptions::default(), NOTES);
+    let (first, second) = (open().expect("it opens"), open().expect("it is open"));
+    assert!(Arc::ptr_eq(&first.inner, &second.inner));
+    let other = Sqlite::open_shared(place.0.join("other.db"), &SqliteOptions::default(), NOTES);
+    assert!(!Arc::ptr_eq(&first.inner, &other.expect("it opens").inner));
+    add(&first, "one").expect("written");
+    drop((first, second));
+    assert_eq!(texts(&open().expect("it opens again")), ["one"]);
+}
+
+#[test]
 fn what_fails_in_a_transaction_leaves_nothing() {
     #[derive(Debug)]
     enum Refusal {
