@@ -1,11 +1,13 @@
-//! A server that sends every WebSocket message back: `--port N`, `--workers N`, `--deflate`, `--async`, `--epoll`.
+//! A server that sends every WebSocket message back, and those at `/all` to all that are there: `--port N`, `--workers N`,
+//! `--deflate`, `--async`, `--epoll`.
 
 use ringway_engine::ring::socket::Address;
 use ringway_engine::ring::{DriverChoice, RingOptions};
 use ringway_engine::{Endpoint, Protocol, Server, ServerOptions, WorkerHandle};
 use ringway_http::response::EncodeError;
 use ringway_service::socket::{
-    Acceptor, DeflateOptions, Message, Origins, OwnedMessage, Socket, SocketHandler, SocketOptions, spawned,
+    Acceptor, DeflateOptions, Group, GroupOptions, Message, Origins, OwnedMessage, Socket, SocketHandler,
+    SocketOptions, spawned,
 };
 use ringway_web::exchange::Exchange;
 use ringway_web::limits::WebLimits;
@@ -43,15 +45,31 @@ impl SocketHandler for Echo {
     }
 }
 
+/// Sends what comes to everybody.
+struct ToAll(Group);
+
+impl SocketHandler for ToAll {
+    fn opened(&mut self, socket: &mut Socket<'_>) {
+        socket.join(&self.0);
+    }
+
+    fn message(&mut self, _socket: &mut Socket<'_>, message: Message<'_>) {
+        self.0.send(message);
+    }
+}
+
 /// Makes a socket of every request.
 struct EchoDoor {
     acceptor: Acceptor,
+    all: Group,
     is_async: bool,
 }
 
 impl Handler for EchoDoor {
     fn handle(&self, exchange: &mut Exchange<'_>) -> Result<Handled, EncodeError> {
-        let reply = if self.is_async {
+        let reply = if exchange.path == b"/all" {
+            self.acceptor.accept(exchange, |_| ToAll(self.all.clone()))
+        } else if self.is_async {
             self.acceptor.accept(exchange, |_| {
                 spawned(async |mut socket| {
                     while let Some(message) = socket.next().await {
@@ -74,6 +92,7 @@ impl Handler for EchoDoor {
 
 fn main() -> Result<(), Box<dyn Error>> {
     let choices = choices()?;
+    let all = Group::new(GroupOptions::default());
     let protocol = move |worker: &WorkerHandle| {
         let options = SocketOptions {
             message_bytes_max: MESSAGE_BYTES_MAX,
@@ -87,7 +106,11 @@ fn main() -> Result<(), Box<dyn Error>> {
             }),
             ..SocketOptions::default()
         };
-        let door = EchoDoor { acceptor: Acceptor::new(worker.clone(), options), is_async: choices.is_async };
+        let door = EchoDoor {
+            acceptor: Acceptor::new(worker.clone(), options),
+            is_async: choices.is_async,
+            all: all.clone(),
+        };
         let sites = Rc::new(Sites::new(Site::with_handler("echo", door)));
         let mut limits = WebLimits::default();
         limits.h2.has_connect_protocol = true;

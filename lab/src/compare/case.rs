@@ -3,6 +3,7 @@
 use std::str::FromStr;
 use std::time::Duration;
 
+use super::socket::Talk;
 use crate::http::Plan;
 use crate::refusal::Refusal;
 
@@ -36,6 +37,17 @@ pub(super) enum Kind {
         /// Requests under way on each of them: streams of HTTP/2; `None` for HTTP/1.1 with one.
         streams: Option<u32>,
     },
+    /// CPU time and rate of messages over WebSockets.
+    Socket {
+        /// Sockets at the same time.
+        connections: usize,
+        /// Bytes of a message.
+        bytes: usize,
+        /// What is said.
+        talk: Talk,
+    },
+    /// Memory a WebSocket that waits.
+    SocketIdle,
     /// Memory a connection that waits for its next request.
     Idle,
     /// The same over TLS.
@@ -66,6 +78,15 @@ const KNOWN_SECURE: [(&str, &str, usize, Option<u32>); 5] = [
     ("h200k", "/f200k.bin", 64, Some(1)),
 ];
 
+/// Name, path, sockets, bytes of a message, what is said.
+const KNOWN_SOCKETS: [(&str, &str, usize, usize, Talk); 5] = [
+    ("w64", "/echo", 64, 64, Talk::Echo { window: 1 }),
+    ("w64x16", "/echo", 64, 64, Talk::Echo { window: 16 }),
+    ("w16k", "/echo", 64, 16 * 1024, Talk::Echo { window: 1 }),
+    ("wcast", "/all", 10_000, 100, Talk::Cast { stalled_of: 0 }),
+    ("wstall", "/all", 10_000, 100, Talk::Cast { stalled_of: 100 }),
+];
+
 /// The files that the cases ask for, and their sizes in bytes.
 pub(super) const FILES: [(&str, usize); 3] =
     [("f100.txt", 100), ("f200k.bin", 204_800), ("f1m.bin", 1_048_576)];
@@ -84,6 +105,22 @@ impl Case {
             Kind::SecureIdle => {
                 format!("memory of {idle_connections} TLS connections that asked for {path} once and wait")
             }
+            Kind::SocketIdle => {
+                format!("memory of {idle_connections} WebSockets at {path} that had one echo and wait")
+            }
+            Kind::Socket { connections, bytes, talk: Talk::Echo { window } } => {
+                format!(
+                    "echoes of {bytes} bytes over {connections} WebSockets at {path}, {window} under way on each"
+                )
+            }
+            Kind::Socket { connections, bytes, talk: Talk::Cast { stalled_of: 0 } } => {
+                format!(
+                    "{bytes} bytes from one of {connections} WebSockets at {path} to all, again and again"
+                )
+            }
+            Kind::Socket { connections, bytes, talk: Talk::Cast { stalled_of } } => format!(
+                "{bytes} bytes from one of {connections} WebSockets at {path} to all, one of {stalled_of} of which never reads"
+            ),
             Kind::Secure { connections, streams: None } => {
                 format!("{path} over {connections} kept TLS 1.3 connections (AES-128-GCM), HTTP/1.1")
             }
@@ -140,6 +177,19 @@ impl FromStr for Case {
             "sidle" => Some(Kind::SecureIdle),
             _ => None,
         };
+        if text == "widle" {
+            return Ok(Case {
+                name: text.to_owned(),
+                path: Some("/echo".to_owned()),
+                kind: Kind::SocketIdle,
+            });
+        }
+        if let Some((name, path, connections, bytes, talk)) =
+            KNOWN_SOCKETS.into_iter().find(|known| known.0 == text)
+        {
+            let kind = Kind::Socket { connections, bytes, talk };
+            return Ok(Case { name: name.to_owned(), path: Some(path.to_owned()), kind });
+        }
         if let Some(kind) = idle {
             return Ok(Case { name: text.to_owned(), path: Some("/f100.txt".to_owned()), kind });
         }
@@ -157,9 +207,10 @@ impl FromStr for Case {
         }
         own(text).ok_or_else(|| {
             let secure = KNOWN_SECURE.iter().map(|known| known.0);
-            let known: Vec<&str> = KNOWN.iter().map(|known| known.0).chain(secure).collect();
+            let sockets = KNOWN_SOCKETS.iter().map(|known| known.0);
+            let known: Vec<&str> = KNOWN.iter().map(|known| known.0).chain(secure).chain(sockets).collect();
             format!(
-                "a case is one of {}, idle, sidle, or NAME:PATH:CONNECTIONS[:PIPELINE][:close]",
+                "a case is one of {}, idle, sidle, widle, or NAME:PATH:CONNECTIONS[:PIPELINE][:close]",
                 known.join(", ")
             )
         })
@@ -196,6 +247,8 @@ fn known_cases_are_those_of_the_yardstick() {
     assert_eq!(kind("d1000"), Kind::Load { connections: 1000, pipeline: 1, close: false });
     assert_eq!(kind("php"), Kind::Load { connections: 32, pipeline: 1, close: false });
     assert_eq!(kind("idle"), Kind::Idle);
+    assert_eq!(kind("widle"), Kind::SocketIdle);
+    assert_eq!(kind("w64x16"), Kind::Socket { connections: 64, bytes: 64, talk: Talk::Echo { window: 16 } });
     assert_eq!(kind("sidle"), Kind::SecureIdle);
     assert_eq!(kind("s200k"), Kind::Secure { connections: 64, streams: None });
     assert_eq!(kind("h100x16"), Kind::Secure { connections: 64, streams: Some(16) });

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::idle::Idle;
-use super::secure;
+use super::made::Made;
 use super::{Arguments, Clocks, Load};
 use crate::measure::Spread;
 use crate::outcome::table::number;
@@ -81,12 +81,7 @@ impl Measured {
 
 impl Measured {
     /// Sums up a load that another program made.
-    pub(super) fn secure(
-        made: &secure::Made,
-        before: &Clocks,
-        after: &Clocks,
-        server_cores: usize,
-    ) -> Measured {
+    pub(super) fn of_made(made: &Made, before: &Clocks, after: &Clocks, server_cores: usize) -> Measured {
         let cpu = after.server.cpu.since(before.server.cpu);
         let seconds = (after.at - before.at).as_secs_f64().max(1e-9);
         let us_each = |ns: u64| ns as f64 / 1e3 / made.answers.max(1) as f64;

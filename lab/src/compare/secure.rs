@@ -10,6 +10,7 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 
 use super::idle::{self, Idle};
+use super::made::Made;
 use crate::http::Served;
 use crate::http::url::Url;
 use crate::measure::cores;
@@ -25,25 +26,6 @@ pub(super) struct Load<'a> {
     pub(super) seconds: f64,
     pub(super) warm_up: f64,
     pub(super) core: usize,
-}
-
-/// What `h2load` made.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Made {
-    /// Answers with status 2xx.
-    pub(super) answers: u64,
-    /// Requests that were to be answered.
-    asked: u64,
-    /// The generator's own CPU time.
-    pub(super) cpu: Duration,
-}
-
-impl Made {
-    /// What was wrong with it.
-    pub(super) fn wrong(&self) -> Option<String> {
-        let missing = self.asked.saturating_sub(self.answers);
-        (missing > 0).then(|| format!("{missing} of {} requests had no right answer", self.asked))
-    }
 }
 
 /// Makes a short load to learn the server's pace, then the measured one: as many requests as take the wanted time. The
@@ -112,7 +94,7 @@ fn run(load: &Load<'_>, url: &str, amount: Amount) -> Result<Made, Refusal> {
     if answers == 0 {
         return Err(Refusal::failed(format!("h2load got no answer from {url}")));
     }
-    Ok(Made { answers, asked, cpu })
+    Ok(Made::new(answers, asked, cpu))
 }
 
 /// CPU time of the children that were waited for.
@@ -218,6 +200,4 @@ fn what_h2load_says_is_read() {
                 status codes: 4980 2xx, 0 3xx, 10 4xx, 0 5xx\n";
     assert_eq!(counts(text), Some((5000, 4980)));
     assert_eq!(counts("nothing"), None);
-    let made = Made { answers: 4980, asked: 5000, cpu: Duration::ZERO };
-    assert_eq!(made.wrong().as_deref(), Some("20 of 5000 requests had no right answer"));
 }

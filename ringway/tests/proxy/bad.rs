@@ -1,7 +1,9 @@
 //! Upstreams that lie, break off, talk nonsense or say nothing: what the client is told, and what the log says.
 
-use crate::stand::{Setup, ask, send};
+use crate::stand::{Setup, ask, eventually, send};
 use crate::upstream::Upstream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// Asks an upstream that answers with `answer`, and then closes or waits, something that is done once only.
@@ -200,4 +202,31 @@ fn nobody_there_is_said_once_in_the_log() {
     let mut ringway = Setup::before(&[nobody]).start("proxy-nobody");
     assert_eq!(ringway.get("/").status, 502);
     ringway.wait_to_say(&nobody.to_string());
+}
+
+#[test]
+fn nobody_is_asked_on_for_a_client_that_has_left() {
+    let given_up = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&given_up);
+    let upstream = Upstream::start(move |talk| {
+        let Some(asked) = talk.request() else { return };
+        if asked.target() == "/begun" {
+            talk.say(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nbegun");
+        }
+        talk.until_end();
+        count.fetch_add(1, Ordering::SeqCst);
+    });
+    let ringway = Setup::before(&[upstream.address()]).start("proxy-left");
+    for (at, (target, is_gone)) in
+        [("/begun", true), ("/waits", true), ("/begun", false), ("/waits", false)].into_iter().enumerate()
+    {
+        let mut client = ringway.client();
+        client.send(format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes()).unwrap();
+        eventually("the upstream to be asked", || (upstream.heads().len() > at).then_some(()));
+        // One is gone, another one has ended its sending, as one that closes its end has.
+        let left =
+            if is_gone { client.abort().map(|()| None) } else { client.finish().map(|()| Some(client)) };
+        let _stays_open = left.unwrap();
+        eventually("the upstream to be let go", || (given_up.load(Ordering::SeqCst) > at).then_some(()));
+    }
 }

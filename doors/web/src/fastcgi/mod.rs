@@ -218,6 +218,7 @@ impl FastCgi {
             is_idempotent: is_idempotent(exchange.request.method()),
             key: Key::new(exchange.peer(), None),
         };
+        exchange.needs_client();
         let this = self.clone();
         Ok(Handled::Later(local_future(async move {
             let inner = &this.0;

@@ -294,6 +294,10 @@ impl BodySource for Passage {
         true
     }
 
+    fn needs_reader(&self) -> bool {
+        true
+    }
+
     fn poll_slice(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Option<Slice>>> {
         let piece = match self.gathered.pop_front() {
             Some(piece) => Some(piece),

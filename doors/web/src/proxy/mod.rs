@@ -118,6 +118,10 @@ impl Handler for Proxy {
             Err(status) => return exchange.error(status).map(Handled::Answer),
         };
         exchange.ask_once();
+        // One that goes over to another protocol has its ends told on, each on its side.
+        if job.client.is_none() {
+            exchange.needs_client();
+        }
         #[cfg(feature = "h2")]
         if self.upstream.group().speaks() == Speaks::Http2 {
             let worker = self.worker.clone();

@@ -169,6 +169,10 @@ impl BodySource for Relayed {
         true
     }
 
+    fn needs_reader(&self) -> bool {
+        true
+    }
+
     fn poll_slice(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Option<Slice>>> {
         self.give_on(context);
         match self.poll_data(context) {

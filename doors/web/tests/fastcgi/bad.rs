@@ -210,14 +210,19 @@ fn a_client_that_hangs_up_aborts_the_request() {
             ended
         });
         let stand = Stand::app(Setup { place: &place, driver, upstream: upstream(&[&program.address()]) });
-        for (at, query) in ["begin", "wait"].iter().enumerate() {
+        // One is gone, another one has ended its sending, as one that closes its end has.
+        for (at, (query, is_gone)) in
+            [("begin", true), ("wait", true), ("begin", false), ("wait", false)].into_iter().enumerate()
+        {
             let mut client = stand.client();
             client.send(format!("GET /app/slow?{query} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes()).unwrap();
-            if *query == "begin" {
+            if query == "begin" {
                 io::Read::read_exact(&mut client.stream(), &mut [0; 32]).unwrap();
             }
             eventually("it has begun", || begun.load(Ordering::SeqCst) > at);
-            client.abort().unwrap();
+            let left =
+                if is_gone { client.abort().map(|()| None) } else { client.finish().map(|()| Some(client)) };
+            let _stays_open = left.unwrap();
             eventually("the request is given up", || aborted.load(Ordering::SeqCst) > at);
         }
         assert_eq!(stand.get("/app/x").status, 200);
