@@ -12,6 +12,7 @@ mod endpoints;
 mod governor;
 mod held;
 mod limits;
+mod members;
 mod observe;
 mod outbound;
 mod overload;

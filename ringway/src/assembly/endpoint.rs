@@ -36,7 +36,8 @@ pub(super) fn doors(
     let mut doors = Vec::new();
     for endpoint in &config.endpoint {
         let limits = endpoint.limits.over(&config.limits);
-        let web = WebLimits { h2_prior_knowledge: endpoint.http2, ..web_limits(&limits) };
+        let mut web = WebLimits { h2_prior_knowledge: endpoint.http2, ..web_limits(&limits) };
+        web.h2.has_connect_protocol = has_sockets_of_its_own(config);
         let protocol = protocol(&blueprint, endpoint, web);
         let secure = secure.as_ref().filter(|_| endpoint.tls);
         let filter = secure.map(|secure| secure.speaking(endpoint.http2).filters());
@@ -62,6 +63,13 @@ pub(super) fn doors(
         }
     }
     Ok(doors)
+}
+
+/// Whether browsers may open WebSockets over streams of HTTP/2: where services answer them. A backend behind a proxy is asked
+/// over HTTP/1 only, and a browser that may use a stream does not try a connection.
+fn has_sockets_of_its_own(config: &Config) -> bool {
+    let routes = || config.site.iter().flat_map(|site| &site.route);
+    routes().any(|route| route.service.is_some()) && routes().all(|route| route.proxy.is_none())
 }
 
 /// The addresses of an endpoint with their keys. What systemd passes has none of its own.

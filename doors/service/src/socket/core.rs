@@ -22,6 +22,9 @@ use std::thread::{self, ThreadId};
 /// Bytes that may wait while the peer's messages are still taken.
 pub(super) const WAITING_BYTES_READING: usize = 16 * 1024;
 
+/// Memory for compressed messages that a route's sockets keep between them, in bytes.
+const SCRATCH_BYTES_KEPT: usize = 64 * 1024;
+
 /// Groups that one socket belongs to at most.
 pub const GROUPS_MAX: usize = 1024;
 
@@ -174,6 +177,8 @@ pub(super) struct Rare {
     pub(super) memberships: Vec<Membership>,
     /// By what its groups reach it; since it first joined one.
     pub(super) outlet: Option<Outlet>,
+    /// When a message was last heard, where that matters.
+    pub(super) spoke: Tick,
     /// When the handler wants to be called; 0: never.
     pub(super) timeout_ms: u64,
     /// When the peer's close frame must have come; 0: it is not waited for.
@@ -215,9 +220,8 @@ pub(super) struct Core {
     pub(super) terms: Rc<Terms>,
     pub(super) rare: Option<Box<Rare>>,
     pub(super) bytes_sent: u64,
-    /// When anything was last heard of the peer, and when a message.
+    /// When anything was last heard of the peer.
     pub(super) heard: Tick,
-    pub(super) spoke: Tick,
     pub(super) armed: Tick,
     pub(super) close: CloseState,
     pub(super) role: Role,
@@ -239,7 +243,6 @@ impl Core {
             rare: None,
             bytes_sent: 0,
             heard: Tick::default(),
-            spoke: Tick::default(),
             armed: Tick::default(),
             close: CloseState::Open,
             role,
@@ -259,6 +262,13 @@ impl Core {
     /// How long the other end's close is waited for, in milliseconds.
     pub(super) fn close_ms(&self) -> u64 {
         self.terms.options.close_ms_max.max(1)
+    }
+
+    /// A message was heard.
+    pub(super) fn note_message(&mut self) {
+        if self.terms.options.idle_ms_max > 0 {
+            self.rare().spoke = self.heard;
+        }
     }
 
     /// What the next frame is masked with; `Err` where it must be and cannot.
@@ -294,10 +304,15 @@ impl Core {
         let key = self.key()?;
         let deflater = self.rare.as_mut().and_then(|rare| rare.deflater.as_mut());
         if let Some(deflater) = deflater {
-            let mut frame = Vec::new();
+            let mut frame = self.terms.scratch.take();
+            frame.clear();
             encoder::message(message.kind(), payload, key, deflater, &mut frame);
             self.bytes_sent += frame.len() as u64;
-            return Ok(out.bytes(link, &frame)?);
+            let sent = out.bytes(link, &frame);
+            if frame.capacity() <= SCRATCH_BYTES_KEPT {
+                self.terms.scratch.replace(frame);
+            }
+            return Ok(sent?);
         }
         let head = Head { key, ..Head::of_server(message.kind().into(), payload.len()) };
         self.bytes_sent += payload.len() as u64;

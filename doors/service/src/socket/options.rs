@@ -2,6 +2,7 @@
 
 use ringway_ws::decoder::Limits;
 use ringway_ws::deflate::{Options as DeflateOptions, Spare};
+use std::cell::RefCell;
 use std::fmt;
 use std::rc::Rc;
 
@@ -72,13 +73,15 @@ impl SocketOptions {
 pub(super) struct Terms {
     pub(super) options: SocketOptions,
     pub(super) spare: Rc<Spare>,
+    /// For what is compressed and about to be sent.
+    pub(super) scratch: RefCell<Vec<u8>>,
     /// Hears of handlers that panic.
     pub(super) panicked: Option<Box<dyn Fn()>>,
 }
 
 impl Terms {
     pub(super) fn new(options: SocketOptions) -> Self {
-        Self { options, spare: Rc::new(Spare::new()), panicked: None }
+        Self { options, spare: Rc::new(Spare::new()), scratch: RefCell::default(), panicked: None }
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod groups;
 mod over_h2;
+mod route;
 mod stand;
 
 use ringway_ws::frame::Opcode;

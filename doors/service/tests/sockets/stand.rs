@@ -9,6 +9,7 @@ use ringway_service::socket::{
     Acceptor, AsyncSocket, Closed, DeflateOptions, GroupOptions, Groups, Message, OwnedMessage, Slow, Socket,
     SocketHandler, SocketOptions, spawned,
 };
+use ringway_service::{Placement, Service};
 use ringway_testkit::{Answer, Client};
 use ringway_web::exchange::Exchange;
 use ringway_web::limits::WebLimits;
@@ -209,24 +210,22 @@ impl Stand {
             GroupOptions { queue_messages_max: 8, queue_bytes_max: 64 * 1024, slow: Slow::DropOldest };
         let groups = Groups::new(options);
         let (doors_heard, doors_groups) = (Arc::clone(&heard), groups.clone());
-        let protocol = move |worker: &WorkerHandle| {
-            let site = Site::with_handler("sockets", Doors::new(worker, &doors_heard, &doors_groups));
-            let mut limits = WebLimits { body_ms_max: 100, ..WebLimits::default() };
-            limits.h2.has_connect_protocol = true;
-            let http = Http::new(Rc::new(Sites::new(site)), limits, worker.pool().clone());
-            Ok(Rc::new(http) as Rc<dyn Protocol>)
-        };
-        let address = Address::Tcp(([127, 0, 0, 1], 0).into());
-        let endpoint = Endpoint {
-            listen: ListenOptions { send_buffer_bytes: 64 * 1024, ..ListenOptions::default() },
-            limits: EndpointLimits::default(),
-            ..Endpoint::new(address, Arc::new(protocol))
-        };
-        let ring = RingOptions { driver, ..RingOptions::default() };
-        let outbound = vec![Outbound::held(EndpointLimits::default())];
-        let options = ServerOptions { workers, ring, outbound, ..ServerOptions::default() };
-        let server = Some(Server::start(&[endpoint], &options).expect("it starts"));
-        Self { server, heard, groups }
+        let server = serve(driver, workers, move |worker| {
+            Ok(Site::with_handler("sockets", Doors::new(worker, &doors_heard, &doors_groups)))
+        });
+        Self { server: Some(server), heard, groups }
+    }
+
+    /// A server that runs one service.
+    pub(crate) fn of_service(driver: DriverChoice, service: &Service) -> Self {
+        let service = service.clone();
+        let server = serve(driver, 1, move |worker| {
+            let mut site = Site::new("service");
+            site.handlers
+                .push(service.handler(worker, &Placement::default()).map_err(std::io::Error::other)?);
+            Ok(site)
+        });
+        Self { server: Some(server), heard: Arc::default(), groups: Groups::default() }
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -269,6 +268,30 @@ impl Stand {
         server.drain(PATIENCE);
         assert_eq!(server.wait(PATIENCE).expect("no worker dies").panics, 0);
     }
+}
+
+/// A server with one site.
+fn serve(
+    driver: DriverChoice,
+    workers: usize,
+    site: impl Fn(&WorkerHandle) -> std::io::Result<Site> + Send + Sync + 'static,
+) -> Server {
+    let protocol = move |worker: &WorkerHandle| {
+        let mut limits = WebLimits { body_ms_max: 100, ..WebLimits::default() };
+        limits.h2.has_connect_protocol = true;
+        let http = Http::new(Rc::new(Sites::new(site(worker)?)), limits, worker.pool().clone());
+        Ok(Rc::new(http) as Rc<dyn Protocol>)
+    };
+    let address = Address::Tcp(([127, 0, 0, 1], 0).into());
+    let endpoint = Endpoint {
+        listen: ListenOptions { send_buffer_bytes: 64 * 1024, ..ListenOptions::default() },
+        limits: EndpointLimits::default(),
+        ..Endpoint::new(address, Arc::new(protocol))
+    };
+    let ring = RingOptions { driver, ..RingOptions::default() };
+    let outbound = vec![Outbound::held(EndpointLimits::default())];
+    let options = ServerOptions { workers, ring, outbound, ..ServerOptions::default() };
+    Server::start(&[endpoint], &options).expect("it starts")
 }
 
 /// The other end of a socket.
