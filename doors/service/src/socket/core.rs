@@ -183,6 +183,8 @@ pub(super) struct Rare {
     pub(super) timeout_ms: u64,
     /// When the peer's close frame must have come; 0: it is not waited for.
     pub(super) close_until_ms: u64,
+    /// A fault of the peer that waits until the handler has done what came before it, and how long it does.
+    pub(super) fault: Option<(Fault, u64)>,
     /// How far sending had come, and when that is looked at again.
     pub(super) stall: Option<(SendProgress, u64)>,
     /// How the socket has ended.

@@ -59,6 +59,12 @@ pub trait SocketHandler {
         let _ = socket;
     }
 
+    /// Whether messages that it has taken are still being worked on. While they are, a fault of the peer that came behind them
+    /// waits to end the socket, for [`super::SocketOptions::close_ms_max`] at most. Asked again whenever it is nudged.
+    fn is_behind(&mut self) -> bool {
+        false
+    }
+
     /// The socket has ended, for whatever reason. The last call, and there is one for every socket that was opened, unless
     /// the handler has panicked.
     fn closed(&mut self, closed: &Closed<'_>) {

@@ -14,6 +14,7 @@ use ringway_ws::close::CloseState;
 use ringway_ws::code::CloseCode;
 use ringway_ws::decoder::{Decoder, Event, Step};
 use ringway_ws::deflate::{Agreement, Deflater, Inflater};
+use ringway_ws::fault::Fault;
 use ringway_ws::frame::Opcode;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
@@ -107,6 +108,7 @@ impl Session {
         if news.is_timed_out {
             self.look_at_the_clock(link, out);
         }
+        self.fail_late(link, out);
     }
 
     /// Handles what has come, as long as there is room for what is sent in answer.
@@ -168,7 +170,7 @@ impl Session {
                 }
                 Ok(Step::NeedMore { consumed, .. }) => return at + consumed,
                 Err(fault) => {
-                    self.core.fail(link, out, fault);
+                    self.failed(link, out, fault);
                     return bytes.len();
                 }
             };
@@ -189,6 +191,25 @@ impl Session {
             if !self.may_read(link, out) {
                 return at;
             }
+        }
+    }
+
+    /// The peer broke the protocol. What it had said before is answered first, where the handler is still at it.
+    fn failed(&mut self, link: &mut dyn Link, out: &mut Out, fault: Fault) {
+        if self.handler.is_behind() {
+            let until_ms = link.now_ms().saturating_add(self.core.terms.options.close_ms_max.max(1));
+            self.core.rare().fault = Some((fault, until_ms));
+        } else {
+            self.core.fail(link, out, fault);
+        }
+    }
+
+    /// Ends the socket for a fault that has waited.
+    fn fail_late(&mut self, link: &mut dyn Link, out: &mut Out) {
+        let Some((fault, until_ms)) = self.core.rare.as_ref().and_then(|rare| rare.fault) else { return };
+        if is_due(until_ms, link.now_ms()) || !self.handler.is_behind() {
+            self.core.rare().fault = None;
+            self.core.fail(link, out, fault);
         }
     }
 
@@ -310,6 +331,7 @@ impl Session {
             self.idle_due_ms(),
             of_rare(|rare| rare.timeout_ms),
             of_rare(|rare| rare.close_until_ms),
+            of_rare(|rare| rare.fault.map_or(0, |(_, until_ms)| until_ms)),
             of_rare(|rare| rare.stall.map_or(0, |(_, look_ms)| look_ms)),
         ];
         let mut next_ms = due.into_iter().filter(|at_ms| *at_ms > 0).min();

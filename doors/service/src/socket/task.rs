@@ -39,6 +39,8 @@ struct Shared {
     closed: Option<(u16, Box<str>)>,
     /// The handle was dropped.
     is_abandoned: bool,
+    /// The socket wants to know when the task waits for the next message.
+    is_awaited: bool,
     reader: Option<Waker>,
     writer: Option<Waker>,
     nudge: Option<Nudge>,
@@ -86,6 +88,9 @@ impl AsyncSocket {
             return Poll::Ready(None);
         }
         shared.reader = Some(context.waker().clone());
+        if std::mem::take(&mut shared.is_awaited) {
+            shared.nudge();
+        }
         Poll::Pending
     }
 
@@ -284,6 +289,13 @@ impl SocketHandler for Spawned {
 
     fn nudged(&mut self, socket: &mut Socket<'_>) {
         self.carry_out(socket);
+    }
+
+    fn is_behind(&mut self) -> bool {
+        let mut shared = self.shared.borrow_mut();
+        // A task that waits for the next message has nothing more to say to those before.
+        shared.is_awaited = !shared.is_abandoned && (shared.reader.is_none() || !shared.orders.is_empty());
+        shared.is_awaited
     }
 
     fn closed(&mut self, closed: &Closed<'_>) {

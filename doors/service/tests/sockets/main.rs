@@ -56,6 +56,26 @@ fn what_comes_with_the_request_is_heard_and_answered_at_once() {
 }
 
 #[test]
+fn what_came_before_a_fault_is_answered_before_it_unless_that_takes_too_long() {
+    on_each_driver(|stand| {
+        for (path, said, is_answered) in
+            [("/echo", "hello", true), ("/async", "hello", true), ("/async", "stay", false)]
+        {
+            let mut peer = stand.open(path);
+            let mut broken = framed(Opcode::Text, said.as_bytes());
+            broken.extend(framed(Opcode::Text, b"\xff"));
+            peer.client.send(&broken).expect("open");
+            if is_answered {
+                assert_eq!(peer.text(), said, "{path}");
+            }
+            assert_eq!(peer.close(), (1007, "text is not UTF-8".to_owned()), "{path} {said}");
+            assert_eq!(peer.client.until_end().expect("a FIN"), b"");
+        }
+        stand.stop();
+    });
+}
+
+#[test]
 fn handshakes_that_are_wrong_are_told_so() {
     on_each_driver(|stand| {
         let refused = |lines: &str, status: u16| {

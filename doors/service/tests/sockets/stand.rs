@@ -147,6 +147,7 @@ impl Handler for Doors {
                         match message {
                             OwnedMessage::Text(text) if text == "enough" => return,
                             OwnedMessage::Text(text) if text == "panic" => panic!("as it was asked to"),
+                            OwnedMessage::Text(text) if text == "stay" => std::future::pending().await,
                             OwnedMessage::Text(text) => drop(socket.send_text(&text).await),
                             OwnedMessage::Binary(bytes) => drop(socket.send_binary(&bytes).await),
                         }
