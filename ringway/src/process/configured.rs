@@ -21,6 +21,10 @@ use std::time::Duration;
 /// How long the other workers have when one has died.
 const GRACE: Duration = Duration::from_secs(10);
 
+/// How long blocking work of the tokio world is waited for at the end.
+#[cfg(feature = "tower")]
+const LAST_WORK: Duration = Duration::from_secs(1);
+
 /// How long the end waits for the error log.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
@@ -67,6 +71,8 @@ impl Maker for Configured {
             served: Box::new(ConfiguredServer { running, tickets, restrict, generation: start.generation }),
             wait: Box::new(move || {
                 let ended = server.wait(GRACE);
+                #[cfg(feature = "tower")]
+                crate::service::background::shut_down(LAST_WORK);
                 // What was said last is what is wanted most.
                 kept.flush_errors(LAST_WORDS);
                 let totals = ended?;

@@ -97,11 +97,11 @@ impl Server {
         self
     }
 
-    /// Has a service of tower, such as axum's `Router`, answer everything.
+    /// Has a service of tower, such as axum's `Router`, or a [`crate::service::tower::Tower`] with its settings, answer everything.
     #[cfg(feature = "tower")]
     #[must_use]
-    pub fn tower(self, service: Service) -> Self {
-        self.service("/", service)
+    pub fn tower(self, application: impl crate::service::tower::IntoService) -> Self {
+        self.service("/", application.into_service("tower"))
     }
 
     /// Serves the files of a directory where no service is.

@@ -30,6 +30,10 @@ const FAILED: u8 = 1;
 /// Seconds to finish what is under way unless somebody says how many.
 const DRAIN_S: u64 = 10;
 
+/// How long blocking work of the tokio world is waited for at the end.
+#[cfg(feature = "tower")]
+const LAST_WORK: Duration = Duration::from_secs(1);
+
 /// How long what was said to the error log may take to be written at the end.
 const FLUSH_MAX: Duration = Duration::from_secs(2);
 
@@ -144,6 +148,8 @@ pub(super) fn run(server: &Server, options: &Options) -> ExitCode {
     });
     let ended = started.wait(drain);
     drop(console);
+    #[cfg(feature = "tower")]
+    crate::service::background::shut_down(LAST_WORK);
     if options.stats {
         eprint!("{}", statistics(&faces));
     }

@@ -33,6 +33,7 @@ pub use on_tokio::{OnTokio, OnTokioBody, OnTokioService, on_tokio};
 use ringway_engine::{Session, WorkerHandle};
 use ringway_web::exchange::Exchange;
 use ringway_web::pipeline::Handler;
+pub use service::IntoService;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;

@@ -23,15 +23,8 @@ impl Service {
     /// let service = ringway_service::Service::tower("greeter", router);
     /// # assert_eq!(service.name(), "greeter");
     /// ```
-    pub fn tower<S, B>(name: &str, service: impl Into<Tower<S>>) -> Self
-    where
-        S: TowerService<Request<Body>, Response = Response<B>> + Clone + Send + 'static,
-        S::Error: Into<BoxError>,
-        B: http_body::Body + 'static,
-        B::Error: Into<BoxError>,
-    {
-        let tower = service.into();
-        Self::new(name, move |app| app.tower("", &tower).map(|_| ()))
+    pub fn tower(name: &str, application: impl IntoService) -> Self {
+        application.into_service(name)
     }
 }
 
@@ -76,14 +69,32 @@ impl App {
     }
 }
 
-impl<S, B> From<S> for Tower<S>
+/// What can be a service by itself: services of tower as they are, and with settings ([`Tower`]).
+pub trait IntoService {
+    /// The service of that name.
+    fn into_service(self, name: &str) -> Service;
+}
+
+impl<S, B> IntoService for S
 where
     S: TowerService<Request<Body>, Response = Response<B>> + Clone + Send + 'static,
     S::Error: Into<BoxError>,
     B: http_body::Body + 'static,
     B::Error: Into<BoxError>,
 {
-    fn from(service: S) -> Self {
-        Self::new(service)
+    fn into_service(self, name: &str) -> Service {
+        Tower::new(self).into_service(name)
+    }
+}
+
+impl<S, B> IntoService for Tower<S>
+where
+    S: TowerService<Request<Body>, Response = Response<B>> + Clone + Send + 'static,
+    S::Error: Into<BoxError>,
+    B: http_body::Body + 'static,
+    B::Error: Into<BoxError>,
+{
+    fn into_service(self, name: &str) -> Service {
+        Service::new(name, move |app| app.tower("", &self).map(|_| ()))
     }
 }
