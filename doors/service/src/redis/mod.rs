@@ -68,11 +68,29 @@ impl Redis {
             if let Some((_, client)) = own {
                 return client.clone();
             }
+            if clients.is_empty() {
+                let end = WorkersEnd;
+                worker.spawn(async move {
+                    let _end = end;
+                    std::future::pending::<()>().await;
+                });
+            }
             let client = RedisClient::new(worker, &self.description);
             clients.retain(|(known, _)| known.strong_count() > 0);
             clients.push((Arc::downgrade(&self.description), client.clone()));
             client
         })
+    }
+}
+
+/// Lies in a task that ends with the worker: clients hold it, and must not outlive it until the thread's own end.
+struct WorkersEnd;
+
+impl Drop for WorkersEnd {
+    fn drop(&mut self) {
+        let clients = CLIENTS.try_with(RefCell::take);
+        // They are dropped when the list is free again.
+        drop(clients);
     }
 }
 
