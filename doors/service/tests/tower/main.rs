@@ -4,6 +4,7 @@
 mod answers;
 mod bodies;
 mod on_tokio;
+mod over_h2;
 mod routes;
 mod runtime;
 mod service;
