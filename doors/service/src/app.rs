@@ -266,6 +266,9 @@ impl App {
     pub fn data(&self) -> Result<&Path, SetupError> {
         let none = || SetupError::new("the service has no directory for data, and needs one");
         let data = self.placement.data.as_deref().ok_or_else(none)?;
+        if data.is_dir() {
+            return Ok(data);
+        }
         std::fs::create_dir_all(data).map_err(|error| {
             SetupError::new(format!("the directory for data, {}: {error}", data.display()))
         })?;

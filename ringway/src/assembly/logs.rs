@@ -40,7 +40,7 @@ pub(super) fn error_log(log: &settings::ErrorLog, kept: &Kept) -> Result<ErrorLo
 /// The log of a service: as the error log is written, with everything in it.
 #[cfg(feature = "services")]
 pub(super) fn service_log(target: &LogTarget, kept: &Kept) -> Result<ErrorLog, AssemblyError> {
-    Ok(ErrorLog::new(open(target, Rotation::default(), kept)?, ErrorFormat::Text, Level::Debug))
+    Ok(ErrorLog::whole(open(target, Rotation::default(), kept)?, ErrorFormat::Text, Level::Debug))
 }
 
 fn open(target: &LogTarget, rotation: Rotation, kept: &Kept) -> Result<LogFile, AssemblyError> {

@@ -1,6 +1,7 @@
 //! A service of a configuration: what it is, where its data and log are, whether it answers, and what it has done.
 
 use super::Directory;
+use super::source::Source;
 use crate::config::settings;
 use crate::engine::WorkerHandle;
 use crate::service::log::{Level as LineLevel, Line, LogTarget};
@@ -41,6 +42,7 @@ pub(crate) struct Hosted {
     /// Of this one alone.
     number: u64,
     settings: settings::Service,
+    source: Source,
     service: Service,
     config: Value,
     known: Arc<Known>,
@@ -66,8 +68,7 @@ pub(crate) struct Surroundings<'a> {
 pub(crate) struct KeptServices(Arc<Mutex<BTreeMap<String, Kept>>>);
 
 struct Kept {
-    /// Which of the program's services it is.
-    linked: String,
+    source: Source,
     service: Service,
     known: Arc<Known>,
     /// The one of the configuration that is served.
@@ -95,14 +96,16 @@ impl KeptServices {
     ) -> Result<Arc<Hosted>, String> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let name = settings.name.as_str();
-        let linked = settings.linked.as_ref().map_or(name, |linked| linked.as_str());
-        if all.get(name).is_some_and(|kept| kept.linked != linked) {
+        if all.get(name).is_some_and(|kept| !kept.source.may_become(settings)) {
             all.remove(name);
         }
         let kept = match all.get_mut(name) {
-            Some(kept) => kept,
+            Some(kept) => {
+                kept.source.renew(settings)?;
+                kept
+            }
             None => {
-                let kept = Kept::new(name, linked, surroundings)?;
+                let kept = Kept::new(settings, surroundings)?;
                 all.entry(name.to_owned()).or_insert(kept)
             }
         };
@@ -127,17 +130,16 @@ impl KeptServices {
 }
 
 impl Kept {
-    fn new(name: &str, linked: &str, surroundings: &Surroundings<'_>) -> Result<Self, String> {
-        let found = surroundings.services.find(linked);
-        let found = found.ok_or_else(|| format!("no service {linked:?} is linked into this program"))?;
-        let service = if found.name() == name { found.clone() } else { found.renamed(name) };
+    fn new(settings: &settings::Service, surroundings: &Surroundings<'_>) -> Result<Self, String> {
+        let name = settings.name.as_str();
+        let (source, service) = Source::open(settings, surroundings.services)?;
         let known = Arc::new(Known {
             turned_away: AtomicU64::new(0),
             log: RwLock::new(surroundings.log.of_site(name)),
         });
         // Where it was said before, another server of this process has its lines.
         let _is_first = service.log().set_target(Arc::clone(&known) as Arc<dyn LogTarget>);
-        Ok(Self { linked: linked.to_owned(), service, known, hosted: None })
+        Ok(Self { source, service, known, hosted: None })
     }
 }
 
@@ -163,6 +165,7 @@ impl Hosted {
         Ok(Self {
             number: NUMBERS.fetch_add(1, Ordering::Relaxed),
             settings: settings.clone(),
+            source: kept.source.clone(),
             service: kept.service.clone(),
             config,
             known: Arc::clone(&kept.known),
@@ -180,9 +183,17 @@ impl Hosted {
         self.is_enabled.store(is_enabled, Ordering::Relaxed);
     }
 
-    /// Whether these settings make the same service of it; being switched off makes no difference.
+    /// Whether these settings make the same service of it. Being switched off makes no difference, nor where it logs; and a
+    /// library has been told of other settings.
     fn is_the_same(&self, settings: &settings::Service) -> bool {
-        settings::Service { enabled: self.settings.enabled, ..settings.clone() } == self.settings
+        let mut settings = settings.clone();
+        settings.enabled = self.settings.enabled;
+        settings.log.clone_from(&self.settings.log);
+        if settings.library.is_some() {
+            settings.library.clone_from(&self.settings.library);
+            settings.config.clone_from(&self.settings.config);
+        }
+        settings == self.settings
     }
 
     /// What answers below `mount` on the calling worker: what was set up there before, or is now.
@@ -288,18 +299,14 @@ impl ServicePost {
         let shown = lines.iter().skip(lines.len().saturating_sub(LOG_LINES_SHOWN));
         ServiceFigures {
             name: hosted.name().to_owned(),
-            kind: match &hosted.settings.library {
-                Some(library) => library.to_string(),
-                None => "linked".to_owned(),
-            },
+            kind: hosted.source.told(),
             is_enabled: hosted.is_enabled.load(Ordering::Relaxed),
             places: self.places.clone(),
-            routes: totals.routes.iter().map(|route| format!("{} {}", route.method, route.pattern)).collect(),
+            routes: hosted.source.routes(&totals),
             requests: totals.requests,
             errors: totals.errors,
             panics: totals.panics,
             in_flight: totals.in_flight,
-            sockets: 0,
             turned_away: hosted.known.turned_away.load(Ordering::Relaxed),
             memory_bytes: None,
             log: shown.map(|line| format!("{} {}", line.level.as_str(), line.text)).collect(),

@@ -4,6 +4,9 @@ mod directory;
 mod hosted;
 #[cfg(feature = "develop")]
 mod pages;
+#[cfg(feature = "libraries")]
+mod section;
+mod source;
 
 pub use directory::{Directory, directory, link};
 pub use hosted::ServicePost;

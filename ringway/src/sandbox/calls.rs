@@ -162,8 +162,12 @@ const KEEPING: &[c_long] =
 #[cfg(not(target_arch = "x86_64"))]
 const KEEPING: &[c_long] = &[libc::SYS_fchmod, libc::SYS_fchmodat, libc::SYS_mkdirat];
 
-/// What a server also does whose clients change files.
-const CHANGING: &[c_long] = &[libc::SYS_copy_file_range, libc::SYS_mkdirat];
+/// What a server also does whose clients change files, or whose services keep data.
+#[cfg(target_arch = "x86_64")]
+const CHANGING: &[c_long] =
+    &[libc::SYS_copy_file_range, libc::SYS_fchmod, libc::SYS_mkdir, libc::SYS_mkdirat, libc::SYS_rmdir];
+#[cfg(not(target_arch = "x86_64"))]
+const CHANGING: &[c_long] = &[libc::SYS_copy_file_range, libc::SYS_fchmod, libc::SYS_mkdirat];
 
 /// What no server does: running programs, looking into other processes, changing the machine.
 const HOSTILE: &[c_long] = &[

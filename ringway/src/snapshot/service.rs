@@ -23,8 +23,6 @@ pub struct ServiceFigures {
     pub panics: u64,
     /// Requests whose answer is in the making now.
     pub in_flight: u64,
-    /// WebSockets open now.
-    pub sockets: u64,
     /// Requests that were answered 503 because it is off.
     pub turned_away: u64,
     /// Bytes of memory it takes, where that is known.

@@ -188,7 +188,9 @@ fn rules(config: &Config) -> Result<Rules, String> {
     let mut write: BTreeSet<PathBuf> = targets.filter_map(folder).collect();
     write.extend(config.spool.directory.as_ref().map(path_of));
     write.extend(config.service.iter().filter_map(|service| service.log.as_ref()).filter_map(folder));
-    read.extend(config.service.iter().filter_map(|service| service.library.as_ref()).map(path_of));
+    // A library is replaced when it changes, so what may be read is its folder.
+    let libraries = config.service.iter().filter_map(|service| service.library.as_ref());
+    read.extend(libraries.filter_map(|path| path.as_path().parent().map(Path::to_owned)));
     let mut connect = Vec::new();
     let mut outward = Outward::default();
     if let Some(acme) = authority(config) {

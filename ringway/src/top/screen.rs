@@ -177,14 +177,11 @@ fn services(now: &Snapshot, rates: &Rates, columns: usize) -> Vec<Line> {
     }
     all.sort_by(|one, other| other.1.requests.total_cmp(&one.1.requests));
     let width = columns.saturating_sub(52).clamp(10, 40);
-    let row = |name: &str, cells: [&str; 6]| {
-        let [state, requests, failed, panics, active, sockets] = cells;
-        format!(
-            "{:<width$} {state:>5} {requests:>8} {failed:>6} {panics:>7} {active:>10} {sockets:>8}",
-            cut(name, width)
-        )
+    let row = |name: &str, cells: [&str; 5]| {
+        let [state, requests, failed, panics, active] = cells;
+        format!("{:<width$} {state:>5} {requests:>8} {failed:>6} {panics:>7} {active:>10}", cut(name, width))
     };
-    let names = ["STATE", "REQ/S", "5XX/S", "PANICS", "UNDER WAY", "SOCKETS"];
+    let names = ["STATE", "REQ/S", "5XX/S", "PANICS", "UNDER WAY"];
     let mut lines = vec![heading(&row("SERVICE", names), columns)];
     lines.extend(all.into_iter().take(SERVICES_MAX).map(|(service, rates)| {
         let cells = [
@@ -193,7 +190,6 @@ fn services(now: &Snapshot, rates: &Rates, columns: usize) -> Vec<Line> {
             &count(rates.errors),
             &service.panics.to_string(),
             &service.in_flight.to_string(),
-            &service.sockets.to_string(),
         ];
         let style = match (service.is_enabled, rates.errors > 0.0) {
             (_, true) => RED,

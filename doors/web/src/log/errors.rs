@@ -103,6 +103,8 @@ struct Shared {
     format: ErrorFormat,
     sender: Mutex<Option<SyncSender<Message>>>,
     kinds: Mutex<Kinds>,
+    /// Whether messages that are alike are all written.
+    is_whole: bool,
     dropped: AtomicU64,
 }
 
@@ -123,7 +125,18 @@ impl ErrorLog {
     /// A log to `file` of messages up to `level`.
     #[must_use]
     pub fn new(file: LogFile, format: ErrorFormat, level: Level) -> Self {
+        Self::made(file, format, level, false)
+    }
+
+    /// The same with every message, however many are alike: for who chooses the messages himself.
+    #[must_use]
+    pub fn whole(file: LogFile, format: ErrorFormat, level: Level) -> Self {
+        Self::made(file, format, level, true)
+    }
+
+    fn made(file: LogFile, format: ErrorFormat, level: Level, is_whole: bool) -> Self {
         let shared = Shared {
+            is_whole,
             level: AtomicU8::new(level as u8),
             file,
             format,
@@ -177,7 +190,9 @@ impl ErrorLog {
         if !self.wants(level) {
             return;
         }
-        let Some(left_out) = self.kinds().admit(subject, self.site.as_ref()) else { return };
+        let admitted =
+            if self.shared.is_whole { Some(0) } else { self.kinds().admit(subject, self.site.as_ref()) };
+        let Some(left_out) = admitted else { return };
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let unix_ms = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
         let line =

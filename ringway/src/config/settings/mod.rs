@@ -83,7 +83,8 @@ pub struct Config {
     pub certificate: Vec<Certificate>,
     /// Servers behind this one, for routes that hand requests on.
     pub upstream: Vec<Upstream>,
-    /// Applications that routes name.
+    /// Applications that routes name by `service`: each is linked into this program, or lies in a shared library. A reload that
+    /// changes none of its settings leaves it as it is, with what it keeps in memory.
     pub service: Vec<Service>,
     /// What is served.
     pub site: Vec<Site>,

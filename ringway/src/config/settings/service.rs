@@ -7,8 +7,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// An application that answers where a route says `service`: one that is linked into this program, or one in a shared
-/// library. One that several routes name is one: they share what it keeps. A reload that changes none of its settings leaves
-/// it as it is.
+/// library. It is set up once for each path that leads to it, on each worker.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Service {
@@ -24,16 +23,18 @@ pub struct Service {
     /// the next reload.
     #[serde(default = "yes")]
     pub enabled: bool,
-    /// The directory it keeps its data in. It is made if it is missing, and nothing else may be written by the service.
+    /// The directory it keeps its data in; it is made if it is missing. Where the server process is confined, a service can write
+    /// nowhere else.
     #[serde(default)]
     pub data: Option<FilePath>,
-    /// Where it writes what it logs. Unset: into the error log.
+    /// Where it writes what it logs, all of it. Unset: into the error log, as far as that takes it.
     #[serde(default)]
     pub log: Option<LogTarget>,
-    /// Servers it connects to, such as Redis. Of TCP nothing else can be reached by it.
+    /// Servers it connects to, such as Redis. Where the server process is confined, TCP ports that nobody has named cannot be
+    /// reached.
     #[serde(default)]
     pub connect: Vec<BackendAddress>,
-    /// The service's own settings.
+    /// The service's own settings: what the service takes, `ringway check` of its program knows. A library gets them as text.
     #[serde(default)]
     pub config: BTreeMap<String, Value>,
 }

@@ -6,7 +6,7 @@ use crate::config::source::Place;
 use crate::config::tree::Node;
 use crate::config::values::{FilePath, LogTarget};
 use std::fs::File;
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
@@ -49,7 +49,7 @@ impl Inspector<'_> {
         self.readable(ca, tree.under("acme").place_of("ca"));
         for (index, service) in config.service.iter().enumerate() {
             let node = tree.item("service", index);
-            self.readable(service.library.as_ref(), node.place_of("library"));
+            self.library(service.library.as_ref(), node.place_of("library"));
             if let Some(data) = &service.data {
                 self.parent(data.as_path(), node.place_of("data"));
             }
@@ -86,6 +86,19 @@ impl Inspector<'_> {
                 self.error(place, format!("there is no program {shown}"))
             }
             Err(error) => self.error(place, format!("{shown} cannot be looked at: {error}")),
+        }
+    }
+
+    /// A shared library is told by how it begins; its code is not run for that.
+    fn library(&mut self, path: Option<&FilePath>, place: Place) {
+        const ELF: &[u8] = b"\x7fELF";
+        let before = self.findings.len();
+        self.readable(path, place);
+        let Some(path) = path.filter(|_| self.findings.len() == before) else { return };
+        let mut start = Vec::new();
+        let read = File::open(path.as_path()).and_then(|file| file.take(4).read_to_end(&mut start));
+        if read.is_ok() && start != ELF {
+            self.error(place, format!("{path} is no shared library"));
         }
     }
 

@@ -12,8 +12,7 @@ pub(super) fn list(now: &Snapshot) -> Answer {
     if now.services.is_empty() {
         return Answer::done(json!([]), "there are no services.");
     }
-    let heading =
-        ["SERVICE", "STATE", ">REQUESTS", ">5XX", ">PANICS", ">UNDER WAY", ">SOCKETS", ">MEMORY", "WHERE"];
+    let heading = ["SERVICE", "STATE", ">REQUESTS", ">5XX", ">PANICS", ">UNDER WAY", ">MEMORY", "WHERE"];
     let mut rows = vec![heading.map(str::to_owned).to_vec()];
     rows.extend(now.services.iter().map(|service| {
         vec![
@@ -23,7 +22,6 @@ pub(super) fn list(now: &Snapshot) -> Answer {
             count(as_float(service.errors)),
             service.panics.to_string(),
             service.in_flight.to_string(),
-            service.sockets.to_string(),
             memory(service),
             service.places.join(" "),
         ]
@@ -44,7 +42,6 @@ pub(super) fn one(now: &Snapshot, name: &str) -> Answer {
         ("requests", format!("{}, {} under way", service.requests, service.in_flight)),
         ("failures", format!("{} answered 5xx, {} panics", service.errors, service.panics)),
         ("turned away", service.turned_away.to_string()),
-        ("sockets", service.sockets.to_string()),
         ("memory", memory(service)),
     ];
     let mut text = pairs(figures);

@@ -6,7 +6,7 @@ use crate::snapshot::ServiceFigures;
 /// Families with one number a service.
 type Number = (&'static str, Kind, &'static str, fn(&ServiceFigures) -> u64);
 
-const NUMBERS: [Number; 7] = [
+const NUMBERS: [Number; 6] = [
     ("ringway_service_enabled", Kind::Gauge, "1 while a service answers.", |service| {
         u64::from(service.is_enabled)
     }),
@@ -25,9 +25,6 @@ const NUMBERS: [Number; 7] = [
         "Requests whose answer a service is making.",
         |service| service.in_flight,
     ),
-    ("ringway_service_sockets_open", Kind::Gauge, "WebSockets of a service that are open.", |service| {
-        service.sockets
-    }),
     (
         "ringway_service_turned_away",
         Kind::Counter,
