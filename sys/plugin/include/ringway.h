@@ -74,6 +74,10 @@ extern "C" {
 #define RINGWAY_PAUSE 1 /* the next piece after resume_body */
 #define RINGWAY_STOP  2 /* no more of it */
 
+/* Kinds of message of a WebSocket. */
+#define RINGWAY_TEXT   1u /* UTF-8 */
+#define RINGWAY_BINARY 2u
+
 /* How it was over (ringway_request_handler.over). */
 #define RINGWAY_OVER_ANSWERED 0 /* the answer is with the connection */
 #define RINGWAY_OVER_GONE     1 /* the client is gone */
@@ -113,6 +117,9 @@ static inline ringway_bytes ringway_text(const char *text) {
 
 /* A request, while the callback lasts that was given it. */
 typedef struct ringway_request ringway_request;
+
+/* A WebSocket, while the callback lasts that was given it. */
+typedef struct ringway_socket ringway_socket;
 
 /* An answer that is owed: a number, good on any thread. One that is no longer good does no harm. 0 is none. */
 typedef uint64_t ringway_later;
@@ -183,6 +190,21 @@ typedef struct ringway_server {
     int32_t (*wait)(ringway_later later, uint32_t timeout_ms);
     /* Has the next piece of the request's body come, after RINGWAY_PAUSE. */
     int32_t (*resume_body)(ringway_later later);
+
+    /* Has a request become a WebSocket, whose events have user; the callback then returns RINGWAY_DONE. RINGWAY_E_INVALID: the
+     * request is no handshake, or a page of another site's; the server tells the client so, and user is not heard of again. */
+    int32_t (*open_socket)(const ringway_request *request, void *user);
+
+    /* About a WebSocket: on the thread of the callback that was given it, until that returns. */
+    /* Sends a message; RINGWAY_E_FULL: too much waits to be sent, and nothing of it is taken. */
+    int32_t (*socket_send)(const ringway_socket *socket, uint32_t kind, ringway_bytes message);
+    int32_t (*socket_close)(const ringway_socket *socket, uint32_t code, ringway_bytes reason);
+    /* Groups have names, and are of one instance. What joins nothing hears of nothing. */
+    int32_t (*socket_join)(const ringway_socket *socket, ringway_bytes group);
+    int32_t (*socket_leave)(const ringway_socket *socket, ringway_bytes group);
+
+    /* Sends a message to all members of a group, on all workers; any thread. Who does not keep up misses messages. */
+    int32_t (*group_send)(ringway_service service, ringway_bytes group, uint32_t kind, ringway_bytes message);
 } ringway_server;
 
 /* What an instance is made of. Valid until create returns. */
@@ -203,6 +225,19 @@ typedef struct ringway_route {
     uint32_t number;     /* whatever the plug-in likes to know it by */
     uint32_t reserved;   /* 0 */
 } ringway_route;
+
+/* The events of WebSockets that a request handler has opened; on the socket's worker. Members that may be NULL say so. */
+typedef struct ringway_socket_handler {
+    uint32_t struct_size;
+    uint32_t message_bytes_max; /* longest message; 0: 1 MiB */
+
+    /* It is open; may be NULL. */
+    void (*opened)(void *instance, void *worker, const ringway_socket *socket, void *user);
+    /* A message has come, whole. */
+    void (*message)(void *instance, void *worker, const ringway_socket *socket, void *user, uint32_t kind, ringway_bytes message);
+    /* It has ended: the last that is heard of it, once for each; may be NULL. 1006: without a word. */
+    void (*closed)(void *instance, void *worker, void *user, uint32_t code, ringway_bytes reason);
+} ringway_socket_handler;
 
 /* Kind 2: answers requests. Members that may be NULL say so. */
 typedef struct ringway_request_handler {
@@ -226,6 +261,9 @@ typedef struct ringway_request_handler {
     void (*writable)(void *instance, void *worker, ringway_later later, void *user);
     /* A promise is over, kept or not: the last that is heard of it, once for each; may be NULL. RINGWAY_OVER_*. */
     void (*over)(void *instance, void *worker, ringway_later later, void *user, int32_t how);
+
+    /* What WebSockets do; NULL where there are none. */
+    const ringway_socket_handler *socket;
 } ringway_request_handler;
 
 /* Kinds 1, 3 and 4; later versions of this file say what they are. */

@@ -62,6 +62,14 @@ pub mod flag {
     pub const REQUEST_HAS_BODY: u32 = 2;
 }
 
+/// Kinds of message of a WebSocket.
+pub mod message {
+    /// UTF-8.
+    pub const TEXT: u32 = 1;
+    /// Bytes.
+    pub const BINARY: u32 = 2;
+}
+
 /// A length that nobody knows yet.
 pub const LENGTH_UNKNOWN: u64 = u64::MAX;
 
@@ -90,6 +98,13 @@ impl Bytes {
 #[repr(C)]
 #[derive(Debug)]
 pub struct Request {
+    _opaque: [u8; 0],
+}
+
+/// A WebSocket, while the callback lasts that was given it.
+#[repr(C)]
+#[derive(Debug)]
+pub struct Socket {
     _opaque: [u8; 0],
 }
 
@@ -164,6 +179,12 @@ pub struct Server {
     pub abort: Option<WithLater>,
     pub wait: Option<unsafe extern "C" fn(u64, u32) -> i32>,
     pub resume_body: Option<WithLater>,
+    pub open_socket: Option<unsafe extern "C" fn(*const Request, *mut c_void) -> i32>,
+    pub socket_send: Option<unsafe extern "C" fn(*const Socket, u32, Bytes) -> i32>,
+    pub socket_close: Option<unsafe extern "C" fn(*const Socket, u32, Bytes) -> i32>,
+    pub socket_join: Option<unsafe extern "C" fn(*const Socket, Bytes) -> i32>,
+    pub socket_leave: Option<unsafe extern "C" fn(*const Socket, Bytes) -> i32>,
+    pub group_send: Option<unsafe extern "C" fn(u64, Bytes, u32, Bytes) -> i32>,
 }
 
 /// What an instance is made of.
@@ -216,6 +237,20 @@ pub struct RequestHandler {
     pub body: Option<unsafe extern "C" fn(*mut c_void, *mut c_void, u64, *mut c_void, Bytes) -> i32>,
     pub writable: Option<unsafe extern "C" fn(*mut c_void, *mut c_void, u64, *mut c_void)>,
     pub over: Option<unsafe extern "C" fn(*mut c_void, *mut c_void, u64, *mut c_void, i32)>,
+    pub socket: *const SocketHandler,
+}
+
+/// The events of WebSockets.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+#[expect(missing_docs, reason = "the header says what each does")]
+pub struct SocketHandler {
+    pub struct_size: u32,
+    pub message_bytes_max: u32,
+    pub opened: Option<unsafe extern "C" fn(*mut c_void, *mut c_void, *const Socket, *mut c_void)>,
+    pub message:
+        Option<unsafe extern "C" fn(*mut c_void, *mut c_void, *const Socket, *mut c_void, u32, Bytes)>,
+    pub closed: Option<unsafe extern "C" fn(*mut c_void, *mut c_void, *mut c_void, u32, Bytes)>,
 }
 
 /// What a library is.

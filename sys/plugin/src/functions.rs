@@ -5,13 +5,16 @@ use crate::answer::{Answer, slice};
 use crate::deferred;
 use crate::error::Fault;
 use crate::instance;
-use crate::request::{RequestView, User, is_worker, with_view};
+use crate::request::{Message, RequestView, User, is_worker, with_socket, with_view};
 use std::ffi::{c_char, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 /// The longest message that a library may log, in bytes.
 const MESSAGE_BYTES_MAX: usize = 8 * 1024;
+
+/// The longest name of a group of sockets, in bytes.
+const GROUP_NAME_BYTES_MAX: usize = 256;
 
 /// The longest wait of a library's thread.
 const WAIT_MAX: Duration = Duration::from_secs(600);
@@ -55,6 +58,12 @@ static TABLE: Table = Table(abi::Server {
     abort: Some(abort),
     wait: Some(wait),
     resume_body: Some(resume_body),
+    open_socket: Some(open_socket),
+    socket_send: Some(socket_send),
+    socket_close: Some(socket_close),
+    socket_join: Some(socket_join),
+    socket_leave: Some(socket_leave),
+    group_send: Some(group_send),
 });
 
 /// A panic of ours is not a library's to unwind through.
@@ -228,4 +237,53 @@ extern "C" fn wait(later: u64, timeout_ms: u32) -> i32 {
 
 extern "C" fn resume_body(later: u64) -> i32 {
     result(|| deferred::with(later, |deferred| deferred.resume_body()))
+}
+
+extern "C" fn open_socket(request: *const abi::Request, user: *mut c_void) -> i32 {
+    result(|| with_view(request, |view| view.open_socket(User::new(user))).ok_or(Fault::Thread)?)
+}
+
+extern "C" fn socket_send(socket: *const abi::Socket, kind: u32, message: Bytes) -> i32 {
+    result(|| {
+        let message = Message::read(kind, slice(message)?.unwrap_or_default())?;
+        with_socket(socket, |view| view.send(message))
+    })
+}
+
+extern "C" fn socket_close(socket: *const abi::Socket, code: u32, reason: Bytes) -> i32 {
+    result(|| {
+        let code = u16::try_from(code).map_err(|_no_code| Fault::Invalid)?;
+        let reason = text(reason)?;
+        with_socket(socket, |view| view.close(code, reason))
+    })
+}
+
+extern "C" fn socket_join(socket: *const abi::Socket, group: Bytes) -> i32 {
+    result(|| {
+        let group = group_name(group)?;
+        with_socket(socket, |view| view.join(group))
+    })
+}
+
+extern "C" fn socket_leave(socket: *const abi::Socket, group: Bytes) -> i32 {
+    result(|| {
+        let group = group_name(group)?;
+        with_socket(socket, |view| view.leave(group))
+    })
+}
+
+extern "C" fn group_send(service: u64, group: Bytes, kind: u32, message: Bytes) -> i32 {
+    result(|| {
+        let message = Message::read(kind, slice(message)?.unwrap_or_default())?;
+        instance::broadcast(service, group_name(group)?, message)
+    })
+}
+
+fn group_name<'a>(name: Bytes) -> Result<&'a str, Fault> {
+    let name = text(name)?;
+    if name.len() > GROUP_NAME_BYTES_MAX { Err(Fault::Limit) } else { Ok(name) }
+}
+
+fn text<'a>(bytes: Bytes) -> Result<&'a str, Fault> {
+    str::from_utf8(slice(bytes)?.unwrap_or_default()).map_err(|_no_text| Fault::Invalid)
 }

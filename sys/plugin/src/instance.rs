@@ -2,15 +2,15 @@
 
 use crate::abi::{self, Bytes, Kind};
 use crate::census;
-use crate::error::{LoadError, Problem};
+use crate::error::{Fault, LoadError, Problem};
 use crate::library::Library;
-use crate::request::{self, OfBody, Over, RequestView, Said, User};
+use crate::request::{self, Message, OfBody, Over, RequestView, Said, SocketView, User};
 use std::ffi::{CStr, c_char, c_void};
 use std::fmt;
 use std::marker::PhantomData;
 use std::ptr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Room for the reason why an instance cannot be made, and for what it says of its health, in bytes.
 const REASON_BYTES: usize = 1024;
@@ -29,6 +29,15 @@ pub enum Level {
 /// Who hears what an instance says, from any thread.
 pub type Listener = Arc<dyn Fn(Level, &str) + Send + Sync>;
 
+/// Who sends messages to groups of WebSockets, from any thread.
+pub trait Broadcast: Send + Sync {
+    /// Sends a message to all members of a group.
+    ///
+    /// # Errors
+    /// It cannot be sent.
+    fn send(&self, group: &str, message: Message<'_>) -> Result<(), Fault>;
+}
+
 /// What an instance is made with.
 pub struct Setting<'a> {
     /// Its name in the configuration.
@@ -37,6 +46,8 @@ pub struct Setting<'a> {
     pub config: &'a str,
     /// Who hears what it says.
     pub listener: Listener,
+    /// Who sends to its groups of WebSockets, where there are any.
+    pub broadcast: Option<Arc<dyn Broadcast>>,
 }
 
 impl fmt::Debug for Setting<'_> {
@@ -76,7 +87,7 @@ impl Instance {
     /// It answers no requests, or cannot make one, for the reason it says.
     pub fn of_requests(library: &Library, setting: &Setting<'_>) -> Result<Self, LoadError> {
         library.requests()?;
-        let service = listen(Arc::clone(&setting.listener));
+        let service = register(setting);
         match create(library, Kind::Request, setting, service) {
             Ok(instance) => {
                 census::instances(library.number(), 1);
@@ -84,7 +95,7 @@ impl Instance {
                 Ok(Self(Arc::new(Inner { made: Some(made) })))
             }
             Err(problem) => {
-                deafen(service);
+                forget(service);
                 Err(library.objection(problem))
             }
         }
@@ -146,7 +157,7 @@ fn end(made: Option<Made>) {
         // SAFETY: a function of the library, given its own instance for the last time (I3, I5).
         unsafe { destroy(instance) };
     }
-    deafen(service);
+    forget(service);
     census::instances(library.number(), -1);
     drop(library);
     census::ending(-1);
@@ -250,6 +261,41 @@ impl Worker {
         }
     }
 
+    /// Tells it that a socket is open.
+    pub fn socket_opened(&self, socket: &dyn SocketView, user: User) {
+        if let Some(call) = self.sockets().and_then(|sockets| sockets.opened) {
+            // SAFETY: a function of the library, given its own instance, state and word, and a view that is lent for the call (I3,
+            // I5, I6).
+            request::lend_socket(socket, |socket| unsafe {
+                call(self.raw(), self.state, socket, user.pointer());
+            });
+        }
+    }
+
+    /// Gives it a message of a socket.
+    pub fn socket_message(&self, socket: &dyn SocketView, user: User, message: Message<'_>) {
+        if let Some(call) = self.sockets().and_then(|sockets| sockets.message) {
+            let (kind, bytes) = message.parts();
+            // SAFETY: as above, with bytes that are valid for the call (I3, I5, I6).
+            request::lend_socket(socket, |socket| unsafe {
+                call(self.raw(), self.state, socket, user.pointer(), kind, Bytes::of(bytes));
+            });
+        }
+    }
+
+    /// Tells it that a socket has ended.
+    pub fn socket_closed(&self, user: User, code: u16, reason: &str) {
+        if let Some(call) = self.sockets().and_then(|sockets| sockets.closed) {
+            let reason = Bytes::of(reason.as_bytes());
+            // SAFETY: a function of the library, given its own instance, state and word, for the last time (I3, I5).
+            unsafe { call(self.raw(), self.state, user.pointer(), code.into(), reason) };
+        }
+    }
+
+    fn sockets(&self) -> Option<&abi::SocketHandler> {
+        self.instance.library().loaded().tables.requests.as_ref()?.sockets.as_ref()
+    }
+
     fn raw(&self) -> *mut c_void {
         self.instance.made().instance
     }
@@ -271,24 +317,53 @@ impl fmt::Debug for Worker {
     }
 }
 
-static LISTENERS: Mutex<Vec<(u64, Listener)>> = Mutex::new(Vec::new());
+/// Whom the numbers of instances stand for.
+struct Registered {
+    service: u64,
+    listener: Listener,
+    broadcast: Option<Arc<dyn Broadcast>>,
+}
 
-fn listen(listener: Listener) -> u64 {
+static REGISTER: Mutex<Vec<Registered>> = Mutex::new(Vec::new());
+
+fn register(setting: &Setting<'_>) -> u64 {
     static NEXT: AtomicU64 = AtomicU64::new(1);
     let service = NEXT.fetch_add(1, Ordering::Relaxed);
-    LISTENERS.lock().unwrap_or_else(PoisonError::into_inner).push((service, listener));
+    let (listener, broadcast) = (Arc::clone(&setting.listener), setting.broadcast.clone());
+    lock().push(Registered { service, listener, broadcast });
     service
 }
 
-fn deafen(service: u64) {
-    LISTENERS.lock().unwrap_or_else(PoisonError::into_inner).retain(|(number, _)| *number != service);
+fn forget(service: u64) {
+    // What it was told with may have an end of its own, which is not for behind the lock.
+    let forgotten = {
+        let mut register = lock();
+        let place = register.iter().position(|entry| entry.service == service);
+        place.map(|place| register.swap_remove(place))
+    };
+    drop(forgotten);
+}
+
+fn lock() -> MutexGuard<'static, Vec<Registered>> {
+    REGISTER.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Sends a message to a group of an instance.
+pub(crate) fn broadcast(service: u64, group: &str, message: Message<'_>) -> Result<(), Fault> {
+    let broadcast = {
+        let register = lock();
+        let entry = register.iter().find(|entry| entry.service == service).ok_or(Fault::Gone)?;
+        entry.broadcast.clone().ok_or(Fault::Server)?
+    };
+    broadcast.send(group, message)
 }
 
 /// Passes on what an instance says.
 pub(crate) fn say(service: u64, level: u32, text: &str) {
     let listener = {
-        let listeners = LISTENERS.lock().unwrap_or_else(PoisonError::into_inner);
-        listeners.iter().find(|(number, _)| *number == service).map(|(_, listener)| Arc::clone(listener))
+        let register = lock();
+        let entry = register.iter().find(|entry| entry.service == service);
+        entry.map(|entry| Arc::clone(&entry.listener))
     };
     let level = match level {
         1 => Level::Error,

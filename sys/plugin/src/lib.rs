@@ -2,7 +2,7 @@
 //!
 //! - [`Library`]: a shared library, loaded from a copy of its own and looked at before anything in it runs.
 //! - [`Instance`]: what a library made for one place in a configuration; [`Worker`]: its state on one worker.
-//! - [`RequestView`]: a request, as whoever has it shows it to a library; [`Deferred`]: an answer that is owed, by its number.
+//! - [`RequestView`], [`SocketView`]: a request, a WebSocket, as whoever has it shows it to a library; [`Deferred`]: an answer that is owed, by its number.
 //! - [`census`]: which libraries are there, who uses them, what could not be unmapped.
 //!
 //! Libraries run in this process and can do to it what they like; the interface keeps them from doing so by mistake. What
@@ -61,12 +61,12 @@ pub use deferred::{Deferred, PROMISES_MAX, Promise};
 #[cfg(feature = "host")]
 pub use error::{Fault, LoadError, Problem};
 #[cfg(feature = "host")]
-pub use instance::{Instance, Level, Listener, Setting, Worker};
+pub use instance::{Broadcast, Instance, Level, Listener, Setting, Worker};
 #[cfg(feature = "host")]
 pub use library::{LIBRARY_BYTES_MAX, Library};
 #[cfg(feature = "host")]
 pub use mapping::LINGERING_MAX;
 #[cfg(feature = "host")]
-pub use request::{OfBody, Over, RequestView, Said, User};
+pub use request::{Message, OfBody, Over, RequestView, Said, SocketView, User};
 #[cfg(feature = "host")]
 pub use tables::{Requests, Route};

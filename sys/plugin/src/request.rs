@@ -63,6 +63,13 @@ pub trait RequestView {
     /// # Errors
     /// There is an answer or promise already, or there are too many.
     fn later(&self, user: User) -> Result<u64, Fault>;
+
+    /// Has it become a WebSocket.
+    ///
+    /// # Errors
+    /// There is an answer or promise already, the library has nothing for sockets, or the request cannot become one
+    /// ([`Fault::Invalid`]), which is its answer then.
+    fn open_socket(&self, user: User) -> Result<(), Fault>;
 }
 
 /// What a library knows one of its promises by. Only the library gets it back.
@@ -149,51 +156,135 @@ pub enum Over {
     Aborted = 4,
 }
 
-/// Where a thread's requests are looked at, one at a time.
-struct Desk {
-    view: Cell<Option<NonNull<dyn RequestView>>>,
+/// A WebSocket, as whoever has it shows it to a library: on one thread, during one call.
+pub trait SocketView {
+    /// Sends a message.
+    ///
+    /// # Errors
+    /// It is closed ([`Fault::Gone`]), or too much waits ([`Fault::Full`]).
+    fn send(&self, message: Message<'_>) -> Result<(), Fault>;
+
+    /// Closes it.
+    ///
+    /// # Errors
+    /// No such code may be sent.
+    fn close(&self, code: u16, reason: &str) -> Result<(), Fault>;
+
+    /// Becomes a member of a group.
+    ///
+    /// # Errors
+    /// Of too many.
+    fn join(&self, group: &str) -> Result<(), Fault>;
+
+    /// Is a member no more.
+    ///
+    /// # Errors
+    /// It was none.
+    fn leave(&self, group: &str) -> Result<(), Fault>;
+}
+
+/// A message of a WebSocket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Message<'a> {
+    /// A text.
+    Text(&'a str),
+    /// Bytes.
+    Binary(&'a [u8]),
+}
+
+impl<'a> Message<'a> {
+    pub(crate) fn read(kind: u32, bytes: &'a [u8]) -> Result<Self, Fault> {
+        match kind {
+            abi::message::TEXT => str::from_utf8(bytes).map(Message::Text).map_err(|_no_text| Fault::Invalid),
+            abi::message::BINARY => Ok(Self::Binary(bytes)),
+            _ => Err(Fault::Invalid),
+        }
+    }
+
+    pub(crate) fn parts(self) -> (u32, &'a [u8]) {
+        match self {
+            Self::Text(text) => (abi::message::TEXT, text.as_bytes()),
+            Self::Binary(bytes) => (abi::message::BINARY, bytes),
+        }
+    }
+}
+
+/// Where a thread's requests, or sockets, are looked at, one at a time.
+struct Desk<V: ?Sized> {
+    view: Cell<Option<NonNull<V>>>,
+}
+
+impl<V: ?Sized> Desk<V> {
+    const fn new() -> Self {
+        Self { view: Cell::new(None) }
+    }
+
+    /// Shows a view while `call` lasts, which is given where.
+    fn lend<R>(&self, view: NonNull<V>, call: impl FnOnce(*const ()) -> R) -> R {
+        let _lent = Lent { desk: self, before: self.view.replace(Some(view)) };
+        call(std::ptr::from_ref(self).cast())
+    }
+
+    /// The view, if this is where `pointer` leads.
+    fn find(&self, pointer: *const ()) -> Option<NonNull<V>> {
+        self.view.get().filter(|_| std::ptr::from_ref(self).cast() == pointer)
+    }
 }
 
 thread_local! {
-    static DESK: Desk = const { Desk { view: Cell::new(None) } };
+    static REQUESTS: Desk<dyn RequestView> = const { Desk::new() };
+    static SOCKETS: Desk<dyn SocketView> = const { Desk::new() };
     /// Whether libraries are called on this thread: a worker.
     static IS_WORKER: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Puts a view back where it was, however the call ends.
-struct Lent<'a> {
-    desk: &'a Desk,
-    before: Option<NonNull<dyn RequestView>>,
+struct Lent<'a, V: ?Sized> {
+    desk: &'a Desk<V>,
+    before: Option<NonNull<V>>,
 }
 
-impl Drop for Lent<'_> {
+impl<V: ?Sized> Drop for Lent<'_, V> {
     fn drop(&mut self) {
         self.desk.view.set(self.before);
     }
 }
 
-/// Shows a view to whoever is called with the pointer, while that lasts.
+/// Shows a request to whoever is called with the pointer, while that lasts.
 pub(crate) fn lend<R>(view: &dyn RequestView, call: impl FnOnce(*const abi::Request) -> R) -> R {
-    IS_WORKER.set(true);
-    DESK.with(|desk| {
-        let view = NonNull::from_ref(view);
-        // SAFETY: only the lifetime is forgotten; the view is taken away before this returns (I6).
-        let view = unsafe { std::mem::transmute::<NonNull<dyn RequestView>, NonNull<dyn RequestView>>(view) };
-        let _lent = Lent { desk, before: desk.view.replace(Some(view)) };
-        call(std::ptr::from_ref(desk).cast())
-    })
+    let view = NonNull::from_ref(view);
+    // SAFETY: only the lifetime is forgotten; the view is taken away before this returns (I6).
+    let view = unsafe { std::mem::transmute::<NonNull<dyn RequestView>, NonNull<dyn RequestView>>(view) };
+    REQUESTS.with(|desk| desk.lend(view, |place| call(place.cast())))
 }
 
-/// Looks at the view behind a library's pointer, if that is good here and now.
+/// The same of a socket.
+pub(crate) fn lend_socket<R>(view: &dyn SocketView, call: impl FnOnce(*const abi::Socket) -> R) -> R {
+    let view = NonNull::from_ref(view);
+    // SAFETY: only the lifetime is forgotten; the view is taken away before this returns (I6).
+    let view = unsafe { std::mem::transmute::<NonNull<dyn SocketView>, NonNull<dyn SocketView>>(view) };
+    SOCKETS.with(|desk| desk.lend(view, |place| call(place.cast())))
+}
+
+/// Looks at the request behind a library's pointer, if that is good here and now.
 pub(crate) fn with_view<R>(
     request: *const abi::Request,
     look: impl FnOnce(&dyn RequestView) -> R,
 ) -> Option<R> {
     // A thread that is ending has none.
-    let view = DESK.try_with(|desk| desk.view.get().filter(|_| std::ptr::from_ref(desk).cast() == request));
-    let view = view.ok().flatten()?;
+    let view = REQUESTS.try_with(|desk| desk.find(request.cast())).ok().flatten()?;
     // SAFETY: it is this thread's desk, whose view is there while the call lasts that lent it, which is below us (I6).
     Some(look(unsafe { view.as_ref() }))
+}
+
+/// The same of a socket; without one the thread is wrong.
+pub(crate) fn with_socket(
+    socket: *const abi::Socket,
+    act: impl FnOnce(&dyn SocketView) -> Result<(), Fault>,
+) -> Result<(), Fault> {
+    let view = SOCKETS.try_with(|desk| desk.find(socket.cast())).ok().flatten().ok_or(Fault::Thread)?;
+    // SAFETY: it is this thread's desk, whose view is there while the call lasts that lent it, which is below us (I6).
+    act(unsafe { view.as_ref() })
 }
 
 /// Notes that this thread is a worker: it must not wait.

@@ -21,6 +21,7 @@ const ROUTES_MAX: usize = 10_000;
 /// Bytes of the first version of each table.
 const PLUGIN_BYTES_MIN: usize = 80;
 const REQUEST_BYTES_MIN: usize = 80;
+const SOCKET_BYTES_MIN: usize = 32;
 
 /// What a library is, by its own word.
 pub(crate) struct Tables {
@@ -33,6 +34,7 @@ pub(crate) struct Tables {
 /// How a library answers requests.
 pub struct Requests {
     pub(crate) table: abi::RequestHandler,
+    pub(crate) sockets: Option<abi::SocketHandler>,
     pub(crate) routes: Vec<Route>,
 }
 
@@ -64,6 +66,12 @@ impl Requests {
     #[must_use]
     pub fn needs_client(&self) -> bool {
         self.table.flags & abi::flag::NEEDS_CLIENT != 0
+    }
+
+    /// The longest message of a WebSocket in bytes, 0 where it does not say; `None`: it has nothing for sockets.
+    #[must_use]
+    pub fn socket_message_bytes_max(&self) -> Option<u32> {
+        self.sockets.map(|sockets| sockets.message_bytes_max)
     }
 
     /// The longest body of a request, in bytes; `None`: it does not say.
@@ -132,7 +140,20 @@ fn requests(table: *const abi::RequestHandler) -> Result<Requests, Problem> {
     if table.flags & abi::flag::BODY_PIECES != 0 && table.body.is_none() {
         return Err(Problem::NoFunction("ringway_request_handler.body"));
     }
-    Ok(Requests { routes: routes(&table)?, table })
+    let sockets = if table.socket.is_null() { None } else { Some(sockets(table.socket)?) };
+    Ok(Requests { routes: routes(&table)?, table, sockets })
+}
+
+fn sockets(table: *const abi::SocketHandler) -> Result<abi::SocketHandler, Problem> {
+    if !table.is_aligned() {
+        return Err(Problem::TablePlace("ringway_socket_handler"));
+    }
+    // SAFETY: a table of the library's, whose size its first member says (I2, I3).
+    let table = unsafe { read(table, "ringway_socket_handler", SOCKET_BYTES_MIN) }?;
+    match table.message {
+        Some(_) => Ok(table),
+        None => Err(Problem::NoFunction("ringway_socket_handler.message")),
+    }
 }
 
 fn routes(table: &abi::RequestHandler) -> Result<Vec<Route>, Problem> {

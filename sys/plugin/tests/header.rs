@@ -26,13 +26,16 @@ fn expected() -> Vec<(String, usize)> {
         "ringway_answer" = abi::Answer { struct_size, status, fields, fields_len, body, length }
         "ringway_server" = abi::Server {
             struct_size, abi, version, log, method, target, path, query, field, field_at, peer, user, flags, route, param,
-            query_value, form_value, body, answer, later, answer_later, begin, write, end, abort, wait, resume_body,
+            query_value, form_value, body, answer, later, answer_later, begin, write, end, abort, wait, resume_body, open_socket, socket_send,
+            socket_close, socket_join, socket_leave, group_send,
         }
         "ringway_setup" = abi::Setup { struct_size, kind, service, name, config, error, error_bytes }
         "ringway_route" = abi::Route { method, pattern, number, reserved }
         "ringway_request_handler" = abi::RequestHandler {
             struct_size, flags, body_bytes_max, routes, routes_len, worker_start, worker_stop, request, body, writable, over,
+            socket,
         }
+        "ringway_socket_handler" = abi::SocketHandler { struct_size, message_bytes_max, opened, message, closed }
         "ringway_plugin" = abi::Plugin {
             struct_size, abi, name, version, create, destroy, health, connection, request, stage, filter,
         }
@@ -54,6 +57,8 @@ fn constants() -> Vec<(&'static str, i64)> {
         ("RINGWAY_NEEDS_CLIENT", flag::NEEDS_CLIENT.into()),
         ("RINGWAY_REQUEST_TLS", flag::REQUEST_TLS.into()),
         ("RINGWAY_REQUEST_HAS_BODY", flag::REQUEST_HAS_BODY.into()),
+        ("RINGWAY_TEXT", abi::message::TEXT.into()),
+        ("RINGWAY_BINARY", abi::message::BINARY.into()),
         ("RINGWAY_LENGTH_UNKNOWN", abi::LENGTH_UNKNOWN.cast_signed()),
     ];
     let codes = [

@@ -62,7 +62,7 @@ fn silent() -> Listener {
 }
 
 fn instance(library: &Library, config: &str, listener: Listener) -> Result<Instance, LoadError> {
-    Instance::of_requests(library, &Setting { name: "here", config, listener })
+    Instance::of_requests(library, &Setting { name: "here", config, listener, broadcast: None })
 }
 
 fn is_mapped(name: &str) -> bool {
@@ -164,6 +164,16 @@ fn what_a_library_lacks_is_named() {
         let said = refusal(&build(&scratch, &format!("case{index}"), &[FRAME, plugin, ENTRY], &["-w"]));
         assert!(said.contains(wanted), "{plugin}: {said}");
     }
+    settle(&before);
+}
+
+#[test]
+fn what_a_library_needs_or_is_not_is_named() {
+    let _alone = alone();
+    let scratch = Scratch::new("kinds");
+    let before = census::totals();
+    let table = |text: &str| format!("static const ringway_plugin plugin = {{ {text} }};");
+    let usual = ".struct_size = sizeof plugin, .abi = RINGWAY_ABI, .name = \"t\", .version = \"1\", .request = &handler";
     let none = build(&scratch, "none", &["int other(void) { return 0; }"], &[]);
     assert!(refusal(&none).contains("lacks the symbol `ringway_plugin_entry`"));
     let null =

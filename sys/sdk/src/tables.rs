@@ -80,6 +80,7 @@ impl<T: RequestHandler> Tables<T> {
         body: None,
         writable: None,
         over: None,
+        socket: ptr::null(),
     };
 
     unsafe extern "C" fn create(setup: *const abi::Setup, instance: *mut *mut c_void) -> i32 {

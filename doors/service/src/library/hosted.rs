@@ -4,6 +4,7 @@ use super::Shared;
 use super::collect::{self, Collected};
 use super::flow::Flow;
 use super::settle;
+use super::sockets::{self, Acceptor};
 use super::stats::count;
 use super::view::{Done, View};
 use super::written::Written;
@@ -54,6 +55,7 @@ struct Version {
     generation: u64,
     worker: Rc<Worker>,
     table: Rc<Routes>,
+    acceptor: Option<Rc<Acceptor>>,
 }
 
 /// Routes of a library.
@@ -93,19 +95,21 @@ pub(crate) fn table(library: &ringway_plugin::Library) -> Result<Routes, LoadErr
 }
 
 impl Version {
-    fn start(shared: &Shared) -> Result<Self, LoadError> {
+    fn start(shared: &Shared, handle: &WorkerHandle) -> Result<Self, LoadError> {
         // Read before the instance: at worst this is asked to renew once more.
         let generation = shared.generation();
         let instance = shared.current().clone();
         let table = Rc::new(table(instance.library())?);
-        Ok(Self { generation, worker: Rc::new(Worker::start(&instance)?), table })
+        let worker = Rc::new(Worker::start(&instance)?);
+        let acceptor = sockets::acceptor(&worker, handle);
+        Ok(Self { generation, worker, table, acceptor })
     }
 }
 
 impl Hosted {
     pub(crate) fn new(shared: Arc<Shared>, handle: &WorkerHandle) -> Result<Self, LoadError> {
         static NUMBERS: AtomicU64 = AtomicU64::new(0);
-        let version = RefCell::new(Version::start(&shared)?);
+        let version = RefCell::new(Version::start(&shared, handle)?);
         let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
         let side = Rc::new(Side {
             shared,
@@ -224,7 +228,7 @@ impl Side {
         let worker = &version.worker;
         count(&self.shared.tally.requests);
         let body = body.map(Collected::as_bytes);
-        let view = View::new(self, worker, exchange, path, place.as_ref(), body);
+        let view = View::new(self, worker, exchange, path, place.as_ref(), body, version.acceptor.as_deref());
         let said = worker.request(&view);
         match (said, view.into_done()) {
             (Said::Done, Done::Answered(written)) => written.send(exchange),
@@ -237,6 +241,10 @@ impl Side {
                 let upload = if self.wants_pieces(worker) { self.upload(exchange) } else { None };
                 Ok(settle::later(Flow::new(pledge, upload, exchange.moment.ms)))
             }
+            (Said::Done, Done::Socket(opening)) => match &version.acceptor {
+                Some(acceptor) => opening.answer(self, worker, acceptor, exchange),
+                None => self.spoilt(exchange, said, Done::Nothing),
+            },
             (Said::Pass, Done::Nothing) => {
                 count(&self.shared.tally.passed);
                 Ok(Handled::NotMine)
@@ -262,6 +270,7 @@ impl Side {
             Done::Nothing => "has neither answered nor promised to",
             Done::Answered(_) => "has answered",
             Done::Promised(_) => "has promised an answer",
+            Done::Socket(_) => "has opened a socket",
         };
         let path = exchange.path.escape_ascii();
         match said {
@@ -285,7 +294,12 @@ impl Side {
         if version.table.numbers.is_empty() {
             return Ok((None, path));
         }
-        match version.table.table.find(path, exchange.request.method()) {
+        // Over HTTP/2 a WebSocket is asked for with another method than over HTTP/1 (RFC 8441).
+        let method = match exchange.request.method() {
+            Method::Connect => Method::Get,
+            method => method,
+        };
+        match version.table.table.find(path, method) {
             Found::Route(route) => {
                 let number = version.table.numbers.get(route).copied().unwrap_or_default();
                 Ok((Some(Place { table: Rc::clone(&version.table), route, number }), path))
@@ -305,7 +319,7 @@ impl Side {
             return;
         }
         let generation = self.shared.generation();
-        match Version::start(&self.shared) {
+        match Version::start(&self.shared, &self.handle) {
             Ok(version) => drop(self.version.replace(version)),
             Err(error) => {
                 self.complain(format_args!("a worker goes on with the old version: {error}"));

@@ -10,6 +10,11 @@ mod flow;
 mod hosted;
 mod owed;
 mod settle;
+#[cfg(feature = "websockets")]
+mod sockets;
+#[cfg(not(feature = "websockets"))]
+#[path = "no_sockets.rs"]
+mod sockets;
 mod stats;
 mod view;
 mod written;
@@ -22,8 +27,9 @@ use crate::routes::Methods;
 use crate::{Service, SetupError};
 use hosted::Hosted;
 use ringway_engine::WorkerHandle;
-use ringway_plugin::{Instance, Setting};
+use ringway_plugin::{Broadcast, Instance, Setting};
 use ringway_web::pipeline::Handler;
+use sockets::Rooms;
 use stats::Tally;
 use std::fmt;
 use std::io;
@@ -77,6 +83,8 @@ pub(crate) struct Shared {
     /// The workers' watches.
     watches: Mutex<Vec<(u64, Waker)>>,
     pub(crate) tally: Tally,
+    /// Groups of WebSockets.
+    pub(crate) rooms: Arc<Rooms>,
     /// The log of the service that it is, if it is one.
     log: Arc<OnceLock<Log>>,
 }
@@ -98,8 +106,10 @@ impl Library {
     /// As above.
     pub fn load_with(path: &Path, config: &str, options: LibraryOptions) -> Result<Self, LoadError> {
         let (options, log) = with_log(options);
-        let instance = instance(path, config, &options)?;
+        let rooms = Rooms::new();
+        let instance = instance(path, config, &options, &rooms)?;
         let shared = Shared {
+            rooms,
             options,
             log,
             generation: AtomicU64::new(1),
@@ -116,7 +126,7 @@ impl Library {
     /// # Errors
     /// As [`Library::load`]; everything then stays as it is.
     pub fn replace(&self, path: &Path, config: &str) -> Result<(), LoadError> {
-        let fresh = instance(path, config, &self.shared.options)?;
+        let fresh = instance(path, config, &self.shared.options, &self.shared.rooms)?;
         let old = std::mem::replace(&mut *self.shared.current(), fresh);
         self.shared.generation.fetch_add(1, Ordering::Release);
         let watches = std::mem::take(&mut *self.shared.watches());
@@ -213,10 +223,17 @@ fn with_log(mut options: LibraryOptions) -> (LibraryOptions, Arc<OnceLock<Log>>)
     (options, log)
 }
 
-fn instance(path: &Path, config: &str, options: &LibraryOptions) -> Result<Instance, LoadError> {
+fn instance(
+    path: &Path,
+    config: &str,
+    options: &LibraryOptions,
+    rooms: &Arc<Rooms>,
+) -> Result<Instance, LoadError> {
     let library = ringway_plugin::Library::open(path)?;
     hosted::table(&library)?;
-    let setting = Setting { name: &options.name, config, listener: Arc::clone(&options.listener) };
+    let listener = Arc::clone(&options.listener);
+    let broadcast: Arc<dyn Broadcast> = Arc::<Rooms>::clone(rooms);
+    let setting = Setting { name: &options.name, config, listener, broadcast: Some(broadcast) };
     Instance::of_requests(&library, &setting)
 }
 

@@ -2,6 +2,7 @@
 
 use super::flow::Pledge;
 use super::hosted::{Place, Side};
+use super::sockets::{Acceptor, Opening};
 use super::written::Written;
 use ringway_engine::heap::Arena;
 use ringway_http::head::{Known, Request};
@@ -24,6 +25,7 @@ pub(crate) enum Done {
     Nothing,
     Answered(Written),
     Promised(Pledge),
+    Socket(Opening),
 }
 
 /// A request, lent to a library.
@@ -38,6 +40,7 @@ pub(crate) struct View<'v, 'a> {
     place: Option<&'v Place>,
     side: &'v Rc<Side>,
     worker: &'v Rc<Worker>,
+    acceptor: Option<&'v Acceptor>,
     done: RefCell<Done>,
 }
 
@@ -50,6 +53,7 @@ impl<'v, 'a> View<'v, 'a> {
         path: &'a [u8],
         place: Option<&'v Place>,
         body: Option<&'v [u8]>,
+        acceptor: Option<&'v Acceptor>,
     ) -> Self {
         Self {
             request: exchange.request,
@@ -62,6 +66,7 @@ impl<'v, 'a> View<'v, 'a> {
             place,
             side,
             worker,
+            acceptor,
             done: RefCell::default(),
         }
     }
@@ -173,5 +178,16 @@ impl RequestView for View<'_, '_> {
         let number = pledge.number();
         *done = Done::Promised(pledge);
         Ok(number)
+    }
+    fn open_socket(&self, user: User) -> Result<(), Fault> {
+        let mut done = self.done.borrow_mut();
+        let acceptor = self.acceptor.ok_or(Fault::State)?;
+        if !matches!(*done, Done::Nothing) {
+            return Err(Fault::State);
+        }
+        let opening = Opening::read(acceptor, &mut self.exchange.borrow_mut(), user);
+        let is_good = opening.is_socket();
+        *done = Done::Socket(opening);
+        if is_good { Ok(()) } else { Err(Fault::Invalid) }
     }
 }

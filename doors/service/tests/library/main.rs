@@ -3,6 +3,8 @@
 mod faults;
 mod replaced;
 mod rust;
+#[cfg(feature = "websockets")]
+mod sockets;
 mod stand;
 
 use ringway_service::library::{Level, Library};
