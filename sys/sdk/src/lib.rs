@@ -45,7 +45,7 @@
 //!
 //! - **I1** The server's table and its texts last as long as the process, and its functions take what the header says.
 //! - **I2** What the server gives to a callback is as the header says, and valid until the callback returns.
-//! - **I3** An instance's pointer is a box of [`Tables`]' own making, which `create` gave away and `destroy` takes back, once; a
+//! - **I3** An instance's pointer is a box of `tables.rs`' own making, which `create` gave away and `destroy` takes back, once; a
 //!   worker's state likewise, by `worker_start` and `worker_stop`.
 //! - **I4** Tables are constants: numbers, functions, and pointers to other constants.
 #![allow(unsafe_code, reason = "sys is where unsafe code lives; the invariants above say why it is sound")]
