@@ -272,12 +272,14 @@ struct TaskLink {
     inbox: Inbox,
     inlet: Rc<Inlet>,
     is_ended: bool,
+    /// Something waited to be sent behind the last turn.
+    was_queued: bool,
     deadline_ms: u64,
 }
 
 impl TaskLink {
     fn new(stream: Stream, inbox: Inbox) -> Self {
-        Self { stream, inbox, inlet: Rc::default(), is_ended: false, deadline_ms: 0 }
+        Self { stream, inbox, inlet: Rc::default(), is_ended: false, was_queued: false, deadline_ms: 0 }
     }
 }
 
@@ -352,6 +354,7 @@ async fn drive(mut link: TaskLink, mut session: Session) {
                 return;
             }
         }
+        link.was_queued = link.stream.queued_bytes() > 0;
         let until_ms = if link.deadline_ms == 0 { u64::MAX } else { link.deadline_ms };
         let mut sleep = pin!(worker.sleep_until(until_ms));
         news = poll_fn(|context| wait(&mut link, sleep.as_mut(), context)).await;
@@ -383,7 +386,8 @@ fn wait(
         }
         has_news = true;
     }
-    if link.stream.queued_bytes() > 0 && link.stream.poll_flush(context).is_ready() {
+    if link.was_queued && link.stream.poll_flush(context).is_ready() {
+        link.was_queued = false;
         has_news = true;
     }
     if sleep.poll(context).is_ready() {

@@ -1,6 +1,6 @@
 //! Sockets over a stream of HTTP/2 (RFC 8441): the session is the answer's body, and reads the request's.
 
-use super::core::{Inlet, Outlet};
+use super::core::{Inlet, Outlet, WAITING_BYTES_READING};
 use super::link::Link;
 use super::session::{After, News, Session};
 use ringway_engine::ring::{Pool, Slice};
@@ -25,6 +25,8 @@ pub(super) struct StreamSession {
     sleep: Option<Pin<Box<Sleep>>>,
     after: After,
     has_begun: bool,
+    /// So much waited that the session may have stopped taking what comes.
+    was_full: bool,
 }
 
 /// Both directions of a stream under a session.
@@ -112,7 +114,7 @@ impl StreamSession {
             is_ended: false,
             deadline_ms: 0,
         };
-        Self { session, link, body, sleep: None, after: After::Stay, has_begun: false }
+        Self { session, link, body, sleep: None, after: After::Stay, has_begun: false, was_full: false }
     }
 
     /// Has the session do what there is to do.
@@ -120,6 +122,7 @@ impl StreamSession {
         while self.after == After::Stay {
             let Some(news) = self.news(context) else { return };
             self.after = self.session.turn(&mut self.link, news);
+            self.was_full = self.link.out_bytes > WAITING_BYTES_READING;
             self.set_alarm();
         }
     }
@@ -127,7 +130,9 @@ impl StreamSession {
     /// What a turn is for; `None`: nothing now, and the waker is kept.
     fn news(&mut self, context: &mut Context<'_>) -> Option<News> {
         let link = &mut self.link;
+        let has_room = self.was_full && link.out_bytes <= WAITING_BYTES_READING;
         let mut has_news = !std::mem::replace(&mut self.has_begun, true)
+            || has_room
             || link.inlet.has_news()
             || link.is_draining() && !self.session.core.is_drained;
         link.inlet.listen(context.waker());
@@ -168,7 +173,6 @@ impl BodySource for StreamSession {
     }
 
     fn poll_slice(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Option<Slice>>> {
-        let was_full = self.link.out_bytes > 0;
         loop {
             if let Some(slice) = self.link.out.pop_front() {
                 self.link.out_bytes -= slice.len();
@@ -179,11 +183,6 @@ impl BodySource for StreamSession {
                 After::End => return Poll::Ready(Ok(None)),
                 After::Abort => return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
                 After::Stay => {}
-            }
-            if was_full {
-                // There is room again, which the session may wait for.
-                self.after = self.session.turn(&mut self.link, News::default());
-                self.set_alarm();
             }
             self.advance(context);
             if self.link.out.is_empty() && self.after == After::Stay {

@@ -122,6 +122,12 @@ fn a_stream_carries_what_a_connection_would() {
             peer.data(stream, &long);
             peer.expect(stream, &[&[0x82, 126, 0xc3, 0x50][..], &[5; 50_000]].concat());
         }
+        // Several at once, within the window: more than is answered before the first answers have left.
+        let part = framed(Opcode::Binary, &[6; 9_000]);
+        peer.data(3, &part.repeat(4));
+        (0..4).for_each(|_| peer.expect(3, &[&[0x82, 126, 0x23, 0x28][..], &[6; 9_000]].concat()));
+        peer.data(1, &part.repeat(4));
+        (0..4).for_each(|_| peer.expect(1, &[&[0x82, 126, 0x23, 0x28][..], &[6; 9_000]].concat()));
         // Longer than the limit of a request's body, and slower than one may be.
         for _ in 0..30 {
             peer.data(1, &long);
