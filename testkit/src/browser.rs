@@ -36,6 +36,7 @@ struct Inner {
 pub struct Window {
     browser: Rc<RefCell<Inner>>,
     session: String,
+    target: Value,
 }
 
 impl Browser {
@@ -98,7 +99,7 @@ impl Browser {
             &json!({ "targetId": target["targetId"], "flatten": true }),
         )?;
         let session = attached["sessionId"].as_str().unwrap_or_default().to_owned();
-        let window = Window { browser, session };
+        let window = Window { browser, session, target: target["targetId"].clone() };
         window.ask("Page.enable", &json!({}))?;
         let metrics =
             json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600 });
@@ -184,6 +185,14 @@ impl Window {
     /// The browser's words.
     pub fn reload(&self) -> io::Result<()> {
         self.ask("Page.reload", &json!({})).map(|_| ())
+    }
+
+    /// Closes it, as who has seen enough does.
+    ///
+    /// # Errors
+    /// The browser's words.
+    pub fn close(self) -> io::Result<()> {
+        ask(&self.browser, None, "Target.closeTarget", &json!({ "targetId": self.target })).map(|_| ())
     }
 
     /// Takes a picture, into the folder that `RINGWAY_PICTURES` names if there is one, and says how many bytes it has: an empty

@@ -112,6 +112,13 @@ impl From<io::Error> for SetupError {
     }
 }
 
+#[cfg(feature = "sqlite")]
+impl From<crate::sqlite::SqliteError> for SetupError {
+    fn from(error: crate::sqlite::SqliteError) -> Self {
+        Self::new(error.to_string())
+    }
+}
+
 impl From<RouteError> for SetupError {
     fn from(error: RouteError) -> Self {
         Self::new(error.to_string())

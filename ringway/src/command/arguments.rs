@@ -81,6 +81,7 @@ Usage: ringway serve [DIR] [options]     serve a directory (the current one)
        ringway passwd [FILE] NAME        a user's password, into a file of users or printed
        ringway console [COMMAND...]      ask a running server, or tell it what to do
        ringway top                       a running server's figures, every second
+       ringway new PATH                  make a project: a service, an API, a chat, an axum application
        ringway dev [PATH]                build and run a service, and again when its sources change
        ringway --version [--verbose]     version; with kernel features and choices
        ringway --help | ringway COMMAND --help
@@ -152,7 +153,8 @@ const SERVE_HELP: &str = serve_help!(
 const SERVE_HELP: &str = serve_help!("");
 
 #[cfg(feature = "config")]
-const COMMANDS: &str = "there are serve, run, reload, upgrade, check, schema, passwd, console, top and dev";
+const COMMANDS: &str =
+    "there are serve, run, reload, upgrade, check, schema, passwd, console, top, new and dev";
 #[cfg(not(feature = "config"))]
 const COMMANDS: &str = "there is serve";
 
@@ -229,6 +231,10 @@ pub(crate) fn parse(mut parser: lexopt::Parser) -> Result<Command, String> {
             #[cfg(feature = "cgi")]
             Value(command) if command == crate::starter::COMMAND => {
                 return Ok(Command::Supervised(Supervised::Starter));
+            }
+            #[cfg(feature = "develop")]
+            Value(command) if command == "new" && !wants_version => {
+                return developing::parse_new(&mut parser);
             }
             #[cfg(feature = "develop")]
             Value(command) if command == "dev" && !wants_version => {

@@ -1,14 +1,14 @@
-//! Commands of developers: `dev`, and the hidden one of a program that is started by it.
+//! Commands of developers: `new`, `dev`, and the hidden one of a program that is started by it.
 
 use super::CANNOT_START;
 use super::arguments::{Command, number, sentence, text};
-use crate::develop::{self, Dev};
+use crate::develop::{self, Dev, Source, Template};
 use crate::engine::ring::socket::Address;
 use crate::listen;
 use crate::serve::Serve;
 use lexopt::prelude::{Long, Short, Value};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 const DEV_HELP: &str = "\
@@ -32,13 +32,54 @@ A PATH without Cargo.toml is a directory of files, which is served.
 Exit codes: 0 stopped as asked, 2 wrong use or cannot start.
 ";
 
+const NEW_HELP: &str = "\
+Usage: ringway new PATH [--template NAME] [--ringway DIR]
+
+Makes a project in PATH, which is called as the directory is.
+
+  -t, --template NAME     what it begins with: hello, the smallest service (the default); api, a to-do list with a JSON API on
+                          SQLite and a page that follows; chat, with rooms, history and presence on WebSockets; axum, an
+                          application of axum's
+      --ringway DIR       Ringway's package in this directory, in place of the version of this program in the registry
+  -h, --help              this text
+
+Exit codes: 0 done, 2 not done.
+";
+
 /// A command of this file.
 #[derive(Debug)]
 pub(crate) enum Developing {
+    /// Make a project.
+    New {
+        /// Its directory.
+        at: PathBuf,
+        /// What it begins with.
+        template: Template,
+        /// Where it has Ringway from.
+        source: Source,
+    },
     /// Develop a package.
     Dev(Box<Dev>),
     /// Become a program that is developed.
     Launch,
+}
+
+/// Reads the arguments of `new`.
+pub(crate) fn parse_new(parser: &mut lexopt::Parser) -> Result<Command, String> {
+    let (mut at, mut template, mut source) = (None, Template::default(), Source::Version);
+    while let Some(argument) = parser.next().map_err(sentence)? {
+        match argument {
+            Short('h') | Long("help") => return Ok(Command::Help(NEW_HELP)),
+            Short('t') | Long("template") => {
+                template = text(parser)?.parse().map_err(|sentence| format!("{sentence}."))?;
+            }
+            Long("ringway") => source = Source::Path(parser.value().map_err(sentence)?.into()),
+            Value(path) if at.is_none() => at = Some(PathBuf::from(path)),
+            other => return Err(sentence(other.unexpected())),
+        }
+    }
+    let at = at.ok_or("new takes the directory that the project shall be in.")?;
+    Ok(Command::Developing(Developing::New { at, template, source }))
 }
 
 /// Reads the arguments of `dev`.
@@ -74,16 +115,9 @@ pub(crate) fn parse_dev(parser: &mut lexopt::Parser) -> Result<Command, String> 
             Long("release") => dev.is_release = true,
             Short('F') | Long("features") => dev.features.push(text(parser)?),
             Long("bin") => dev.program = Some(text(parser)?),
-            Value(value) if path.is_none() => {
-                path = Some(value);
-                // What stands behind `--` is the program's.
-                if let Ok(mut rest) = parser.raw_args()
-                    && rest.peek().is_some_and(|next| next == "--")
-                {
-                    rest.next();
-                    dev.arguments.extend(rest.map(|word| word.to_string_lossy().into_owned()));
-                }
-            }
+            Value(value) if path.is_none() => path = Some(value),
+            // What stands behind `--` is the program's.
+            Value(word) => dev.arguments.push(word.to_string_lossy().into_owned()),
             other => return Err(sentence(other.unexpected())),
         }
     }
@@ -129,12 +163,23 @@ fn is_crate(path: &Path) -> bool {
 pub(crate) fn execute(command: Developing) -> ExitCode {
     match command {
         Developing::Launch => develop::launch(),
-        Developing::Dev(dev) => match develop::develop(*dev) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(sentence) => {
-                eprintln!("ringway: {}.", sentence.trim_end().trim_end_matches('.'));
-                ExitCode::from(CANNOT_START)
+        Developing::Dev(dev) => told(develop::develop(*dev)),
+        Developing::New { at, template, source } => {
+            let written = template.write(&at, &source);
+            if written.is_ok() {
+                eprintln!("It is in {}. Now: ringway dev {}", at.display(), at.display());
             }
-        },
+            told(written)
+        }
+    }
+}
+
+fn told(done: Result<(), String>) -> ExitCode {
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(sentence) => {
+            eprintln!("ringway: {}.", sentence.trim_end().trim_end_matches('.'));
+            ExitCode::from(CANNOT_START)
+        }
     }
 }

@@ -1,5 +1,5 @@
-//! Developing services: `ringway dev`, which builds, runs, watches and reloads, and what it has agreed on with the program that it
-//! runs.
+//! Developing services: `ringway new`, which makes projects; `ringway dev`, which builds, runs, watches and reloads, and what it
+//! has agreed on with the program that it runs.
 //!
 //! A program under `ringway dev` is an ordinary Ringway server. It finds in its environment:
 //!
@@ -17,11 +17,13 @@ mod package;
 mod program;
 mod session;
 mod tail;
+mod template;
 mod watch;
 
 pub use agreed::{VARIABLE, script_tag};
 pub use program::{LAUNCH, launch};
 pub use session::develop;
+pub use template::{Source, Template};
 
 use crate::engine::ring::socket::Address;
 use std::path::PathBuf;

@@ -33,6 +33,9 @@ const CHANGES: WatchFlags = WatchFlags::CLOSE_WRITE
     .union(WatchFlags::MOVED_TO)
     .union(WatchFlags::ONLYDIR);
 
+/// Where a package's services have their data, unless told otherwise.
+const DATA: &str = "data";
+
 /// Directories that hold what is made and not written.
 const MADE: [&str; 2] = ["target", "node_modules"];
 
@@ -59,6 +62,7 @@ pub(super) struct Changes {
 pub(super) struct Watch {
     descriptor: OwnedFd,
     directories: HashMap<i32, PathBuf>,
+    roots: Vec<PathBuf>,
 }
 
 impl Watch {
@@ -69,7 +73,7 @@ impl Watch {
     pub(super) fn new(roots: &[PathBuf]) -> Result<Self, String> {
         let descriptor = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)
             .map_err(|error| format!("the kernel cannot tell of changes: {error}"))?;
-        let mut watch = Self { descriptor, directories: HashMap::new() };
+        let mut watch = Self { descriptor, directories: HashMap::new(), roots: roots.to_vec() };
         for root in roots {
             watch
                 .add(root)
@@ -128,7 +132,10 @@ impl Watch {
                     let Some(directory) = self.directories.get(&event.wd()) else { continue };
                     let is_directory = event.events().contains(ReadFlags::ISDIR);
                     let is_made = event.events().intersects(ReadFlags::CREATE | ReadFlags::MOVED_TO);
-                    if is_directory && is_made && !is_ignored(name, true) {
+                    if is_directory && (is_ignored(name, true) || self.is_data(directory, name)) {
+                        continue;
+                    }
+                    if is_directory && is_made {
                         made.push(directory.join(name));
                     }
                     // A file that is made is told of again when its writer is done; one that is linked is not.
@@ -159,13 +166,20 @@ impl Watch {
             let number = inotify::add_watch(&self.descriptor, &directory, CHANGES)?;
             for entry in fs::read_dir(&directory)?.flatten() {
                 let is_directory = entry.file_type().is_ok_and(|kind| kind.is_dir());
-                if is_directory && !is_ignored(&entry.file_name(), true) && !is_cache(&entry.path()) {
+                let name = entry.file_name();
+                let is_left_out = is_ignored(&name, true) || self.is_data(&directory, &name);
+                if is_directory && !is_left_out && !is_cache(&entry.path()) {
                     waiting.push(entry.path());
                 }
             }
             self.directories.insert(number, directory);
         }
         Ok(())
+    }
+
+    /// Whether services keep their data there: what they write shall not have them built anew.
+    fn is_data(&self, directory: &Path, name: &OsStr) -> bool {
+        name == DATA && self.roots.iter().any(|root| root == directory)
     }
 }
 
@@ -247,13 +261,14 @@ mod tests {
     #[test]
     fn what_is_made_or_hidden_is_ignored() {
         let place = Place::new("ignored");
-        for directory in ["target", ".git", "cache"] {
-            fs::create_dir(place.0.join(directory)).expect("a directory");
+        for directory in ["target", ".git", "cache", "data/chat"] {
+            fs::create_dir_all(place.0.join(directory)).expect("a directory");
         }
         fs::write(place.0.join("cache/CACHEDIR.TAG"), "x").expect("written");
         let mut watch = Watch::new(std::slice::from_ref(&place.0)).expect("watched");
         for file in [
             "target/a.rs",
+            "data/chat/x",
             ".git/HEAD",
             "cache/x.rs",
             ".hidden",

@@ -1,6 +1,7 @@
 //! `ringway dev` as a developer uses it: a package that is changed, broken, mended and crashed while it is asked.
 #![forbid(unsafe_code)]
 
+mod new;
 mod stand;
 
 use ringway_testkit::Client;

@@ -5,7 +5,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -48,10 +48,24 @@ impl Package {
     }
 
     pub(crate) fn develop(&self, arguments: &[&str]) -> Developed {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_ringway"));
-        command.arg("dev").arg(self.path()).args(["--port", "0"]).args(arguments);
         // Its own directory for what is built, whatever the tests have.
-        command.env("CARGO_TARGET_DIR", self.path().join("target"));
+        Developed::start(&self.path(), &self.path().join("target"), arguments)
+    }
+}
+
+/// `ringway dev`, running.
+pub(crate) struct Developed {
+    child: Child,
+    lines: Arc<Mutex<String>>,
+    pub(crate) address: SocketAddr,
+}
+
+impl Developed {
+    /// Develops the package at `path`, with what is built in `target`.
+    pub(crate) fn start(path: &Path, target: &Path, arguments: &[&str]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ringway"));
+        command.arg("dev").arg(path).args(["--port", "0"]).args(arguments);
+        command.env("CARGO_TARGET_DIR", target);
         for variable in ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS"] {
             command.env_remove(variable);
         }
@@ -76,16 +90,7 @@ impl Package {
         });
         developed
     }
-}
 
-/// `ringway dev`, running.
-pub(crate) struct Developed {
-    child: Child,
-    lines: Arc<Mutex<String>>,
-    pub(crate) address: SocketAddr,
-}
-
-impl Developed {
     /// What it has said so far.
     pub(crate) fn said(&self) -> String {
         self.lines.lock().expect("nobody panics here").clone()

@@ -24,6 +24,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("doors/socket", &["engine", "sys/plugin", "pure/*"]),
     ("doors/remote", &["doors/web", "engine", "sys/fabric", "pure/*"]),
     ("ringway", &["doors/*", "acme", "tls", "engine", "sys/*", "pure/*"]),
+    ("examples/*", &["ringway"]),
     ("lab", &["ringway", "doors/*", "tls", "engine", "sys/*", "pure/*"]),
     ("testkit", &["sys/ring", "pure/*"]),
     ("xtask", &[]),
