@@ -57,6 +57,8 @@ async fn keep(mut request: OwnedRequest, files: Rc<Files>) -> Result<Response, E
     let mut count = 0;
     while let Some(mut part) = form.next_part().await? {
         let Some(name) = part.file_name().filter(|name| !name.is_empty()) else { continue };
+        // Some clients say where the file was, too.
+        let name = name.rsplit(['/', '\\']).next().unwrap_or_default();
         let name: String =
             name.chars().filter(|letter| !letter.is_control()).take(NAME_LETTERS_MAX).collect();
         let id = files.begin(&name).await?;
