@@ -30,6 +30,12 @@ impl Conn<'_> {
         self.core.conns.get(self.id)?.inbox.next_joined(&pool)
     }
 
+    /// The same with more than `bytes` bytes where so many are there, even if a piece must be cut for that.
+    pub fn take_joined_beyond(&mut self, bytes: usize) -> Option<Slice> {
+        let pool = self.core.ring.pool().clone();
+        self.core.conns.get(self.id)?.inbox.next_joined_beyond(bytes, &pool)
+    }
+
     /// The next unread slice as it arrived.
     pub fn take(&mut self) -> Option<Slice> {
         self.core.conns.get(self.id)?.inbox.take_first()

@@ -296,8 +296,8 @@ impl Link for TaskLink {
         self.inbox.take_first()
     }
 
-    fn take_joined(&mut self) -> Option<Slice> {
-        self.inbox.next_joined(&self.stream.pool())
+    fn take_joined(&mut self, bytes: usize) -> Option<Slice> {
+        self.inbox.next_joined_beyond(bytes, &self.stream.pool())
     }
 
     fn unread(&mut self, rest: Slice) {

@@ -13,8 +13,8 @@ pub(super) trait Link {
     /// The next bytes that came, as they came.
     fn take(&mut self) -> Option<Slice>;
 
-    /// Everything that came in one piece, as far as one reaches.
-    fn take_joined(&mut self) -> Option<Slice>;
+    /// Everything that came in one piece, as far as one reaches: more than `bytes` bytes of it where so many are there.
+    fn take_joined(&mut self, bytes: usize) -> Option<Slice>;
 
     /// Puts back what was taken and not used.
     fn unread(&mut self, rest: Slice);
@@ -63,8 +63,8 @@ impl Link for ConnLink<'_, '_> {
         self.0.take()
     }
 
-    fn take_joined(&mut self) -> Option<Slice> {
-        self.0.take_joined()
+    fn take_joined(&mut self, bytes: usize) -> Option<Slice> {
+        self.0.take_joined_beyond(bytes)
     }
 
     fn unread(&mut self, rest: Slice) {

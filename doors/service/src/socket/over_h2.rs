@@ -55,8 +55,8 @@ impl Link for StreamLink {
         self.inbox.take_first()
     }
 
-    fn take_joined(&mut self) -> Option<Slice> {
-        self.inbox.next_joined(&self.worker.slices())
+    fn take_joined(&mut self, bytes: usize) -> Option<Slice> {
+        self.inbox.next_joined_beyond(bytes, &self.worker.slices())
     }
 
     fn unread(&mut self, rest: Slice) {

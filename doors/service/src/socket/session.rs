@@ -115,7 +115,7 @@ impl Session {
     fn read(&mut self, link: &mut dyn Link, out: &mut Out) {
         let mut kept = 0;
         while self.may_read(link, out) {
-            let next = if kept > 0 { link.take_joined() } else { link.take() };
+            let next = if kept > 0 { link.take_joined(kept) } else { link.take() };
             let Some(mut input) = next else { break };
             if input.len() <= kept {
                 link.unread(input);

@@ -6,7 +6,10 @@ mod route;
 mod stand;
 
 use ringway_ws::frame::Opcode;
-use stand::{SMALL_BYTES, eventually, framed, on_each_driver};
+use ringway_ws::handshake::accept_key;
+use stand::{PATIENCE, SMALL_BYTES, eventually, framed, on_each_driver};
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::Ordering;
 
 #[test]
@@ -289,6 +292,44 @@ fn sockets_that_this_side_opens_speak_as_clients() {
         assert_eq!(peer.text(), "no TLS for this URL");
         stand.stop();
     });
+}
+
+/// The end of what was received is a part of a frame each time, however much comes behind it.
+#[test]
+fn a_flood_of_small_frames_is_read_to_its_end() {
+    on_each_driver(|stand| {
+        let far = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let mut near = stand.open("/via");
+        near.say(&format!("ws://{}/", far.local_addr().expect("an address")));
+        let (mut far, _) = far.accept().expect("it connects");
+        // Much of it is there at once, so that it is received in the largest pieces there are.
+        let flood = [&b"\x8a\x40"[..], &[b'x'; 64]].concat().repeat(200_000);
+        let answer = [&accepted(&mut far)[..], &flood, b"\x81\x04done"].concat();
+        far.write_all(&answer).expect("it reads");
+        assert_eq!(near.text(), "open");
+        near.say("more");
+        assert_eq!(near.text(), "done");
+        far.write_all(b"\x88\x02\x03\xe8").expect("open");
+        let mut rest = Vec::new();
+        far.set_read_timeout(Some(PATIENCE)).expect("a time");
+        far.read_to_end(&mut rest).expect("a FIN");
+        drop((near, far));
+        stand.stop();
+    });
+}
+
+/// Reads a handshake and returns the answer.
+fn accepted(far: &mut TcpStream) -> Vec<u8> {
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        let mut byte = [0];
+        far.read_exact(&mut byte).expect("a head");
+        head.push(byte[0].into());
+    }
+    let key = head.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Key: ")).expect("a key");
+    let accept = accept_key(key.as_bytes().try_into().expect("24 letters"));
+    let lines = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ";
+    [&lines[..], &accept, b"\r\n\r\n"].concat()
 }
 
 #[test]
