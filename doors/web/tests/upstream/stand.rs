@@ -199,7 +199,8 @@ pub(crate) async fn ask(mut lease: Lease) -> Result<String, Failure> {
             }
         }
         let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
-        let length: usize = head.split_once("Content-Length: ").expect("a length").1.parse().expect("a number");
+        let length: usize =
+            head.split_once("Content-Length: ").expect("a length").1.parse().expect("a number");
         if body.len() == length {
             let status = head[9..12].parse().expect("a status");
             lease.answered(status);
