@@ -8,9 +8,17 @@ use std::ffi::{CStr, CString, c_int, c_void};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::ptr::NonNull;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Libraries that could not be unmapped when nobody used them any more; with so many no further ones are loaded.
 pub const LINGERING_MAX: usize = 64;
+
+/// One at a time loads, or unloads and looks: the next library may be put where the last one was.
+static LOADER: Mutex<()> = Mutex::new(());
+
+fn loader() -> MutexGuard<'static, ()> {
+    LOADER.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// A library that is loaded, until it is dropped.
 #[derive(Debug)]
@@ -50,8 +58,11 @@ impl Mapping {
 
 impl Drop for Mapping {
     fn drop(&mut self) {
-        close(self.handle);
-        let lingers = is_mapped(self.place);
+        let lingers = {
+            let _nobody_else_loads = loader();
+            close(self.handle);
+            is_mapped(self.place)
+        };
         if lingers && let Some(image) = self.image.take() {
             // Its name is still taken: another library must not get it.
             census::keep(image);
@@ -78,6 +89,7 @@ fn image_name(path: &Path, number: u64) -> CString {
 /// Has the loader load it, with all it needs, its symbols for itself; the loader's reason if it does not.
 fn open(image: &Image, path: &Path) -> Result<NonNull<c_void>, String> {
     let file = CString::new(image.path.as_os_str().as_bytes()).unwrap_or_default();
+    let _nobody_else_unloads = loader();
     // SAFETY: a text that ends; what the library does when it is loaded is its author's matter, as all it does (I1, I2).
     let handle = unsafe { libc::dlopen(file.as_ptr(), libc::RTLD_NOW | libc::RTLD_LOCAL) };
     NonNull::new(handle).ok_or_else(|| {
