@@ -193,6 +193,12 @@ const NEEDS: &[Need] = &[
         why: "keeps values, is killed and comes back",
     },
     Need {
+        purpose: Purpose::Test,
+        source: Source::Debian("liburing-dev"),
+        probe: &["sh", "-c", "echo '#include <liburing.h>' | cc -E -x c - >/dev/null"],
+        why: "builds the plain echo server that endpoints are compared with",
+    },
+    Need {
         purpose: Purpose::Fuzz,
         source: Source::Crate("cargo-fuzz"),
         probe: &["cargo", "fuzz", "--version"],

@@ -46,6 +46,17 @@ pub(super) enum Kind {
         /// What is said.
         talk: Talk,
     },
+    /// CPU time and rate of echoes over TCP.
+    Echo {
+        /// Connections at the same time.
+        connections: u32,
+        /// Bytes of a message.
+        bytes: u32,
+        /// Messages under way on each connection.
+        window: u32,
+    },
+    /// Memory a connection that had one echo over TCP and waits.
+    EchoIdle,
     /// Memory a WebSocket that waits.
     SocketIdle,
     /// Memory a connection that waits for its next request.
@@ -87,6 +98,10 @@ const KNOWN_SOCKETS: [(&str, &str, usize, usize, Talk); 5] = [
     ("wstall", "/all", 10_000, 100, Talk::Cast { stalled_of: 100 }),
 ];
 
+/// Name, connections, bytes of a message, messages under way on each.
+const KNOWN_ECHOES: [(&str, u32, u32, u32); 3] =
+    [("e64c64", 64, 64, 1), ("e64c64x16", 64, 64, 16), ("e64c1000", 1000, 64, 1)];
+
 /// The files that the cases ask for, and their sizes in bytes.
 pub(super) const FILES: [(&str, usize); 3] =
     [("f100.txt", 100), ("f200k.bin", 204_800), ("f1m.bin", 1_048_576)];
@@ -107,6 +122,14 @@ impl Case {
             }
             Kind::SocketIdle => {
                 format!("memory of {idle_connections} WebSockets at {path} that had one echo and wait")
+            }
+            Kind::Echo { connections, bytes, window } => {
+                format!(
+                    "echoes of {bytes} bytes over {connections} TCP connections, {window} under way on each"
+                )
+            }
+            Kind::EchoIdle => {
+                format!("memory of {idle_connections} TCP connections that had one echo and wait")
             }
             Kind::Socket { connections, bytes, talk: Talk::Echo { window } } => {
                 format!(
@@ -184,6 +207,9 @@ impl FromStr for Case {
                 kind: Kind::SocketIdle,
             });
         }
+        if let Some(kind) = echo(text) {
+            return Ok(Case { name: text.to_owned(), path: Some("/".to_owned()), kind });
+        }
         if let Some((name, path, connections, bytes, talk)) =
             KNOWN_SOCKETS.into_iter().find(|known| known.0 == text)
         {
@@ -208,13 +234,24 @@ impl FromStr for Case {
         own(text).ok_or_else(|| {
             let secure = KNOWN_SECURE.iter().map(|known| known.0);
             let sockets = KNOWN_SOCKETS.iter().map(|known| known.0);
-            let known: Vec<&str> = KNOWN.iter().map(|known| known.0).chain(secure).chain(sockets).collect();
+            let echoes = KNOWN_ECHOES.iter().map(|known| known.0);
+            let known = KNOWN.iter().map(|known| known.0).chain(secure).chain(sockets).chain(echoes);
+            let known: Vec<&str> = known.collect();
             format!(
-                "a case is one of {}, idle, sidle, widle, or NAME:PATH:CONNECTIONS[:PIPELINE][:close]",
+                "a case is one of {}, idle, sidle, widle, tidle, or NAME:PATH:CONNECTIONS[:PIPELINE][:close]",
                 known.join(", ")
             )
         })
     }
+}
+
+/// A case of echoes over TCP.
+fn echo(text: &str) -> Option<Kind> {
+    if text == "tidle" {
+        return Some(Kind::EchoIdle);
+    }
+    let (_, connections, bytes, window) = KNOWN_ECHOES.into_iter().find(|known| known.0 == text)?;
+    Some(Kind::Echo { connections, bytes, window })
 }
 
 /// A case that was spelt out.
@@ -250,6 +287,8 @@ fn known_cases_are_those_of_the_yardstick() {
     assert_eq!(kind("widle"), Kind::SocketIdle);
     assert_eq!(kind("w64x16"), Kind::Socket { connections: 64, bytes: 64, talk: Talk::Echo { window: 16 } });
     assert_eq!(kind("sidle"), Kind::SecureIdle);
+    assert_eq!(kind("tidle"), Kind::EchoIdle);
+    assert_eq!(kind("e64c1000"), Kind::Echo { connections: 1000, bytes: 64, window: 1 });
     assert_eq!(kind("s200k"), Kind::Secure { connections: 64, streams: None });
     assert_eq!(kind("h100x16"), Kind::Secure { connections: 64, streams: Some(16) });
     assert_eq!("fa".parse::<Case>().expect("it is known").path("/hello"), "/hello");

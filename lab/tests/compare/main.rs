@@ -84,6 +84,47 @@ fn two_servers_are_compared_and_ended() {
     }
 }
 
+/// A peer written in C, built for this test run.
+fn peer(name: &str, libraries: &[&str]) -> PathBuf {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers").join(format!("{name}.c"));
+    let binary = place(name);
+    let mut compiler = Command::new("cc");
+    compiler.args(["-O1", "-Wall", "-Wextra", "-Werror", "-o"]).arg(&binary).arg(source).args(libraries);
+    let output = compiler.output().expect("there is a C compiler");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    binary
+}
+
+#[test]
+fn echoes_are_compared_with_a_plain_program_on_io_uring() {
+    if !two_cores() {
+        return;
+    }
+    if ringway_ring::Ring::new(&ringway_ring::RingOptions {
+        driver: ringway_ring::DriverChoice::Uring,
+        ..ringway_ring::RingOptions::default()
+    })
+    .is_err()
+    {
+        eprintln!("SKIPPED: this machine refuses io_uring");
+        return;
+    }
+    let plain = peer("echo-uring", &["-luring"]);
+    let ours = format!("ours={LAB} echo serve uring --address 127.0.0.1:{{port}}");
+    let theirs = format!("theirs={} {{port}}", plain.display());
+    let cases = ["--cases", "e64c64,e64c64x16,e64c1000,tidle", "--idle-connections", "50", "--rounds", "1"];
+    let times = ["--seconds", "0.2", "--warm-up", "0.05", "--json", "-"];
+    let output = run(&[&["compare", &ours, &theirs][..], &cases, &times].concat());
+    std::fs::remove_file(plain).expect("the peer can be removed");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let outcome: Value = serde_json::from_slice(&output.stdout).expect("the outcome is JSON");
+    let rows = outcome["tables"][0]["rows"].as_array().expect("rows");
+    assert_eq!(rows.len(), 6, "three cases of two servers: {rows:?}");
+    assert!(rows.iter().all(|row| row["CPU"].as_f64().is_some_and(|us| us > 0.0)), "{rows:?}");
+    let idle = outcome["tables"][2]["rows"].as_array().expect("rows");
+    assert!(idle.len() == 2 && idle.iter().all(|row| row["connections"] == 50.0), "{idle:?}");
+}
+
 #[test]
 fn what_lies_behind_the_servers_is_started_once_and_told_to_all() {
     if !two_cores() {
