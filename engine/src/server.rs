@@ -13,7 +13,7 @@ use crate::outbound::Outbound;
 use crate::pool::ThreadPool;
 use crate::preface::Preface;
 use crate::resolving;
-use crate::udp::{UdpEndpoint, UdpSocket};
+use crate::udp::{BoundSocket, UdpEndpoint, UdpSocket};
 use crate::wait::WaitMode;
 use crate::worker::{Worker, WorkerHandle, WorkerParts};
 use ringway_ring::socket::Address;
@@ -21,7 +21,6 @@ use ringway_ring::{Report, Ring, RingOptions};
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -172,10 +171,10 @@ impl Server {
             addresses.push(address);
         }
         let mut udp_addresses = Vec::new();
-        for endpoint in options.udp.iter().filter(|_| cfg!(feature = "udp")) {
-            let bound = endpoint.bind(count);
-            let (address, fds) = bound.map_err(|error| StartError::Datagrams(endpoint.address, error))?;
-            sockets.iter_mut().zip(fds).for_each(|(own, fd)| own.datagrams.push(fd));
+        for (place, endpoint) in options.udp.iter().enumerate().filter(|_| cfg!(feature = "udp")) {
+            let bound = endpoint.bind(place, count);
+            let (address, each) = bound.map_err(|error| StartError::Datagrams(endpoint.address, error))?;
+            sockets.iter_mut().zip(each).for_each(|(own, bound)| own.datagrams.extend(bound));
             udp_addresses.push(address);
         }
         let (workers, events, report) = Self::start_workers(endpoints, options, sockets)?;
@@ -433,7 +432,7 @@ impl Drainer {
 struct OwnSockets {
     listeners: Vec<Listening>,
     /// Of all UDP endpoints, in their order.
-    datagrams: Vec<OwnedFd>,
+    datagrams: Vec<BoundSocket>,
 }
 
 /// What a worker's thread starts from.
@@ -508,13 +507,14 @@ fn work(mut seed: Seed) -> io::Result<()> {
 fn receivers(
     ring: &Ring,
     endpoints: &[UdpEndpoint],
-    sockets: Vec<OwnedFd>,
+    sockets: Vec<BoundSocket>,
 ) -> Result<Vec<UdpSocket>, StartError> {
-    let prepare = |(endpoint, socket): (&UdpEndpoint, OwnedFd)| {
-        let prepared = endpoint.prepare(ring, socket);
+    let prepare = |bound: BoundSocket| {
+        let endpoint = &endpoints[bound.endpoint];
+        let prepared = endpoint.prepare(ring, bound);
         prepared.map_err(|error| StartError::Datagrams(endpoint.address, error))
     };
-    endpoints.iter().zip(sockets).filter(|_| cfg!(feature = "udp")).map(prepare).collect()
+    sockets.into_iter().filter(|_| cfg!(feature = "udp")).map(prepare).collect()
 }
 
 /// Makes what speaks on a worker's connections and handles its datagrams.

@@ -171,6 +171,9 @@ impl Worker {
 
     /// Sets what handles the datagrams of the UDP endpoints, in their order; before the worker runs.
     pub(crate) fn set_datagram_handlers(&mut self, handlers: Vec<Rc<dyn DatagramHandler>>) {
+        if cfg!(feature = "udp") {
+            handlers.iter().enumerate().for_each(|(endpoint, handler)| handler.placed(endpoint));
+        }
         self.parts.datagram_handlers = handlers;
     }
 

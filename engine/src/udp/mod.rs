@@ -1,11 +1,11 @@
 //! UDP endpoints: addresses where workers receive datagrams in batches, and answer.
 
-mod socket;
+mod sockets;
 
-pub(crate) use socket::{News, Side, UdpSocket};
+pub(crate) use sockets::{News, Next, Side, UdpSocket};
 
 use crate::worker::WorkerHandle;
-use ringway_ring::socket::{DatagramSocketOptions, Full, Interface, Refusal, SendBatch};
+use ringway_ring::socket::{self, DatagramSocketOptions, Full, Interface, Refusal, SendBatch};
 use ringway_ring::{Batch, DatagramOptions, Handle};
 use std::fmt;
 use std::io;
@@ -24,7 +24,11 @@ pub trait DatagramHandler: 'static {
     /// Handles what has arrived, at most [`DatagramOptions::batch_max`] datagrams in the order of their arrival. Must not
     /// block. What shall live longer is copied out. Answers given to `out` leave together after the call. A panic costs the
     /// rest of this batch and is counted; answers given before it leave.
-    fn datagrams(&self, batch: &Batch, out: &mut Outgoing<'_>);
+    fn datagrams(&self, batch: &mut Batch, out: &mut Outgoing<'_>);
+
+    /// Which endpoint this handler was put at: its place in [`crate::ServerOptions::udp`], by which
+    /// [`WorkerHandle::send_datagrams`] knows it. Told once, before any datagram.
+    fn placed(&self, _endpoint: usize) {}
 
     /// The socket reported an error that a datagram's way through the network brought (ICMP, interface down), or could not
     /// be received from; reception goes on, or is tried again.
@@ -53,6 +57,17 @@ pub struct UdpEndpoint {
     pub queue_bytes_max: usize,
     /// What handles the datagrams.
     pub handler: DatagramHandlerFactory,
+    /// Sockets that are bound already, by somebody else (a supervisor, an earlier server, systemd): they are received from
+    /// instead of binding `address`. Any number of them serves any number of workers, each by one worker; a worker that gets
+    /// none only sends. They are duplicated; whoever gave them may keep them, and what waits in them outlives this server.
+    pub sockets: Vec<Arc<OwnedFd>>,
+}
+
+/// A worker's sockets as they were bound: the endpoint's place, the socket, and whether it is received from.
+pub(crate) struct BoundSocket {
+    pub(crate) endpoint: usize,
+    pub(crate) socket: OwnedFd,
+    pub(crate) receives: bool,
 }
 
 /// Answers on their way to one endpoint's socket; what does not fit is refused to the caller and counted.
@@ -74,36 +89,89 @@ impl UdpEndpoint {
             queue_messages_max: 1024,
             queue_bytes_max: 4 << 20,
             handler,
+            sockets: Vec::new(),
         }
     }
 
-    /// Binds once per worker.
-    pub(crate) fn bind(&self, workers: usize) -> io::Result<(SocketAddr, Vec<OwnedFd>)> {
+    /// Binds without serving: the address with its real port, and a socket for each of so many workers. For a process that
+    /// binds, and passes them on as [`UdpEndpoint::sockets`].
+    ///
+    /// # Errors
+    /// What `socket(2)`, `setsockopt(2)` and `bind(2)` say.
+    pub fn bind_for(&self, workers: usize) -> io::Result<(SocketAddr, Vec<OwnedFd>)> {
         let options =
             DatagramSocketOptions { reuse_port: workers > 1 || self.socket.reuse_port, ..self.socket };
-        let first = ringway_ring::socket::bind_datagrams(self.address, &options)?;
-        for &(group, interface) in &self.groups {
-            ringway_ring::socket::join_multicast(first.as_fd(), group, interface)?;
-        }
+        let first = socket::bind_datagrams(self.address, &options)?;
         // Port 0 became a real one: the other workers must have the same.
-        let address = ringway_ring::socket::local_address(first.as_fd()).unwrap_or(self.address);
+        let address = socket::local_address(first.as_fd()).unwrap_or(self.address);
         let mut sockets = vec![first];
         for _ in 1..workers {
-            sockets.push(ringway_ring::socket::bind_datagrams(address, &options)?);
+            sockets.push(socket::bind_datagrams(address, &options)?);
         }
+        self.join(&sockets)?;
         Ok((address, sockets))
     }
 
-    /// A worker's socket, ready to be received from.
-    pub(crate) fn prepare(&self, ring: &ringway_ring::Ring, socket: OwnedFd) -> io::Result<UdpSocket> {
-        let socket = Handle::new(socket);
+    /// What each worker receives from and sends by for the endpoint of this place: passed sockets, or sockets bound now.
+    pub(crate) fn bind(
+        &self,
+        endpoint: usize,
+        workers: usize,
+    ) -> io::Result<(SocketAddr, Vec<Vec<BoundSocket>>)> {
+        let (address, sockets) =
+            if self.sockets.is_empty() { self.bind_for(workers)? } else { self.inherit()? };
+        let mut each: Vec<Vec<BoundSocket>> = (0..workers).map(|_| Vec::new()).collect();
+        for own in each.iter_mut().skip(sockets.len()) {
+            let socket = sockets[0].try_clone()?;
+            own.push(BoundSocket { endpoint, socket, receives: false });
+        }
+        for (index, socket) in sockets.into_iter().enumerate() {
+            each[index % workers].push(BoundSocket { endpoint, socket, receives: true });
+        }
+        Ok((address, each))
+    }
+
+    /// Duplicates of the sockets that were passed in, and where they receive.
+    fn inherit(&self) -> io::Result<(SocketAddr, Vec<OwnedFd>)> {
+        let mut sockets = Vec::with_capacity(self.sockets.len());
+        for socket in &self.sockets {
+            socket::adopt_datagrams(socket.as_fd(), &self.socket)?;
+            sockets.push(socket.try_clone()?);
+        }
+        self.join(&sockets)?;
+        let address = sockets.first().and_then(|first| socket::local_address(first.as_fd()));
+        Ok((address.unwrap_or(self.address), sockets))
+    }
+
+    /// Makes the first socket a member of the groups.
+    fn join(&self, sockets: &[OwnedFd]) -> io::Result<()> {
+        let Some(first) = sockets.first() else { return Ok(()) };
+        for &(group, interface) in &self.groups {
+            match socket::join_multicast(first.as_fd(), group, interface) {
+                // EADDRINUSE: whoever passed it on has made it a member.
+                Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
+                    let reason = format!("cannot join the group {group}: {error}");
+                    return Err(io::Error::new(error.kind(), reason));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// A worker's socket, ready to be used.
+    pub(crate) fn prepare(&self, ring: &ringway_ring::Ring, bound: BoundSocket) -> io::Result<UdpSocket> {
+        let socket = Handle::new(bound.socket);
         let mut options = self.datagrams;
         if self.socket.gro {
             options.payload_bytes = ringway_ring::DATAGRAM_BYTES_MAX;
         }
-        let datagrams = ring.datagrams(socket.clone(), &options)?;
+        let datagrams = match bound.receives {
+            true => Some(ring.datagrams(socket.clone(), &options)?),
+            false => None,
+        };
         let out = SendBatch::new(self.queue_messages_max, self.queue_bytes_max);
-        Ok(UdpSocket::new(socket, datagrams, out))
+        Ok(UdpSocket::new(bound.endpoint, socket, datagrams, out))
     }
 }
 
@@ -135,6 +203,17 @@ impl<'a> Outgoing<'a> {
         pushed
     }
 
+    /// As [`Outgoing::send`]; where what was sent before goes to the same address and is as long, both leave as one train that
+    /// the kernel cuts. They arrive as the single datagrams that they are.
+    ///
+    /// # Errors
+    /// As [`Outgoing::send`].
+    pub fn send_joined(&mut self, to: SocketAddr, payload: &[u8]) -> Result<(), Full> {
+        let pushed = self.batch.push_joined(Some(to), payload);
+        *self.refused += u64::from(pushed.is_err());
+        pushed
+    }
+
     /// Messages that wait to be sent.
     #[must_use]
     pub fn queued(&self) -> usize {
@@ -147,13 +226,13 @@ impl WorkerHandle {
     /// they leave in the worker's next turn. Not from within a handler, which has its own `out`, nor during a turn of a
     /// protocol. `None` when the endpoint is not there, or its handler at work.
     pub fn send_datagrams<T>(&self, endpoint: usize, give: impl FnOnce(&mut Outgoing<'_>) -> T) -> Option<T> {
-        let mut out = self.local.core.borrow_mut().udp.lend(endpoint)?;
+        let (place, mut out) = self.local.core.borrow_mut().udp.lend(endpoint)?;
         let mut refused = 0;
         let given = give(&mut Outgoing::new(&mut out, &mut refused));
         let core = &mut *self.local.core.borrow_mut();
         core.counters.datagrams_refused.add(refused);
-        core.udp.give_back(endpoint, out);
-        core.udp.flush_later(endpoint);
+        core.udp.give_back(place, out);
+        core.udp.flush_later(place);
         Some(given)
     }
 }

@@ -1,7 +1,7 @@
 //! A worker's datagrams: batches to their handlers, answers to the kernel.
 
 use super::Worker;
-use crate::udp::{News, Outgoing};
+use crate::udp::{News, Next, Outgoing};
 use ringway_ring::socket::{self, Refusal};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -12,9 +12,10 @@ impl Worker {
         let count = self.local.core.borrow().udp.news();
         for _ in 0..count {
             let next = self.local.core.borrow_mut().udp.next();
-            let Some((place, news, mut out, handle, may_send)) = next else { return };
+            let Some(next) = next else { return };
+            let Next { place, endpoint, mut news, mut out, socket: handle, may_send } = next;
             let mut refused = 0;
-            let panicked = self.tell_handler(place, &news, &mut Outgoing::new(&mut out, &mut refused));
+            let panicked = self.tell_handler(endpoint, &mut news, &mut Outgoing::new(&mut out, &mut refused));
             {
                 let core = &mut *self.local.core.borrow_mut();
                 core.counters.panics.add(u64::from(panicked));
@@ -29,14 +30,14 @@ impl Worker {
                 continue;
             };
             let sent = socket::send_datagrams(fd, &mut out);
-            self.tell_refused(place, out.refusals());
+            self.tell_refused(endpoint, out.refusals());
             self.local.core.borrow_mut().datagrams_flushed(place, out, &sent);
         }
     }
 
     /// Whether the handler panicked.
-    fn tell_handler(&self, place: usize, news: &News, out: &mut Outgoing<'_>) -> bool {
-        let Some(handler) = self.parts.datagram_handlers.get(place) else { return false };
+    fn tell_handler(&self, endpoint: usize, news: &mut News, out: &mut Outgoing<'_>) -> bool {
+        let Some(handler) = self.parts.datagram_handlers.get(endpoint) else { return false };
         let told = catch_unwind(AssertUnwindSafe(|| match news {
             News::Batch(batch) => handler.datagrams(batch, out),
             News::Error(error) => handler.error(error),
@@ -45,8 +46,9 @@ impl Worker {
         told.is_err()
     }
 
-    fn tell_refused(&self, place: usize, refusals: &[Refusal]) {
-        let Some(handler) = self.parts.datagram_handlers.get(place).filter(|_| !refusals.is_empty()) else {
+    fn tell_refused(&self, endpoint: usize, refusals: &[Refusal]) {
+        let Some(handler) = self.parts.datagram_handlers.get(endpoint).filter(|_| !refusals.is_empty())
+        else {
             return;
         };
         if catch_unwind(AssertUnwindSafe(|| handler.refused(refusals))).is_err() {

@@ -123,7 +123,7 @@ impl Again {
 }
 
 impl DatagramHandler for Again {
-    fn datagrams(&self, batch: &Batch, out: &mut Outgoing<'_>) {
+    fn datagrams(&self, batch: &mut Batch, out: &mut Outgoing<'_>) {
         Self::answer(batch, out);
     }
 }

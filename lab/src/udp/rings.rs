@@ -208,7 +208,7 @@ struct Endpoint {
 }
 
 impl DatagramHandler for Endpoint {
-    fn datagrams(&self, batch: &Batch, _out: &mut Outgoing<'_>) {
+    fn datagrams(&self, batch: &mut Batch, _out: &mut Outgoing<'_>) {
         let mut tally = self.tally.borrow_mut();
         if tally.as_mut().is_some_and(|tally| !count(tally, batch, self.gro)) {
             *tally = None;

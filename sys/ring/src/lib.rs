@@ -18,7 +18,8 @@
 //! - **I8** A registered buffer is a whole block that was mapped when it was registered; the kernel pins its pages; the
 //!   table's entry is emptied before an operation names a block at the address of one that was given back.
 //! - **I9** A datagram region stays mapped while its operation or one of its batches lives. Each of its buffers is at any
-//!   moment in one place: in the supply, where only the kernel writes it, or named by one record, whose batch only reads it.
+//!   moment in one place: in the supply, where only the kernel writes it, or named by one record, whose batch alone reads it, or writes
+//!   it while nobody else borrows the batch.
 #![allow(unsafe_code, reason = "sys is where unsafe code lives; the invariants above say why it is sound")]
 
 pub mod clock;

@@ -74,6 +74,18 @@ impl Batch {
         self.records.last().map(|record| self.datagram(*record))
     }
 
+    /// The datagram at a place in the order of arrival, to be answered where it lies: what is known of it, and its payload to be
+    /// written. The first half's own payload is empty then.
+    pub fn at_mut(&mut self, index: usize) -> Option<(Datagram<'_>, &mut [u8])> {
+        let record = *self.records.get(index)?;
+        let layout = self.region.layout();
+        // SAFETY: I9: the batch holds the record, and this borrow of the whole batch is the only one.
+        let bytes = unsafe { self.region.filled_mut(record) };
+        let payload_offset = layout.payload_offset();
+        let (head, payload) = bytes.split_at_mut(payload_offset.min(bytes.len()));
+        Some((Datagram { bytes: head, name_bytes: layout.name_bytes, payload_offset }, payload))
+    }
+
     fn datagram(&self, record: Record) -> Datagram<'_> {
         // SAFETY: I9: the batch holds the record as long as this borrow of it lives.
         let bytes = unsafe { self.region.filled(record) };

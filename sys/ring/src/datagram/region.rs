@@ -132,6 +132,18 @@ impl Region {
         unsafe { std::slice::from_raw_parts(self.address(record.buffer), bytes) }
     }
 
+    /// As [`Region::filled`], to be written.
+    ///
+    /// # Safety
+    /// As there, and nobody else looks at the buffer as long as the result lives.
+    #[inline]
+    #[allow(clippy::mut_from_ref, reason = "the memory is the kernel's mapping, not the region's own value")]
+    pub(crate) unsafe fn filled_mut(&self, record: Record) -> &mut [u8] {
+        let bytes = (record.bytes as usize).min(self.layout.buffer_bytes());
+        // SAFETY: I9: inside the mapping, which was zeroed when it was made, and the caller's promise.
+        unsafe { std::slice::from_raw_parts_mut(self.address(record.buffer), bytes) }
+    }
+
     /// Takes buffers back from any thread.
     pub(crate) fn give_back(&self, buffers: impl Iterator<Item = u16>) {
         let mut returned = self.returned.lock().unwrap_or_else(PoisonError::into_inner);

@@ -60,21 +60,35 @@ pub fn bind_datagrams(address: SocketAddr, options: &DatagramSocketOptions) -> i
     if options.reuse_port {
         set_flag(borrowed, libc::SOL_SOCKET, libc::SO_REUSEPORT, true)?;
     }
-    set_datagram_buffers(borrowed, options.receive_buffer_bytes, options.send_buffer_bytes)?;
-    set_flag(borrowed, libc::SOL_SOCKET, libc::SO_RXQ_OVFL, options.counts_drops)?;
-    if options.gro {
-        set_flag(borrowed, libc::SOL_UDP, libc::UDP_GRO, true)?;
-    }
-    if options.reports_destination {
-        let (level, name) = destination_option(address.is_ipv6());
-        set_flag(borrowed, level, name, true)?;
-    }
+    set_options(borrowed, address.is_ipv6(), options)?;
     let raw = raw_address(address);
     raw.with(|pointer, len| {
         // SAFETY: I6: pointer and length describe the address for the duration of the call.
         check(unsafe { libc::bind(fd.as_raw_fd(), pointer, len) })
     })?;
     Ok(fd)
+}
+
+/// Makes a bound UDP socket that somebody else made ready for use here: it does not block, and has these options from now on.
+///
+/// # Errors
+/// `InvalidInput` when it is no UDP socket; what `setsockopt(2)` says.
+pub fn adopt_datagrams(fd: BorrowedFd<'_>, options: &DatagramSocketOptions) -> io::Result<()> {
+    if integer(fd, libc::SOL_SOCKET, libc::SO_TYPE)? != libc::SOCK_DGRAM {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "the descriptor is not a datagram socket"));
+    }
+    let is_ipv6 = is_ipv6(fd)?;
+    let mut nonblocking: libc::c_int = 1;
+    // SAFETY: I6: the kernel reads one integer during the call.
+    check(unsafe { libc::ioctl(fd.as_raw_fd(), libc::FIONBIO, &raw mut nonblocking) })?;
+    if !options.gro && integer(fd, libc::SOL_UDP, libc::UDP_GRO).unwrap_or(0) != 0 {
+        set_flag(fd, libc::SOL_UDP, libc::UDP_GRO, false)?;
+    }
+    if !options.reports_destination {
+        let (level, name) = destination_option(is_ipv6);
+        set_flag(fd, level, name, false)?;
+    }
+    set_options(fd, is_ipv6, options)
 }
 
 /// Connects a datagram socket: it receives from `peer` only, and hears of ICMP errors. Never blocks.
@@ -163,6 +177,19 @@ pub fn set_multicast_interface(fd: BorrowedFd<'_>, interface: Interface) -> io::
     set_value(fd, libc::IPPROTO_IP, libc::IP_MULTICAST_IF, &membership(Ipv4Addr::UNSPECIFIED, interface))
 }
 
+/// How far multicast goes from this socket (in hops; 1: this network), and whether members on this machine get it too.
+///
+/// # Errors
+/// What `setsockopt(2)` says.
+pub fn set_multicast_reach(fd: BorrowedFd<'_>, hops: u8, loops_back: bool) -> io::Result<()> {
+    if is_ipv6(fd)? {
+        set_value(fd, libc::IPPROTO_IPV6, libc::IPV6_MULTICAST_HOPS, &libc::c_int::from(hops))?;
+        return set_flag(fd, libc::IPPROTO_IPV6, libc::IPV6_MULTICAST_LOOP, loops_back);
+    }
+    set_value(fd, libc::IPPROTO_IP, libc::IP_MULTICAST_TTL, &libc::c_int::from(hops))?;
+    set_flag(fd, libc::IPPROTO_IP, libc::IP_MULTICAST_LOOP, loops_back)
+}
+
 /// What a datagram socket is set to report with each datagram.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct DatagramReports {
@@ -233,6 +260,31 @@ impl Interface {
             Self::Index(index) => libc::c_int::try_from(index).unwrap_or(libc::c_int::MAX),
         }
     }
+}
+
+fn set_options(fd: BorrowedFd<'_>, is_ipv6: bool, options: &DatagramSocketOptions) -> io::Result<()> {
+    /// Missing in libc; linux/in6.h.
+    const IPV6_MULTICAST_ALL: libc::c_int = 29;
+    set_datagram_buffers(fd, options.receive_buffer_bytes, options.send_buffer_bytes)?;
+    set_flag(fd, libc::SOL_SOCKET, libc::SO_RXQ_OVFL, options.counts_drops)?;
+    // Without this every socket of the port gets what any program of the machine has joined.
+    let (level, name) = match is_ipv6 {
+        true => (libc::IPPROTO_IPV6, IPV6_MULTICAST_ALL),
+        false => (libc::IPPROTO_IP, libc::IP_MULTICAST_ALL),
+    };
+    match set_flag(fd, level, name, false) {
+        // ENOPROTOOPT: before Linux 4.20 there is no such option for IPv6.
+        Err(error) if error.raw_os_error() != Some(libc::ENOPROTOOPT) => return Err(error),
+        _ => {}
+    }
+    if options.gro {
+        set_flag(fd, libc::SOL_UDP, libc::UDP_GRO, true)?;
+    }
+    if options.reports_destination {
+        let (level, name) = destination_option(is_ipv6);
+        set_flag(fd, level, name, true)?;
+    }
+    Ok(())
 }
 
 fn datagram_socket(is_ipv6: bool) -> io::Result<OwnedFd> {

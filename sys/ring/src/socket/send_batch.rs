@@ -141,6 +141,38 @@ impl SendBatch {
         Ok(())
     }
 
+    /// As [`SendBatch::push`]; where the message before it goes to the same destination and this one is as long as its
+    /// datagrams, or shorter and the last, both leave as one train, which costs a fraction of sending them singly.
+    ///
+    /// # Errors
+    /// As [`SendBatch::push`].
+    pub fn push_joined(&mut self, destination: Option<SocketAddr>, payload: &[u8]) -> Result<(), Full> {
+        if self.bytes.len() + payload.len() > self.bytes_max {
+            return Err(Full);
+        }
+        let (name, name_len) = destination.map_or_else(Default::default, encode_name);
+        let longest = self.segment_bytes_max;
+        let is_waiting = self.messages.len() > self.next;
+        let last = self.messages.last_mut().filter(|_| is_waiting);
+        if let Some(last) =
+            last.filter(|last| last.takes(&name[..usize::from(name_len)], payload.len(), longest))
+        {
+            if last.segment_bytes == 0 {
+                last.segment_bytes = u16::try_from(last.len).unwrap_or(0);
+            }
+            last.len += payload.len();
+            self.bytes.extend_from_slice(payload);
+            return Ok(());
+        }
+        if self.messages.len() >= self.messages_max {
+            return Err(Full);
+        }
+        let (start, len) = (self.bytes.len(), payload.len());
+        self.bytes.extend_from_slice(payload);
+        self.messages.push(Message { start, len, segment_bytes: 0, name_len, name });
+        Ok(())
+    }
+
     /// Messages that have not left.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -272,6 +304,17 @@ fn send_some(fd: BorrowedFd<'_>, batch: &mut SendBatch) -> io::Result<usize> {
 }
 
 impl Message {
+    /// Whether a datagram of `bytes` to `name` may be joined to this message.
+    fn takes(&self, name: &[u8], bytes: usize, segment_bytes_max: usize) -> bool {
+        let segment = if self.segment_bytes == 0 { self.len } else { usize::from(self.segment_bytes) };
+        let is_open =
+            bytes > 0 && bytes <= segment && segment <= segment_bytes_max && self.len.is_multiple_of(segment);
+        is_open
+            && self.len / segment < SEGMENTS_MAX
+            && self.len + bytes <= SEND_BYTES_MAX
+            && name == &self.name[..usize::from(self.name_len)]
+    }
+
     fn datagrams(&self) -> usize {
         match usize::from(self.segment_bytes) {
             0 => 1,

@@ -29,8 +29,23 @@ pub(crate) enum News {
     Flush,
 }
 
+/// What a socket's news needs.
+pub(crate) struct Next {
+    /// The socket's place.
+    pub(crate) place: usize,
+    /// That of its endpoint.
+    pub(crate) endpoint: usize,
+    pub(crate) news: News,
+    pub(crate) out: SendBatch,
+    pub(crate) socket: Handle,
+    /// Sending may be tried: nobody waits for room.
+    pub(crate) may_send: bool,
+}
+
 /// One socket of a worker.
 pub(crate) struct UdpSocket {
+    /// The place of its endpoint.
+    endpoint: usize,
     socket: Handle,
     /// The operation while it is not under way.
     idle: Option<Box<Datagrams>>,
@@ -47,10 +62,17 @@ pub(crate) struct UdpSocket {
 }
 
 impl UdpSocket {
-    pub(super) fn new(socket: Handle, datagrams: Box<Datagrams>, out: SendBatch) -> Self {
+    /// `datagrams` is `None` for one that only sends.
+    pub(super) fn new(
+        endpoint: usize,
+        socket: Handle,
+        datagrams: Option<Box<Datagrams>>,
+        out: SendBatch,
+    ) -> Self {
         Self {
+            endpoint,
             socket,
-            idle: Some(datagrams),
+            idle: datagrams,
             receiving: None,
             retry_at_ms: None,
             out: Some(out),
@@ -90,14 +112,21 @@ impl Side {
         Self { sockets, news: VecDeque::new() }
     }
 
-    /// The next news with what it needs: the endpoint's place, its answers, its socket, and whether sending may be tried.
-    pub(crate) fn next(&mut self) -> Option<(usize, News, SendBatch, Handle, bool)> {
+    /// The next news with what it needs.
+    pub(crate) fn next(&mut self) -> Option<Next> {
         loop {
             let (place, news) = self.news.pop_front()?;
             let Some(socket) = self.sockets.get_mut(place) else { continue };
             socket.is_flushing &= !matches!(news, News::Flush);
             let Some(out) = socket.out.take() else { continue };
-            return Some((place, news, out, socket.socket.clone(), socket.room.is_none()));
+            return Some(Next {
+                place,
+                endpoint: socket.endpoint,
+                news,
+                out,
+                socket: socket.socket.clone(),
+                may_send: socket.room.is_none(),
+            });
         }
     }
 
@@ -110,9 +139,10 @@ impl Side {
         if HAS_UDP { self.news.len() } else { 0 }
     }
 
-    /// Lends an endpoint's answers out.
-    pub(crate) fn lend(&mut self, place: usize) -> Option<SendBatch> {
-        self.sockets.get_mut(place)?.out.take()
+    /// Lends the answers of an endpoint's first socket out; its place.
+    pub(crate) fn lend(&mut self, endpoint: usize) -> Option<(usize, SendBatch)> {
+        let place = self.sockets.iter().position(|socket| socket.endpoint == endpoint)?;
+        Some((place, self.sockets[place].out.take()?))
     }
 
     pub(crate) fn give_back(&mut self, place: usize, out: SendBatch) {
