@@ -2,8 +2,7 @@
  * ringway.h: plug-ins for Ringway, in C or in whatever speaks C.
  *
  * A plug-in is a shared library with one symbol, ringway_plugin_entry. The server calls it once and gets a table of what the
- * plug-in does; it gives a table of what the plug-in may ask for. There are four kinds of plug-in, numbered below. This
- * version of the interface serves requests (RINGWAY_KIND_REQUEST); the places of the others are kept.
+ * plug-in does; it gives a table of what the plug-in may ask for. There are four kinds of plug-in, numbered below.
  *
  * Versions. Every table begins with its size, as its author's compiler saw it, and grows at its end only. RINGWAY_ABI changes
  * when something that was there changes its meaning; then older plug-ins are refused with a clear message. Who is older sees
@@ -85,6 +84,39 @@ extern "C" {
 #define RINGWAY_OVER_BODY     3 /* the request's body could not be read to its end; the client was told so */
 #define RINGWAY_OVER_ABORTED  4 /* given up by the plug-in or for a fault of it */
 
+/* What a callback of a connection says. Everything else is a fault of the plug-in, and resets the connection. */
+#define RINGWAY_GO_ON 0
+#define RINGWAY_CLOSE 1 /* close it when everything is sent */
+
+/* What a measure callback says instead of a number of bytes. */
+#define RINGWAY_NEED_MORE 0 /* the size cannot be known yet */
+#define RINGWAY_WRONG    -1 /* no message begins like this: the connection is reset */
+
+/* Why a connection has ended. Of a WebSocket it is its code: 1000 to 4999. */
+#define RINGWAY_CLOSED_PEER        0 /* the peer has finished, and everything was sent */
+#define RINGWAY_CLOSED_HANDLER     1 /* the handler wanted it */
+#define RINGWAY_CLOSED_BROKEN      2 /* it broke, or was reset */
+#define RINGWAY_CLOSED_TIME        3 /* the peer was silent, or did not read, for too long */
+#define RINGWAY_CLOSED_LIMIT       4 /* the peer has sent a message that is too long or wrong */
+#define RINGWAY_CLOSED_SERVER      5 /* the server ends, or wanted it */
+#define RINGWAY_CLOSED_FAULT       6 /* for a fault of the handler */
+#define RINGWAY_CLOSED_UNREACHABLE 7 /* a connection outward that never was */
+
+/* ringway_server.conn_flags */
+#define RINGWAY_CONN_TLS      1u /* it is encrypted */
+#define RINGWAY_CONN_OUTBOUND 2u /* connect has made it */
+#define RINGWAY_CONN_ENDED    4u /* the peer has finished sending */
+
+/* ringway_server.conn_session: what is asked for */
+#define RINGWAY_SESSION_VERSION     1u /* "TLSv1.3" */
+#define RINGWAY_SESSION_SERVER_NAME 2u /* the name that the client asked for */
+#define RINGWAY_SESSION_PROTOCOL    3u /* the application protocol that was agreed on (ALPN) */
+#define RINGWAY_SESSION_CLIENT      4u /* the subject of the client's certificate, which was verified */
+
+/* ringway_server.connect, flags */
+#define RINGWAY_CONNECT_MAINTAIN 1u /* have it made anew, ever later, when it cannot be made or has ended */
+#define RINGWAY_CONNECT_TLS      2u /* encrypted, with the name verified */
+
 /* How grave a message is. */
 #define RINGWAY_LOG_ERROR  1
 #define RINGWAY_LOG_WARN   2
@@ -109,6 +141,12 @@ typedef struct ringway_bytes {
     size_t len;
 } ringway_bytes;
 
+/* Some bytes that may be changed where they lie. */
+typedef struct ringway_bytes_mut {
+    char *data;
+    size_t len;
+} ringway_bytes_mut;
+
 /* A text that is ended by NUL, as bytes. */
 static inline ringway_bytes ringway_text(const char *text) {
     ringway_bytes bytes = {text, text ? strlen(text) : 0};
@@ -120,6 +158,17 @@ typedef struct ringway_request ringway_request;
 
 /* A WebSocket, while the callback lasts that was given it. */
 typedef struct ringway_socket ringway_socket;
+
+/* A connection, while the callback lasts that was given it. */
+typedef struct ringway_conn ringway_conn;
+
+/* Who has sent a datagram, while the callback lasts that was given it. */
+typedef struct ringway_peer ringway_peer;
+
+/* A connection's name, good on any thread. One whose connection has ended does no harm. Zeros are none. */
+typedef struct ringway_key {
+    uint64_t words[2];
+} ringway_key;
 
 /* An answer that is owed: a number, good on any thread. One that is no longer good does no harm. 0 is none. */
 typedef uint64_t ringway_later;
@@ -205,6 +254,56 @@ typedef struct ringway_server {
 
     /* Sends a message to all members of a group, on all workers; any thread. Who does not keep up misses messages. */
     int32_t (*group_send)(ringway_service service, ringway_bytes group, uint32_t kind, ringway_bytes message);
+
+    /* About a connection: on the thread of the callback that was given it, until that returns (else RINGWAY_E_THREAD). */
+    /* Sends a message, with a frame around it where the endpoint's framing has frames. The bytes are copied. RINGWAY_E_FULL: too
+     * much waits to be sent, and nothing of it is taken; written tells when all is sent. */
+    int32_t (*conn_send)(ringway_conn *conn, ringway_bytes message);
+    /* The same; of a WebSocket RINGWAY_TEXT, or RINGWAY_BINARY. */
+    int32_t (*conn_send_as)(ringway_conn *conn, uint32_t kind, ringway_bytes message);
+    /* Sends a part of the message that the callback was given, where it lies and as it is when the callback returns: nothing is
+     * copied. Once a message (else RINGWAY_E_STATE); the part is not to be touched after that. */
+    int32_t (*conn_send_in_place)(ringway_conn *conn, ringway_bytes part);
+    /* Sends head and then bytes of an open file; the descriptor stays the caller's. Without frames. */
+    int32_t (*conn_send_file)(ringway_conn *conn, ringway_bytes head, int fd, uint64_t offset, uint64_t bytes);
+    /* Sends nothing more, once everything is sent; the peer may go on. */
+    int32_t (*conn_shut)(ringway_conn *conn);
+    /* Closes it once everything is sent. */
+    int32_t (*conn_close)(ringway_conn *conn);
+    /* Resets it. */
+    int32_t (*conn_abort)(ringway_conn *conn);
+    /* Has no more messages come, and come again. */
+    int32_t (*conn_pause)(ringway_conn *conn);
+    int32_t (*conn_resume)(ringway_conn *conn);
+    /* Has timeout called once, so many milliseconds from now; 0: not. */
+    int32_t (*conn_set_timeout)(ringway_conn *conn, uint32_t timeout_ms);
+    uint64_t (*conn_queued)(const ringway_conn *conn); /* bytes that were sent and are not with the kernel */
+    uint32_t (*conn_flags)(const ringway_conn *conn);  /* RINGWAY_CONN_* */
+    uint32_t (*conn_kind)(const ringway_conn *conn);   /* of this message: RINGWAY_TEXT, or RINGWAY_BINARY */
+    ringway_bytes (*conn_peer)(const ringway_conn *conn); /* "192.0.2.1:4711"; none for Unix sockets */
+    ringway_bytes (*conn_session)(const ringway_conn *conn, uint32_t what); /* RINGWAY_SESSION_* */
+    ringway_key (*conn_key)(const ringway_conn *conn);
+    /* Groups have names, and are of one instance; group_send sends to them. */
+    int32_t (*conn_join)(ringway_conn *conn, ringway_bytes group);
+    int32_t (*conn_leave)(ringway_conn *conn, ringway_bytes group);
+
+    /* By a connection's name, on any thread. RINGWAY_OK: it is on its way there; RINGWAY_E_GONE: there is no such connection. */
+    int32_t (*post_send)(ringway_service service, ringway_key key, ringway_bytes message);
+    int32_t (*post_close)(ringway_service service, ringway_key key);
+    /* Has nudged called, on the connection's worker. */
+    int32_t (*post_nudge)(ringway_service service, ringway_key key);
+    /* Sends a message to all connections of the endpoint, on all workers; any thread. Who does not keep up misses messages. */
+    int32_t (*broadcast)(ringway_service service, uint32_t kind, ringway_bytes message);
+    /* Has a connection made outward, to "host:port" or "unix:/path", on the worker of the callback that this is called in. Its
+     * events are those of any other, with user for its word; closed is called although it could not be made. */
+    int32_t (*connect)(ringway_service service, ringway_bytes to, uint32_t flags, void *user);
+
+    /* About datagrams: on the thread of the callback that was given the peer, until that returns. */
+    ringway_bytes (*peer_address)(const ringway_peer *peer); /* "192.0.2.1:4711" */
+    /* Sends a datagram to the peer. RINGWAY_E_FULL: it is lost. */
+    int32_t (*peer_send)(ringway_peer *peer, ringway_bytes payload);
+    /* Sends one elsewhere: to "192.0.2.1:4711". */
+    int32_t (*peer_send_to)(ringway_peer *peer, ringway_bytes address, ringway_bytes payload);
 } ringway_server;
 
 /* What an instance is made of. Valid until create returns. */
@@ -266,8 +365,53 @@ typedef struct ringway_request_handler {
     const ringway_socket_handler *socket;
 } ringway_request_handler;
 
-/* Kinds 1, 3 and 4; later versions of this file say what they are. */
-typedef struct ringway_connection_handler ringway_connection_handler;
+/*
+ * Kind 1: speaks a protocol on the connections, or by the datagrams, of an endpoint. Members may be NULL, but message or datagram.
+ * user is the place of a word that the plug-in keeps with each connection (or peer); NULL at first. What callbacks return is
+ * RINGWAY_GO_ON or RINGWAY_CLOSE, unless something else is said.
+ */
+typedef struct ringway_connection_handler {
+    uint32_t struct_size;
+    uint32_t flags;             /* 0 */
+    uint32_t tick_ms;           /* how often tick is called; 0: never */
+    uint32_t reserved;          /* 0 */
+    uint64_t message_bytes_max; /* longest message; 0: what the configuration says, and never more than that */
+
+    /* Makes the state of a worker, on its thread, before any of its connections. Not 0: it cannot be made. */
+    int32_t (*worker_start)(void *instance, void **worker);
+    /* The worker is done with it. */
+    void (*worker_stop)(void *instance, void *worker);
+
+    /* A connection is there, its TLS handshake done. */
+    int32_t (*opened)(void *instance, void *worker, ringway_conn *conn, void **user);
+    /* A message has come, whole; without framing what was received. It may be changed where it lies. */
+    int32_t (*message)(void *instance, void *worker, ringway_conn *conn, void **user, ringway_bytes_mut message);
+    /* The peer has finished sending. NULL: RINGWAY_CLOSE. */
+    int32_t (*ended)(void *instance, void *worker, ringway_conn *conn, void **user);
+    /* All that was sent is with the kernel, after it had to wait for the peer. */
+    int32_t (*written)(void *instance, void *worker, ringway_conn *conn, void **user);
+    /* The time is up that conn_set_timeout gave. NULL: RINGWAY_CLOSE. */
+    int32_t (*timeout)(void *instance, void *worker, ringway_conn *conn, void **user);
+    /* post_nudge was called, once at least. */
+    int32_t (*nudged)(void *instance, void *worker, ringway_conn *conn, void **user);
+    /* An urgent byte has come (urgent = "separate"). */
+    int32_t (*urgent)(void *instance, void *worker, ringway_conn *conn, void **user, uint32_t byte);
+    /* A connection has ended: the last that is heard of it, once for each. RINGWAY_CLOSED_*. */
+    void (*closed)(void *instance, void *worker, void *user, int32_t reason);
+    /* Every tick_ms, on each worker. */
+    void (*tick)(void *instance, void *worker);
+
+    /* Where framing = "handler": bytes of the message that input begins with, all of them, which may be more than are there;
+     * RINGWAY_NEED_MORE or RINGWAY_WRONG. */
+    int64_t (*measure)(void *instance, void *worker, void *user, ringway_bytes input);
+
+    /* A datagram has come. The peer's word is kept as long as the configuration says; RINGWAY_CLOSE forgets it. */
+    int32_t (*datagram)(void *instance, void *worker, ringway_peer *peer, void **user, ringway_bytes_mut payload);
+    /* A peer is forgotten whose word was not NULL: it was silent for too long, or others took its place. */
+    void (*expired)(void *instance, void *worker, void *user);
+} ringway_connection_handler;
+
+/* Kinds 3 and 4; later versions of this file say what they are. */
 typedef struct ringway_stage_hook ringway_stage_hook;
 typedef struct ringway_stream_filter ringway_stream_filter;
 

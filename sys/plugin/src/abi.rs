@@ -2,7 +2,7 @@
 //!
 //! What they mean is said in the header, for both languages once.
 
-use std::ffi::{c_char, c_void};
+use std::ffi::{c_char, c_int, c_void};
 
 /// The number of the interface.
 pub const ABI: u32 = 1;
@@ -46,6 +46,14 @@ pub mod said {
     pub const PAUSE: i32 = 1;
     /// No more of the body.
     pub const STOP: i32 = 2;
+    /// The connection goes on.
+    pub const GO_ON: i32 = 0;
+    /// The connection is closed when everything is sent.
+    pub const CLOSE: i32 = 1;
+    /// The size of a message cannot be known yet.
+    pub const NEED_MORE: i64 = 0;
+    /// No message begins like this.
+    pub const WRONG: i64 = -1;
     /// What the SDK says of a handler that panicked.
     pub const PANICKED: i32 = -100;
 }
@@ -60,6 +68,52 @@ pub mod flag {
     pub const REQUEST_TLS: u32 = 1;
     /// A body came with the request, or comes.
     pub const REQUEST_HAS_BODY: u32 = 2;
+}
+
+/// Bits of a connection's flags, and of the order to make one.
+pub mod conn {
+    /// It is encrypted.
+    pub const TLS: u32 = 1;
+    /// It was made outward.
+    pub const OUTBOUND: u32 = 2;
+    /// The peer has finished sending.
+    pub const ENDED: u32 = 4;
+    /// It is made anew when it has ended.
+    pub const CONNECT_MAINTAIN: u32 = 1;
+    /// It is made with TLS.
+    pub const CONNECT_TLS: u32 = 2;
+}
+
+/// Why connections have ended.
+pub mod closed {
+    /// The peer has finished.
+    pub const PEER: i32 = 0;
+    /// The handler wanted it.
+    pub const HANDLER: i32 = 1;
+    /// It broke.
+    pub const BROKEN: i32 = 2;
+    /// The peer was too slow.
+    pub const TIME: i32 = 3;
+    /// The peer has sent what may not be.
+    pub const LIMIT: i32 = 4;
+    /// The server wanted it.
+    pub const SERVER: i32 = 5;
+    /// For a fault of the handler.
+    pub const FAULT: i32 = 6;
+    /// It never was.
+    pub const UNREACHABLE: i32 = 7;
+}
+
+/// What can be asked of a connection's TLS session.
+pub mod session {
+    /// The version.
+    pub const VERSION: u32 = 1;
+    /// The name that the client asked for.
+    pub const SERVER_NAME: u32 = 2;
+    /// The application protocol.
+    pub const PROTOCOL: u32 = 3;
+    /// The subject of the client's certificate.
+    pub const CLIENT: u32 = 4;
 }
 
 /// Kinds of message of a WebSocket.
@@ -92,6 +146,38 @@ impl Bytes {
     pub const fn of(bytes: &[u8]) -> Self {
         Self { data: bytes.as_ptr(), len: bytes.len() }
     }
+}
+
+/// Some bytes that may be changed where they lie.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct BytesMut {
+    /// Where.
+    pub data: *mut u8,
+    /// How many.
+    pub len: usize,
+}
+
+/// A connection's name.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Key {
+    /// Zeros are none.
+    pub words: [u64; 2],
+}
+
+/// A connection, while the callback lasts that was given it.
+#[repr(C)]
+#[derive(Debug)]
+pub struct Conn {
+    _opaque: [u8; 0],
+}
+
+/// Who has sent a datagram, while the callback lasts that was given it.
+#[repr(C)]
+#[derive(Debug)]
+pub struct Peer {
+    _opaque: [u8; 0],
 }
 
 /// A request, while the callback lasts that was given it.
@@ -147,6 +233,13 @@ pub type WithLater = unsafe extern "C" fn(u64) -> i32;
 /// What is answered by an answer that is owed.
 pub type AnswerLater = unsafe extern "C" fn(u64, *const Answer) -> i32;
 
+/// What is done with a connection.
+pub type WithConn = unsafe extern "C" fn(*mut Conn) -> i32;
+/// What is done with a connection and some bytes.
+pub type ConnBytes = unsafe extern "C" fn(*mut Conn, Bytes) -> i32;
+/// What is done by a connection's name.
+pub type ByKey = unsafe extern "C" fn(u64, Key) -> i32;
+
 /// What the server does for plug-ins.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
@@ -185,6 +278,32 @@ pub struct Server {
     pub socket_join: Option<unsafe extern "C" fn(*const Socket, Bytes) -> i32>,
     pub socket_leave: Option<unsafe extern "C" fn(*const Socket, Bytes) -> i32>,
     pub group_send: Option<unsafe extern "C" fn(u64, Bytes, u32, Bytes) -> i32>,
+    pub conn_send: Option<ConnBytes>,
+    pub conn_send_as: Option<unsafe extern "C" fn(*mut Conn, u32, Bytes) -> i32>,
+    pub conn_send_in_place: Option<ConnBytes>,
+    pub conn_send_file: Option<unsafe extern "C" fn(*mut Conn, Bytes, c_int, u64, u64) -> i32>,
+    pub conn_shut: Option<WithConn>,
+    pub conn_close: Option<WithConn>,
+    pub conn_abort: Option<WithConn>,
+    pub conn_pause: Option<WithConn>,
+    pub conn_resume: Option<WithConn>,
+    pub conn_set_timeout: Option<unsafe extern "C" fn(*mut Conn, u32) -> i32>,
+    pub conn_queued: Option<unsafe extern "C" fn(*const Conn) -> u64>,
+    pub conn_flags: Option<unsafe extern "C" fn(*const Conn) -> u32>,
+    pub conn_kind: Option<unsafe extern "C" fn(*const Conn) -> u32>,
+    pub conn_peer: Option<unsafe extern "C" fn(*const Conn) -> Bytes>,
+    pub conn_session: Option<unsafe extern "C" fn(*const Conn, u32) -> Bytes>,
+    pub conn_key: Option<unsafe extern "C" fn(*const Conn) -> Key>,
+    pub conn_join: Option<ConnBytes>,
+    pub conn_leave: Option<ConnBytes>,
+    pub post_send: Option<unsafe extern "C" fn(u64, Key, Bytes) -> i32>,
+    pub post_close: Option<ByKey>,
+    pub post_nudge: Option<ByKey>,
+    pub broadcast: Option<unsafe extern "C" fn(u64, u32, Bytes) -> i32>,
+    pub connect: Option<unsafe extern "C" fn(u64, Bytes, u32, *mut c_void) -> i32>,
+    pub peer_address: Option<unsafe extern "C" fn(*const Peer) -> Bytes>,
+    pub peer_send: Option<unsafe extern "C" fn(*mut Peer, Bytes) -> i32>,
+    pub peer_send_to: Option<unsafe extern "C" fn(*mut Peer, Bytes, Bytes) -> i32>,
 }
 
 /// What an instance is made of.
@@ -253,6 +372,38 @@ pub struct SocketHandler {
     pub closed: Option<unsafe extern "C" fn(*mut c_void, *mut c_void, *mut c_void, u32, Bytes)>,
 }
 
+/// An event of a connection, with instance, worker's state, connection, and the place of its word.
+pub type Event = unsafe extern "C" fn(*mut c_void, *mut c_void, *mut Conn, *mut *mut c_void) -> i32;
+
+/// Kind 1.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+#[expect(missing_docs, reason = "the header says what each does")]
+pub struct ConnectionHandler {
+    pub struct_size: u32,
+    pub flags: u32,
+    pub tick_ms: u32,
+    pub reserved: u32,
+    pub message_bytes_max: u64,
+    pub worker_start: Option<unsafe extern "C" fn(*mut c_void, *mut *mut c_void) -> i32>,
+    pub worker_stop: Option<unsafe extern "C" fn(*mut c_void, *mut c_void)>,
+    pub opened: Option<Event>,
+    pub message:
+        Option<unsafe extern "C" fn(*mut c_void, *mut c_void, *mut Conn, *mut *mut c_void, BytesMut) -> i32>,
+    pub ended: Option<Event>,
+    pub written: Option<Event>,
+    pub timeout: Option<Event>,
+    pub nudged: Option<Event>,
+    pub urgent:
+        Option<unsafe extern "C" fn(*mut c_void, *mut c_void, *mut Conn, *mut *mut c_void, u32) -> i32>,
+    pub closed: Option<unsafe extern "C" fn(*mut c_void, *mut c_void, *mut c_void, i32)>,
+    pub tick: Option<unsafe extern "C" fn(*mut c_void, *mut c_void)>,
+    pub measure: Option<unsafe extern "C" fn(*mut c_void, *mut c_void, *mut c_void, Bytes) -> i64>,
+    pub datagram:
+        Option<unsafe extern "C" fn(*mut c_void, *mut c_void, *mut Peer, *mut *mut c_void, BytesMut) -> i32>,
+    pub expired: Option<unsafe extern "C" fn(*mut c_void, *mut c_void, *mut c_void)>,
+}
+
 /// What a library is.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
@@ -265,7 +416,7 @@ pub struct Plugin {
     pub create: Option<unsafe extern "C" fn(*const Setup, *mut *mut c_void) -> i32>,
     pub destroy: Option<unsafe extern "C" fn(*mut c_void)>,
     pub health: Option<unsafe extern "C" fn(*mut c_void, *mut c_char, usize) -> i32>,
-    pub connection: *const c_void,
+    pub connection: *const ConnectionHandler,
     pub request: *const RequestHandler,
     pub stage: *const c_void,
     pub filter: *const c_void,

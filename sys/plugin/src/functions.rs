@@ -2,6 +2,7 @@
 
 use crate::abi::{self, Bytes, code};
 use crate::answer::{Answer, slice};
+use crate::connection::calls;
 use crate::deferred;
 use crate::error::Fault;
 use crate::instance;
@@ -64,14 +65,40 @@ static TABLE: Table = Table(abi::Server {
     socket_join: Some(socket_join),
     socket_leave: Some(socket_leave),
     group_send: Some(group_send),
+    conn_send: Some(calls::conn_send),
+    conn_send_as: Some(calls::conn_send_as),
+    conn_send_in_place: Some(calls::conn_send_in_place),
+    conn_send_file: Some(calls::conn_send_file),
+    conn_shut: Some(calls::conn_shut),
+    conn_close: Some(calls::conn_close),
+    conn_abort: Some(calls::conn_abort),
+    conn_pause: Some(calls::conn_pause),
+    conn_resume: Some(calls::conn_resume),
+    conn_set_timeout: Some(calls::conn_set_timeout),
+    conn_queued: Some(calls::conn_queued),
+    conn_flags: Some(calls::conn_flags),
+    conn_kind: Some(calls::conn_kind),
+    conn_peer: Some(calls::conn_peer),
+    conn_session: Some(calls::conn_session),
+    conn_key: Some(calls::conn_key),
+    conn_join: Some(calls::conn_join),
+    conn_leave: Some(calls::conn_leave),
+    post_send: Some(calls::post_send),
+    post_close: Some(calls::post_close),
+    post_nudge: Some(calls::post_nudge),
+    broadcast: Some(calls::broadcast),
+    connect: Some(calls::connect),
+    peer_address: Some(calls::peer_address),
+    peer_send: Some(calls::peer_send),
+    peer_send_to: Some(calls::peer_send_to),
 });
 
 /// A panic of ours is not a library's to unwind through.
-fn guarded<R>(otherwise: R, act: impl FnOnce() -> R) -> R {
+pub(crate) fn guarded<R>(otherwise: R, act: impl FnOnce() -> R) -> R {
     catch_unwind(AssertUnwindSafe(act)).unwrap_or(otherwise)
 }
 
-fn result(act: impl FnOnce() -> Result<(), Fault>) -> i32 {
+pub(crate) fn result(act: impl FnOnce() -> Result<(), Fault>) -> i32 {
     guarded(code::SERVER, || act().map_or_else(Fault::code, |()| code::OK))
 }
 
@@ -279,11 +306,11 @@ extern "C" fn group_send(service: u64, group: Bytes, kind: u32, message: Bytes) 
     })
 }
 
-fn group_name<'a>(name: Bytes) -> Result<&'a str, Fault> {
+pub(crate) fn group_name<'a>(name: Bytes) -> Result<&'a str, Fault> {
     let name = text(name)?;
     if name.len() > GROUP_NAME_BYTES_MAX { Err(Fault::Limit) } else { Ok(name) }
 }
 
-fn text<'a>(bytes: Bytes) -> Result<&'a str, Fault> {
+pub(crate) fn text<'a>(bytes: Bytes) -> Result<&'a str, Fault> {
     str::from_utf8(slice(bytes)?.unwrap_or_default()).map_err(|_no_text| Fault::Invalid)
 }

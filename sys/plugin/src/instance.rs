@@ -2,6 +2,7 @@
 
 use crate::abi::{self, Bytes, Kind};
 use crate::census;
+use crate::connection::Connections;
 use crate::error::{Fault, LoadError, Problem};
 use crate::library::Library;
 use crate::request::{self, Message, OfBody, Over, RequestView, Said, SocketView, User};
@@ -10,7 +11,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::ptr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// Room for the reason why an instance cannot be made, and for what it says of its health, in bytes.
 const REASON_BYTES: usize = 1024;
@@ -48,6 +49,8 @@ pub struct Setting<'a> {
     pub listener: Listener,
     /// Who sends to its groups of WebSockets, where there are any.
     pub broadcast: Option<Arc<dyn Broadcast>>,
+    /// Who reaches its connections, where it is a protocol.
+    pub connections: Option<Arc<dyn Connections>>,
 }
 
 impl fmt::Debug for Setting<'_> {
@@ -87,8 +90,21 @@ impl Instance {
     /// It answers no requests, or cannot make one, for the reason it says.
     pub fn of_requests(library: &Library, setting: &Setting<'_>) -> Result<Self, LoadError> {
         library.requests()?;
+        Self::new(library, Kind::Request, setting)
+    }
+
+    /// Has `library` make one that speaks a protocol.
+    ///
+    /// # Errors
+    /// It speaks none, or cannot make one, for the reason it says.
+    pub fn of_connections(library: &Library, setting: &Setting<'_>) -> Result<Self, LoadError> {
+        library.connections()?;
+        Self::new(library, Kind::Connection, setting)
+    }
+
+    fn new(library: &Library, kind: Kind, setting: &Setting<'_>) -> Result<Self, LoadError> {
         let service = register(setting);
-        match create(library, Kind::Request, setting, service) {
+        match create(library, kind, setting, service) {
             Ok(instance) => {
                 census::instances(library.number(), 1);
                 let made = Made { library: library.clone(), instance, service };
@@ -121,6 +137,15 @@ impl Instance {
             0 => Ok(()),
             code => Err(reason(&mut text).unwrap_or_else(|| format!("it says {code}"))),
         }
+    }
+
+    /// What it is known by to the library's functions.
+    pub(crate) fn service(&self) -> u64 {
+        self.made().service
+    }
+
+    pub(crate) fn raw(&self) -> *mut c_void {
+        self.made().instance
     }
 
     fn made(&self) -> &Made {
@@ -322,46 +347,63 @@ struct Registered {
     service: u64,
     listener: Listener,
     broadcast: Option<Arc<dyn Broadcast>>,
+    connections: Option<Arc<dyn Connections>>,
 }
 
-static REGISTER: Mutex<Vec<Registered>> = Mutex::new(Vec::new());
+static REGISTER: RwLock<Vec<Registered>> = RwLock::new(Vec::new());
 
 fn register(setting: &Setting<'_>) -> u64 {
     static NEXT: AtomicU64 = AtomicU64::new(1);
     let service = NEXT.fetch_add(1, Ordering::Relaxed);
     let (listener, broadcast) = (Arc::clone(&setting.listener), setting.broadcast.clone());
-    lock().push(Registered { service, listener, broadcast });
+    let connections = setting.connections.clone();
+    write().push(Registered { service, listener, broadcast, connections });
     service
 }
 
 fn forget(service: u64) {
     // What it was told with may have an end of its own, which is not for behind the lock.
     let forgotten = {
-        let mut register = lock();
+        let mut register = write();
         let place = register.iter().position(|entry| entry.service == service);
         place.map(|place| register.swap_remove(place))
     };
     drop(forgotten);
 }
 
-fn lock() -> MutexGuard<'static, Vec<Registered>> {
-    REGISTER.lock().unwrap_or_else(PoisonError::into_inner)
+fn read() -> RwLockReadGuard<'static, Vec<Registered>> {
+    REGISTER.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn write() -> RwLockWriteGuard<'static, Vec<Registered>> {
+    REGISTER.write().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Who reaches the connections of an instance.
+pub(crate) fn connections(service: u64) -> Result<Arc<dyn Connections>, Fault> {
+    let register = read();
+    let entry = register.iter().find(|entry| entry.service == service).ok_or(Fault::Gone)?;
+    entry.connections.clone().ok_or(Fault::State)
 }
 
 /// Sends a message to a group of an instance.
 pub(crate) fn broadcast(service: u64, group: &str, message: Message<'_>) -> Result<(), Fault> {
-    let broadcast = {
-        let register = lock();
+    let (broadcast, connections) = {
+        let register = read();
         let entry = register.iter().find(|entry| entry.service == service).ok_or(Fault::Gone)?;
-        entry.broadcast.clone().ok_or(Fault::Server)?
+        (entry.broadcast.clone(), entry.connections.clone())
     };
-    broadcast.send(group, message)
+    match (broadcast, connections) {
+        (Some(broadcast), _) => broadcast.send(group, message),
+        (None, Some(connections)) => connections.group_send(group, message),
+        (None, None) => Err(Fault::Server),
+    }
 }
 
 /// Passes on what an instance says.
 pub(crate) fn say(service: u64, level: u32, text: &str) {
     let listener = {
-        let register = lock();
+        let register = read();
         let entry = register.iter().find(|entry| entry.service == service);
         entry.map(|entry| Arc::clone(&entry.listener))
     };

@@ -2,6 +2,7 @@
 //!
 //! - [`Library`]: a shared library, loaded from a copy of its own and looked at before anything in it runs.
 //! - [`Instance`]: what a library made for one place in a configuration; [`Worker`]: its state on one worker.
+//! - [`ConnectionWorker`]: the same of what speaks a protocol; [`ConnView`], [`PeerView`]: what it is shown.
 //! - [`RequestView`], [`SocketView`]: a request, a WebSocket, as whoever has it shows it to a library; [`Deferred`]: an answer that is owed, by its number.
 //! - [`census`]: which libraries are there, who uses them, what could not be unmapped.
 //!
@@ -21,7 +22,7 @@
 //!   than the other side says it has, and the rest is zeros.
 //! - **I5** What a library made (an instance, a worker's state) is given back to functions of that library only, and to none
 //!   after the one that ends it. The header has instances used on any thread, states on one, which [`Worker`] cannot leave.
-//! - **I6** A request's pointer is never followed but compared with this thread's desk, and a desk shows a view only while the call
+//! - **I6** The pointer of a request or connection is never followed but compared with this thread's desk, and a desk shows a view only while the call
 //!   lasts that lent it.
 #![cfg_attr(
     feature = "host",
@@ -33,6 +34,8 @@ pub mod abi;
 mod answer;
 #[cfg(feature = "host")]
 pub mod census;
+#[cfg(feature = "host")]
+mod connection;
 #[cfg(feature = "host")]
 mod deferred;
 #[cfg(feature = "host")]
@@ -57,6 +60,10 @@ mod tables;
 #[cfg(feature = "host")]
 pub use answer::{ANSWER_BYTES_MAX, Answer, FIELDS_MAX};
 #[cfg(feature = "host")]
+pub use connection::{
+    ConnView, ConnectionWorker, Connections, Event, Key, MISUSES_TOLD_MAX, Measured, PeerView, Verdict,
+};
+#[cfg(feature = "host")]
 pub use deferred::{Deferred, PROMISES_MAX, Promise};
 #[cfg(feature = "host")]
 pub use error::{Fault, LoadError, Problem};
@@ -69,4 +76,4 @@ pub use mapping::LINGERING_MAX;
 #[cfg(feature = "host")]
 pub use request::{Message, OfBody, Over, RequestView, Said, SocketView, User};
 #[cfg(feature = "host")]
-pub use tables::{Requests, Route};
+pub use tables::{ConnectionTable, Requests, Route};

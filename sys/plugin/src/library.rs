@@ -5,7 +5,7 @@ use crate::census;
 use crate::elf;
 use crate::error::{LoadError, Problem};
 use crate::mapping::Mapping;
-use crate::tables::{Requests, Tables};
+use crate::tables::{ConnectionTable, Requests, Tables};
 use std::fmt;
 use std::fs::File;
 use std::io::Read;
@@ -95,6 +95,14 @@ impl Library {
             .requests
             .as_ref()
             .ok_or_else(|| self.objection(Problem::Kind(Kind::Request, self.kinds())))
+    }
+
+    /// How it speaks a protocol.
+    ///
+    /// # Errors
+    /// It does not.
+    pub fn connections(&self) -> Result<ConnectionTable, LoadError> {
+        self.0.tables.connections.ok_or_else(|| self.objection(Problem::Kind(Kind::Connection, self.kinds())))
     }
 
     /// What is wrong with it, with its file.

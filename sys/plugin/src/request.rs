@@ -87,6 +87,20 @@ impl User {
     pub(crate) fn pointer(self) -> *mut c_void {
         self.0
     }
+
+    /// None, as what a library has not set.
+    pub const NONE: Self = Self(std::ptr::null_mut());
+
+    /// Whether the library has none.
+    #[must_use]
+    pub fn is_none(self) -> bool {
+        self.0.is_null()
+    }
+
+    /// Where the library may put another one.
+    pub(crate) fn place(&mut self) -> *mut *mut c_void {
+        &raw mut self.0
+    }
 }
 
 /// What a library says of a request.

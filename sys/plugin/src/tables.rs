@@ -22,13 +22,53 @@ const ROUTES_MAX: usize = 10_000;
 const PLUGIN_BYTES_MIN: usize = 80;
 const REQUEST_BYTES_MIN: usize = 80;
 const SOCKET_BYTES_MIN: usize = 32;
+const CONNECTION_BYTES_MIN: usize = 136;
 
 /// What a library is, by its own word.
 pub(crate) struct Tables {
     pub(crate) plugin: abi::Plugin,
     pub(crate) name: String,
     pub(crate) version: String,
+    pub(crate) connections: Option<ConnectionTable>,
     pub(crate) requests: Option<Requests>,
+}
+
+/// How a library speaks a protocol.
+#[derive(Clone, Copy, Debug)]
+pub struct ConnectionTable {
+    pub(crate) table: abi::ConnectionHandler,
+}
+
+impl ConnectionTable {
+    /// Whether it serves connections.
+    #[must_use]
+    pub fn has_messages(&self) -> bool {
+        self.table.message.is_some()
+    }
+
+    /// Whether it serves datagrams.
+    #[must_use]
+    pub fn has_datagrams(&self) -> bool {
+        self.table.datagram.is_some()
+    }
+
+    /// Whether it says how long messages are.
+    #[must_use]
+    pub fn has_measure(&self) -> bool {
+        self.table.measure.is_some()
+    }
+
+    /// The longest message in bytes; `None`: it does not say.
+    #[must_use]
+    pub fn message_bytes_max(&self) -> Option<u64> {
+        (self.table.message_bytes_max > 0).then_some(self.table.message_bytes_max)
+    }
+
+    /// How often its worker's time comes, in milliseconds; `None`: never.
+    #[must_use]
+    pub fn tick_ms(&self) -> Option<u32> {
+        (self.table.tick_ms > 0 && self.table.tick.is_some()).then_some(self.table.tick_ms)
+    }
 }
 
 /// How a library answers requests.
@@ -116,16 +156,30 @@ impl Tables {
         let name = text(plugin.name, TEXT_BYTES_MAX).ok_or(Problem::Text("ringway_plugin.name"))?;
         let version = text(plugin.version, TEXT_BYTES_MAX).ok_or(Problem::Text("ringway_plugin.version"))?;
         let requests = if plugin.request.is_null() { None } else { Some(requests(plugin.request)?) };
-        Ok(Self { plugin, name, version, requests })
+        let connections =
+            if plugin.connection.is_null() { None } else { Some(connections(plugin.connection)?) };
+        Ok(Self { plugin, name, version, connections, requests })
     }
 
     /// The kinds that it is of.
     pub(crate) fn kinds(&self) -> Vec<Kind> {
         let plugin = &self.plugin;
-        let is_there = [plugin.connection, plugin.request.cast(), plugin.stage, plugin.filter]
+        let is_there = [plugin.connection.cast(), plugin.request.cast(), plugin.stage, plugin.filter]
             .map(|table| !table.is_null());
         Kind::ALL.into_iter().zip(is_there).filter_map(|(kind, is_there)| is_there.then_some(kind)).collect()
     }
+}
+
+fn connections(table: *const abi::ConnectionHandler) -> Result<ConnectionTable, Problem> {
+    if !table.is_aligned() {
+        return Err(Problem::TablePlace("ringway_connection_handler"));
+    }
+    // SAFETY: a table of the library's, whose size its first member says (I2, I3).
+    let table = unsafe { read(table, "ringway_connection_handler", CONNECTION_BYTES_MIN) }?;
+    if table.message.is_none() && table.datagram.is_none() {
+        return Err(Problem::NoFunction("ringway_connection_handler.message"));
+    }
+    Ok(ConnectionTable { table })
 }
 
 fn requests(table: *const abi::RequestHandler) -> Result<Requests, Problem> {

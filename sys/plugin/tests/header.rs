@@ -1,6 +1,6 @@
 //! The header and the Rust types are one interface: a C compiler says how large and where everything is.
 
-use ringway_plugin::abi::{self, code, flag, said};
+use ringway_plugin::abi::{self, closed, code, conn, flag, said, session};
 use ringway_testkit::Scratch;
 use std::fmt::Write as _;
 use std::mem::offset_of;
@@ -22,12 +22,17 @@ fn expected() -> Vec<(String, usize)> {
     let mut lines = Vec::new();
     layout! { lines,
         "ringway_bytes" = abi::Bytes { data, len }
+        "ringway_bytes_mut" = abi::BytesMut { data, len }
+        "ringway_key" = abi::Key { words }
         "ringway_field" = abi::Field { name, value }
         "ringway_answer" = abi::Answer { struct_size, status, fields, fields_len, body, length }
         "ringway_server" = abi::Server {
             struct_size, abi, version, log, method, target, path, query, field, field_at, peer, user, flags, route, param,
             query_value, form_value, body, answer, later, answer_later, begin, write, end, abort, wait, resume_body, open_socket, socket_send,
-            socket_close, socket_join, socket_leave, group_send,
+            socket_close, socket_join, socket_leave, group_send, conn_send, conn_send_as, conn_send_in_place, conn_send_file,
+            conn_shut, conn_close, conn_abort, conn_pause, conn_resume, conn_set_timeout, conn_queued, conn_flags, conn_kind,
+            conn_peer, conn_session, conn_key, conn_join, conn_leave, post_send, post_close, post_nudge, broadcast, connect,
+            peer_address, peer_send, peer_send_to,
         }
         "ringway_setup" = abi::Setup { struct_size, kind, service, name, config, error, error_bytes }
         "ringway_route" = abi::Route { method, pattern, number, reserved }
@@ -36,6 +41,10 @@ fn expected() -> Vec<(String, usize)> {
             socket,
         }
         "ringway_socket_handler" = abi::SocketHandler { struct_size, message_bytes_max, opened, message, closed }
+        "ringway_connection_handler" = abi::ConnectionHandler {
+            struct_size, flags, tick_ms, reserved, message_bytes_max, worker_start, worker_stop, opened, message, ended, written,
+            timeout, nudged, urgent, closed, tick, measure, datagram, expired,
+        }
         "ringway_plugin" = abi::Plugin {
             struct_size, abi, name, version, create, destroy, health, connection, request, stage, filter,
         }
@@ -61,6 +70,7 @@ fn constants() -> Vec<(&'static str, i64)> {
         ("RINGWAY_BINARY", abi::message::BINARY.into()),
         ("RINGWAY_LENGTH_UNKNOWN", abi::LENGTH_UNKNOWN.cast_signed()),
     ];
+    constants.extend(of_connections());
     let codes = [
         ("RINGWAY_OK", code::OK),
         ("RINGWAY_E_GONE", code::GONE),
@@ -78,6 +88,32 @@ fn constants() -> Vec<(&'static str, i64)> {
         constants.push((Box::leak(format!("RINGWAY_KIND_{name}").into_boxed_str()), kind as i64));
     }
     constants
+}
+
+fn of_connections() -> [(&'static str, i64); 21] {
+    [
+        ("RINGWAY_GO_ON", said::GO_ON.into()),
+        ("RINGWAY_CLOSE", said::CLOSE.into()),
+        ("RINGWAY_NEED_MORE", said::NEED_MORE),
+        ("RINGWAY_WRONG", said::WRONG),
+        ("RINGWAY_CLOSED_PEER", closed::PEER.into()),
+        ("RINGWAY_CLOSED_HANDLER", closed::HANDLER.into()),
+        ("RINGWAY_CLOSED_BROKEN", closed::BROKEN.into()),
+        ("RINGWAY_CLOSED_TIME", closed::TIME.into()),
+        ("RINGWAY_CLOSED_LIMIT", closed::LIMIT.into()),
+        ("RINGWAY_CLOSED_SERVER", closed::SERVER.into()),
+        ("RINGWAY_CLOSED_FAULT", closed::FAULT.into()),
+        ("RINGWAY_CLOSED_UNREACHABLE", closed::UNREACHABLE.into()),
+        ("RINGWAY_CONN_TLS", conn::TLS.into()),
+        ("RINGWAY_CONN_OUTBOUND", conn::OUTBOUND.into()),
+        ("RINGWAY_CONN_ENDED", conn::ENDED.into()),
+        ("RINGWAY_CONNECT_MAINTAIN", conn::CONNECT_MAINTAIN.into()),
+        ("RINGWAY_CONNECT_TLS", conn::CONNECT_TLS.into()),
+        ("RINGWAY_SESSION_VERSION", session::VERSION.into()),
+        ("RINGWAY_SESSION_SERVER_NAME", session::SERVER_NAME.into()),
+        ("RINGWAY_SESSION_PROTOCOL", session::PROTOCOL.into()),
+        ("RINGWAY_SESSION_CLIENT", session::CLIENT.into()),
+    ]
 }
 
 fn header() -> &'static Path {

@@ -62,7 +62,10 @@ fn silent() -> Listener {
 }
 
 fn instance(library: &Library, config: &str, listener: Listener) -> Result<Instance, LoadError> {
-    Instance::of_requests(library, &Setting { name: "here", config, listener, broadcast: None })
+    Instance::of_requests(
+        library,
+        &Setting { name: "here", config, listener, broadcast: None, connections: None },
+    )
 }
 
 fn is_mapped(name: &str) -> bool {

@@ -233,7 +233,8 @@ fn instance(
     hosted::table(&library)?;
     let listener = Arc::clone(&options.listener);
     let broadcast: Arc<dyn Broadcast> = Arc::<Rooms>::clone(rooms);
-    let setting = Setting { name: &options.name, config, listener, broadcast: Some(broadcast) };
+    let setting =
+        Setting { name: &options.name, config, listener, broadcast: Some(broadcast), connections: None };
     Instance::of_requests(&library, &setting)
 }
 
