@@ -27,7 +27,7 @@ pub enum Fault {
 }
 
 impl Fault {
-    fn of(code: i32) -> Result<(), Self> {
+    pub(crate) fn of(code: i32) -> Result<(), Self> {
         Err(match code {
             code::OK => return Ok(()),
             code::GONE => Self::Gone,

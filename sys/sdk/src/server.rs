@@ -1,6 +1,6 @@
 //! The server's table, as this library was given it.
 
-use ringway_plugin::abi::{self, Bytes, code};
+use ringway_plugin::abi::{self, Bytes, BytesMut, code};
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
@@ -36,6 +36,18 @@ pub(crate) unsafe fn bytes<'a>(bytes: Bytes) -> Option<&'a [u8]> {
     }
     // SAFETY: as the caller promises (I2).
     Some(unsafe { std::slice::from_raw_parts(bytes.data, bytes.len) })
+}
+
+/// The bytes that the server lent, to be changed where they lie.
+///
+/// # Safety
+/// They are the server's, and the caller's alone for `'a`.
+pub(crate) unsafe fn bytes_mut<'a>(bytes: BytesMut) -> &'a mut [u8] {
+    if bytes.data.is_null() {
+        return &mut [];
+    }
+    // SAFETY: as the caller promises (I2).
+    unsafe { std::slice::from_raw_parts_mut(bytes.data, bytes.len) }
 }
 
 /// Says something to the operator.

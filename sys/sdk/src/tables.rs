@@ -1,17 +1,16 @@
-//! The tables of a library, and the callbacks in them: they catch panics, and turn pointers into values.
+//! The table of a library: what it is, by kinds, and the callbacks that all kinds have.
 
-use crate::handler::{Log, Reply, RequestHandler, Setup};
-use crate::request::Request;
+use crate::handler::{Log, Setup};
 use crate::server;
-use ringway_plugin::abi::{self, code, said};
+use ringway_plugin::abi;
 use std::any::Any;
 use std::ffi::{CStr, c_char, c_void};
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 
-/// What `create` says when it fails.
-const FAILED: i32 = -1;
+/// What `create` and `worker_start` say when they fail.
+pub(crate) const FAILED: i32 = -1;
 
 /// The table of a library.
 #[derive(Debug)]
@@ -20,20 +19,77 @@ pub struct Table(abi::Plugin);
 // SAFETY: it is a constant that points to constants (I4).
 unsafe impl Sync for Table {}
 
-/// The table of a library whose handler is `T`.
+/// A kind that a library is of: its table, and how an instance is made. What `create` gives is a [`Instance`] of its own, in a box.
+pub trait Part: 'static {
+    /// `RINGWAY_KIND_*`.
+    const KIND: abi::Kind;
+    /// Its table, where it is a connection handler.
+    const CONNECTION: *const abi::ConnectionHandler = ptr::null();
+    /// Its table, where it is a request handler.
+    const REQUEST: *const abi::RequestHandler = ptr::null();
+
+    /// Makes an instance.
+    ///
+    /// # Errors
+    /// Why that cannot be.
+    fn create(setup: &Setup<'_>) -> Result<*mut c_void, String>;
+}
+
+/// The kinds that a library is of.
+pub trait Parts: 'static {
+    /// Their tables.
+    const CONNECTION: *const abi::ConnectionHandler;
+    /// The same.
+    const REQUEST: *const abi::RequestHandler;
+
+    /// Makes an instance of a kind; `None`: it is of no such kind.
+    fn create(kind: u32, setup: &Setup<'_>) -> Option<Result<*mut c_void, String>>;
+}
+
+impl<A: Part> Parts for (A,) {
+    const CONNECTION: *const abi::ConnectionHandler = A::CONNECTION;
+    const REQUEST: *const abi::RequestHandler = A::REQUEST;
+
+    fn create(kind: u32, setup: &Setup<'_>) -> Option<Result<*mut c_void, String>> {
+        (kind == A::KIND as u32).then(|| A::create(setup))
+    }
+}
+
+impl<A: Part, B: Parts> Parts for (A, B) {
+    const CONNECTION: *const abi::ConnectionHandler = either(A::CONNECTION, B::CONNECTION);
+    const REQUEST: *const abi::RequestHandler = either(A::REQUEST, B::REQUEST);
+
+    fn create(kind: u32, setup: &Setup<'_>) -> Option<Result<*mut c_void, String>> {
+        if kind == A::KIND as u32 { Some(A::create(setup)) } else { B::create(kind, setup) }
+    }
+}
+
+/// The one that is there.
+///
+/// # Panics
+/// While it is compiled: both are.
+const fn either<T>(one: *const T, other: *const T) -> *const T {
+    if one.is_null() {
+        return other;
+    }
+    assert!(other.is_null(), "a library has one handler of a kind");
+    one
+}
+
+/// The table of a library that is of these kinds.
 #[must_use]
-pub const fn table<T: RequestHandler>(name: &'static CStr, version: &'static CStr) -> Table {
+pub const fn table<P: Parts>(name: &'static CStr, version: &'static CStr) -> Table {
     Table(abi::Plugin {
         #[expect(clippy::cast_possible_truncation, reason = "a table has some hundred bytes")]
         struct_size: size_of::<abi::Plugin>() as u32,
         abi: abi::ABI,
         name: name.as_ptr(),
         version: version.as_ptr(),
-        create: Some(Tables::<T>::create),
-        destroy: Some(Tables::<T>::destroy),
-        health: Some(Tables::<T>::health),
-        connection: ptr::null(),
-        request: Tables::<T>::REQUESTS,
+        create: Some(Callbacks::<P>::create),
+        destroy: Some(destroy),
+        health: Some(health),
+        connection: P::CONNECTION,
+        request: P::REQUEST,
         stage: ptr::null(),
         filter: ptr::null(),
     })
@@ -57,32 +113,64 @@ pub fn entry(server: *const abi::Server, table: &'static Table) -> *const abi::P
     if server::set(server) { &raw const table.0 } else { ptr::null() }
 }
 
-/// A handler, and the number of its place.
-struct Instance<T> {
-    handler: T,
+/// A handler, what is done with every one, and the number of its place.
+#[repr(C)]
+pub(crate) struct Instance<T> {
+    common: Common,
+    pub(crate) handler: T,
+}
+
+#[repr(C)]
+struct Common {
+    destroy: unsafe fn(*mut c_void),
+    health: unsafe fn(*mut c_void) -> Result<(), String>,
     log: Log,
 }
 
-struct Tables<T>(PhantomData<T>);
+impl<T: Healthy> Instance<T> {
+    /// An instance, as the server gets it.
+    pub(crate) fn give(handler: T, log: Log) -> *mut c_void {
+        let common = Common { destroy: Self::destroy, health: Self::health, log };
+        Box::into_raw(Box::new(Self { common, handler })).cast()
+    }
 
-impl<T: RequestHandler> Tables<T> {
-    const REQUESTS: &'static abi::RequestHandler = &abi::RequestHandler {
-        #[expect(clippy::cast_possible_truncation, reason = "a table has some hundred bytes")]
-        struct_size: size_of::<abi::RequestHandler>() as u32,
-        flags: 0,
-        body_bytes_max: T::BODY_BYTES_MAX,
-        // A route of ours is one of the interface's, and nothing else.
-        routes: T::ROUTES.as_ptr().cast(),
-        routes_len: T::ROUTES.len(),
-        worker_start: Some(Self::worker_start),
-        worker_stop: Some(Self::worker_stop),
-        request: Some(Self::request),
-        body: None,
-        writable: None,
-        over: None,
-        socket: ptr::null(),
-    };
+    /// # Safety
+    /// It is what [`Instance::give`] of this type gave, for the last time.
+    unsafe fn destroy(instance: *mut c_void) {
+        // SAFETY: as the caller promises (I3).
+        drop(unsafe { Box::from_raw(instance.cast::<Self>()) });
+    }
 
+    /// # Safety
+    /// It is what [`Instance::give`] of this type gave.
+    unsafe fn health(instance: *mut c_void) -> Result<(), String> {
+        // SAFETY: as the caller promises (I3).
+        unsafe { &*instance.cast::<Self>() }.handler.health()
+    }
+
+    /// # Safety
+    /// It is what [`Instance::give`] of this type gave, and lent for `'a`.
+    pub(crate) unsafe fn of<'a>(instance: *mut c_void) -> &'a Self {
+        // SAFETY: as the caller promises (I3).
+        unsafe { &*instance.cast::<Self>() }
+    }
+}
+
+impl<T> Instance<T> {
+    pub(crate) fn log(&self) -> Log {
+        self.common.log
+    }
+}
+
+/// What every handler says of itself.
+pub(crate) trait Healthy {
+    /// Whether it is well.
+    fn health(&self) -> Result<(), String>;
+}
+
+struct Callbacks<P>(PhantomData<P>);
+
+impl<P: Parts> Callbacks<P> {
     unsafe extern "C" fn create(setup: *const abi::Setup, instance: *mut *mut c_void) -> i32 {
         // SAFETY: the server's, for this call (I2).
         let raw = unsafe { &*setup };
@@ -92,12 +180,13 @@ impl<T: RequestHandler> Tables<T> {
         let made = catch_unwind(|| {
             let name = str::from_utf8(name.unwrap_or_default()).map_err(|error| error.to_string())?;
             let config = str::from_utf8(config.unwrap_or_default()).map_err(|error| error.to_string())?;
-            T::create(&Setup { name, config, log })
+            let made = P::create(raw.kind, &Setup { name, config, log });
+            made.unwrap_or_else(|| Err(format!("it is not of kind {}", raw.kind)))
         });
         let reason = match made {
-            Ok(Ok(handler)) => {
+            Ok(Ok(made)) => {
                 // SAFETY: a place of the server's for it (I2).
-                unsafe { instance.write(Box::into_raw(Box::new(Instance { handler, log })).cast()) };
+                unsafe { instance.write(made) };
                 return 0;
             }
             Ok(Err(reason)) => reason,
@@ -107,89 +196,60 @@ impl<T: RequestHandler> Tables<T> {
         unsafe { write_text(raw.error, raw.error_bytes, &reason) };
         FAILED
     }
+}
 
-    unsafe extern "C" fn destroy(instance: *mut c_void) {
-        // SAFETY: ours, given back (I3).
-        let instance = unsafe { Box::from_raw(instance.cast::<Instance<T>>()) };
-        let log = instance.log;
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(instance))) {
-            log.error(&format!("it panicked at its end: {}", message(&*panic)));
+unsafe extern "C" fn destroy(instance: *mut c_void) {
+    // SAFETY: an instance begins with what all have (I3).
+    let (destroy, log) = unsafe { ((*instance.cast::<Common>()).destroy, (*instance.cast::<Common>()).log) };
+    // SAFETY: its own function, for the last time (I3).
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| unsafe { destroy(instance) })) {
+        log.error(&format!("it panicked at its end: {}", message(&*panic)));
+    }
+}
+
+unsafe extern "C" fn health(instance: *mut c_void, text: *mut c_char, text_bytes: usize) -> i32 {
+    // SAFETY: an instance begins with what all have (I3).
+    let health = unsafe { &*instance.cast::<Common>() }.health;
+    // SAFETY: its own function (I3).
+    let said = catch_unwind(AssertUnwindSafe(|| unsafe { health(instance) }));
+    let Err(reason) = said.unwrap_or_else(|panic| Err(message(&*panic))) else { return 0 };
+    // SAFETY: room of the server's for a text (I2).
+    unsafe { write_text(text, text_bytes, &reason) };
+    1
+}
+
+/// Makes the state of a worker: what `worker_start` says.
+///
+/// # Safety
+/// `place` is the server's for it.
+pub(crate) unsafe fn start_worker<T>(log: Log, place: *mut *mut c_void, make: impl FnOnce() -> T) -> i32 {
+    match catch_unwind(AssertUnwindSafe(make)) {
+        Ok(state) => {
+            // SAFETY: as the caller promises (I2).
+            unsafe { place.write(Box::into_raw(Box::new(state)).cast()) };
+            0
         }
-    }
-
-    unsafe extern "C" fn health(instance: *mut c_void, text: *mut c_char, text_bytes: usize) -> i32 {
-        // SAFETY: ours, lent for the call (I3).
-        let instance = unsafe { &*instance.cast::<Instance<T>>() };
-        let said = catch_unwind(AssertUnwindSafe(|| instance.handler.health()));
-        let Err(reason) = said.unwrap_or_else(|panic| Err(message(&*panic))) else { return 0 };
-        // SAFETY: room of the server's for a text (I2).
-        unsafe { write_text(text, text_bytes, &reason) };
-        1
-    }
-
-    unsafe extern "C" fn worker_start(instance: *mut c_void, worker: *mut *mut c_void) -> i32 {
-        // SAFETY: ours, lent for the call (I3).
-        let instance = unsafe { &*instance.cast::<Instance<T>>() };
-        match catch_unwind(AssertUnwindSafe(|| instance.handler.worker())) {
-            Ok(state) => {
-                // SAFETY: a place of the server's for it (I2).
-                unsafe { worker.write(Box::into_raw(Box::new(state)).cast()) };
-                0
-            }
-            Err(panic) => {
-                instance.log.error(&format!("it panicked: {}", message(&*panic)));
-                FAILED
-            }
-        }
-    }
-
-    unsafe extern "C" fn worker_stop(instance: *mut c_void, worker: *mut c_void) {
-        // SAFETY: ours, lent for the call (I3).
-        let instance = unsafe { &*instance.cast::<Instance<T>>() };
-        // SAFETY: ours, given back (I3).
-        let state = unsafe { Box::from_raw(worker.cast::<T::Worker>()) };
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(state))) {
-            instance.log.error(&format!("it panicked: {}", message(&*panic)));
-        }
-    }
-
-    unsafe extern "C" fn request(
-        instance: *mut c_void,
-        worker: *mut c_void,
-        request: *const abi::Request,
-    ) -> i32 {
-        // SAFETY: ours, lent for the call (I3).
-        let instance = unsafe { &*instance.cast::<Instance<T>>() };
-        // SAFETY: ours, lent for the call, on its thread (I3).
-        let state = unsafe { &*worker.cast::<T::Worker>() };
-        let request = Request::new(request);
-        let replied = catch_unwind(AssertUnwindSafe(|| instance.handler.request(state, &request)));
-        match replied {
-            Ok(Reply::Answer(answer)) => {
-                let give = server::table().and_then(|server| server.answer);
-                // SAFETY: a function of the server's, given its request and an answer for the call (I1, I2).
-                let given = give.map(|give| answer.with(|answer| unsafe { give(request.raw(), answer) }));
-                match given {
-                    Some(code::OK) => said::DONE,
-                    code => {
-                        instance
-                            .log
-                            .error(&format!("the server does not take the answer {answer:?}: {code:?}"));
-                        FAILED
-                    }
-                }
-            }
-            Ok(Reply::Later(_promised)) => said::LATER,
-            Ok(Reply::Pass) => said::PASS,
-            Err(panic) => {
-                instance.log.error(&format!("the handler panicked: {}", message(&*panic)));
-                said::PANICKED
-            }
+        Err(panic) => {
+            log.error(&format!("it panicked: {}", message(&*panic)));
+            FAILED
         }
     }
 }
 
-fn message(panic: &(dyn Any + Send)) -> String {
+/// Ends the state of a worker.
+///
+/// # Safety
+/// It is what [`start_worker`] of this type made, for the last time.
+pub(crate) unsafe fn stop_worker<T>(log: Log, worker: *mut c_void) {
+    // SAFETY: as the caller promises (I3).
+    let state = unsafe { Box::from_raw(worker.cast::<T>()) };
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(state))) {
+        log.error(&format!("it panicked: {}", message(&*panic)));
+    }
+}
+
+/// What a panic says.
+pub(crate) fn message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned())
 }
