@@ -35,6 +35,10 @@ pub(super) fn doors(
     notes.extend(problems.map(|problem| format!("{problem}.")));
     let mut doors = Vec::new();
     for endpoint in &config.endpoint {
+        if !endpoint.is_http() {
+            let what = format!("cannot serve the endpoint {}", endpoint.name);
+            return Err(AssemblyError::new(what, "handlers are not assembled yet"));
+        }
         let limits = endpoint.limits.over(&config.limits);
         let mut web = WebLimits { h2_prior_knowledge: endpoint.http2, ..web_limits(&limits) };
         web.h2.has_connect_protocol = has_sockets_of_its_own(config);

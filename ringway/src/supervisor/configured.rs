@@ -190,7 +190,8 @@ fn rules(config: &Config) -> Result<Rules, String> {
     write.extend(config.service.iter().filter_map(|service| service.log.as_ref()).filter_map(folder));
     // A library is replaced when it changes, so what may be read is its folder.
     let libraries = config.service.iter().filter_map(|service| service.library.as_ref());
-    read.extend(libraries.filter_map(|path| path.as_path().parent().map(Path::to_owned)));
+    let libraries = libraries.map(FilePath::as_path).chain(of_endpoints(config));
+    read.extend(libraries.filter_map(|path| path.parent().map(Path::to_owned)));
     let mut connect = Vec::new();
     let mut outward = Outward::default();
     if let Some(acme) = authority(config) {
@@ -217,7 +218,8 @@ fn rules(config: &Config) -> Result<Rules, String> {
         own_directory(data.as_path(), "a service's data", identity.as_ref())?;
         trees.insert(path_of(data));
     }
-    outward.libraries = config.service.iter().any(|service| service.library.is_some());
+    outward.libraries = config.service.iter().any(|service| service.library.is_some())
+        || of_endpoints(config).next().is_some();
     if outward.libraries {
         // What they need themselves is looked for there.
         read.extend(LOADER.iter().map(PathBuf::from));
@@ -233,6 +235,11 @@ fn rules(config: &Config) -> Result<Rules, String> {
     })
 }
 
+/// The libraries of endpoints.
+fn of_endpoints(config: &Config) -> impl Iterator<Item = &Path> {
+    config.endpoint.iter().flat_map(settings::Endpoint::libraries)
+}
+
 /// What is reached for the sake of servers behind this one. Which Unix sockets may be connected to no kernel can be told that
 /// is known here.
 struct ServersBehind {
@@ -245,7 +252,8 @@ struct ServersBehind {
 }
 
 fn servers_behind(config: &Config) -> ServersBehind {
-    let of_services = || config.service.iter().flat_map(|service| &service.connect);
+    let of_endpoints = || config.endpoint.iter().flat_map(|endpoint| &endpoint.connect);
+    let of_services = || config.service.iter().flat_map(|service| &service.connect).chain(of_endpoints());
     let origins = || {
         let backends = config.upstream.iter().flat_map(|upstream| &upstream.backend);
         backends.map(|backend| &backend.address).chain(of_services()).map(BackendAddress::origin)

@@ -2,7 +2,7 @@
 
 use super::Judge;
 use crate::config::report::Finding;
-use crate::config::settings::{Endpoint, Limits};
+use crate::config::settings::{Endpoint, EndpointProtocol, Limits};
 use crate::config::source::Place;
 use crate::config::tree::Node;
 use crate::config::values::Listen;
@@ -35,6 +35,7 @@ impl Judge<'_> {
                     hint,
                 );
             }
+            self.handler(endpoint, node);
             self.unserved(endpoint, node);
             self.proxies(endpoint, node);
         }
@@ -82,26 +83,29 @@ impl Judge<'_> {
             sites.iter().any(|site| site.endpoints.is_empty() || site.endpoints.contains(&endpoint.name));
         let mut named = sites.iter().flat_map(|site| &site.endpoints);
         let is_sure = named.all(|name| self.written.endpoints.contains(name.as_str()));
-        if !is_served && is_sure && !sites.is_empty() {
+        let is_for_sites = endpoint.is_http() && endpoint.handler.is_none() && !node.is_damaged;
+        if is_for_sites && !is_served && is_sure && !sites.is_empty() {
             let message = format!("no site is on the endpoint `{}`", endpoint.name);
             self.warning(node.place_of("name"), message, "it answers 404 to everything");
         }
     }
 
     fn listens(&mut self) {
-        let mut seen: Vec<(Address, Place)> = Vec::new();
+        let mut seen: Vec<(Address, bool, Place)> = Vec::new();
         for (index, endpoint) in self.config.endpoint.iter().enumerate() {
+            let is_udp = endpoint.spoken() == EndpointProtocol::Udp;
             for (number, listen) in endpoint.listen.iter().enumerate() {
                 let place = self.tree.item("endpoint", index).place_in("listen", number);
                 let Listen::At(written, addresses) = listen else { continue };
                 let clash = addresses.iter().find_map(|address| {
-                    seen.iter().find(|(other, _)| is_same(address, other)).map(|(_, first)| *first)
+                    let is_it = |other: &Address, of_udp: bool| of_udp == is_udp && is_same(address, other);
+                    seen.iter().find(|(other, of_udp, _)| is_it(other, *of_udp)).map(|(.., first)| *first)
                 });
                 if let Some(first) = clash {
                     let finding = Finding::error(place, format!("`{written}` is listened on twice"));
                     self.findings.push(finding.other(first, "here for the first time"));
                 }
-                seen.extend(addresses.iter().map(|address| (address.clone(), place)));
+                seen.extend(addresses.iter().map(|address| (address.clone(), is_udp, place)));
             }
         }
     }

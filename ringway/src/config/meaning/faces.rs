@@ -12,11 +12,9 @@ impl Judge<'_> {
             ("health", &config.health.endpoints),
         ];
         for (key, endpoints) in faces {
-            self.endpoint_references(
-                endpoints.iter().map(|name| name.as_str()),
-                tree.under(key),
-                "endpoints",
-            );
+            let names = || endpoints.iter().map(|name| name.as_str());
+            self.endpoint_references(names(), tree.under(key), "endpoints");
+            self.http_endpoints(names(), tree.under(key), "endpoints");
         }
         let (dashboard, node) = (&config.dashboard, tree.under("dashboard"));
         self.auth(dashboard.auth.as_ref(), node);

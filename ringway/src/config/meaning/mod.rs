@@ -7,6 +7,7 @@ mod dav;
 mod endpoints;
 mod faces;
 mod fastcgi;
+mod handlers;
 mod logs;
 mod loops;
 mod proxies;

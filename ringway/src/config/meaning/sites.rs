@@ -3,7 +3,7 @@
 use super::Judge;
 use super::endpoints::start;
 use crate::config::report::Finding;
-use crate::config::settings::{CacheRule, Compression, Headers, Site};
+use crate::config::settings::{CacheRule, Compression, Endpoint, Headers, Site};
 use crate::config::source::Place;
 use crate::config::tree::Node;
 use crate::config::values::TryStep;
@@ -17,7 +17,9 @@ const PROTECTED: [&str; 7] =
 impl Judge<'_> {
     pub(super) fn sites(&mut self) {
         let (config, tree) = (self.config, self.tree);
-        if !self.written.has_sites {
+        let is_for_sites = |endpoint: &Endpoint| endpoint.is_http();
+        let wants_sites = config.endpoint.is_empty() || config.endpoint.iter().any(is_for_sites);
+        if !self.written.has_sites && wants_sites {
             let hint = "write [[site]] with `names = [\"*\"]` and a `root`";
             self.error_with_hint(start(tree), "there is no [[site]]: nothing would be served", hint);
         }
@@ -25,6 +27,7 @@ impl Judge<'_> {
         for (index, site) in config.site.iter().enumerate() {
             let node = tree.item("site", index);
             self.endpoint_references(site.endpoints.iter().map(|name| name.as_str()), node, "endpoints");
+            self.endpoints_for_sites(site, node);
             let endpoints = site.endpoints.iter().enumerate();
             self.duplicates(
                 "the endpoint",
@@ -37,7 +40,8 @@ impl Judge<'_> {
     /// No two sites on one endpoint have the same name.
     fn site_names(&mut self) {
         let config = self.config;
-        let mut all: Vec<&str> = config.endpoint.iter().map(|endpoint| endpoint.name.as_str()).collect();
+        let of_sites = config.endpoint.iter().filter(|endpoint| endpoint.is_http());
+        let mut all: Vec<&str> = of_sites.map(|endpoint| endpoint.name.as_str()).collect();
         all.sort_unstable();
         all.dedup();
         let mut seen: HashMap<(&str, &str), Place> = HashMap::new();

@@ -1,9 +1,11 @@
 //! Settings of endpoints.
 
-use crate::config::settings::{ForwardedField, Governor, LimitOverrides};
-use crate::config::values::{Cidr, Label, Listen};
+use crate::config::settings::{ForwardedField, Framing, Governor, LimitOverrides};
+use crate::config::values::{BackendAddress, Cidr, FilterSource, HandlerSource, Label, Listen};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::collections::BTreeMap;
 
 /// Where to listen, and how.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -14,9 +16,23 @@ pub struct Endpoint {
     /// Where to listen.
     #[schemars(length(min = 1))]
     pub listen: Vec<Listen>,
-    /// What is spoken.
+    /// What is spoken: `http`, for sites; with a `handler` whatever it speaks, over streams (`tcp`, which Unix sockets are too) or
+    /// datagrams (`udp`). Unset: `http` without a `handler`, `tcp` with one that does not want datagrams.
     #[serde(default)]
-    pub protocol: EndpointProtocol,
+    pub protocol: Option<EndpointProtocol>,
+    /// Who speaks there, instead of sites: a handler that is built in (`echo`, `discard`, `generator`, `length-echo`, `chat`,
+    /// `gateway`, `mail`, `policy`, `udp-echo`, `multicast-relay`), or one in a shared library. A reload hands new connections
+    /// to the new one; those that are open end with the one they began with. Unset: HTTP, and sites.
+    #[serde(default)]
+    pub handler: Option<HandlerSource>,
+    /// How what comes is parted into messages for the `handler`. Unset: as a handler that is built in wants it, `none` for
+    /// libraries.
+    #[serde(default)]
+    pub framing: Option<Framing>,
+    /// What TCP's urgent data does to a connection with a `handler`: `abort` ends it, `inline` leaves the byte where it stands
+    /// between the others, `separate` gives it to the handler apart from them.
+    #[serde(default)]
+    pub urgent: Urgent,
     /// Whether connections are encrypted; needs a `[[certificate]]`.
     #[serde(default)]
     pub tls: bool,
@@ -49,6 +65,29 @@ pub struct Endpoint {
     /// The bandwidth of all the endpoint's addresses together, under the server's. Unset: no limit of its own.
     #[serde(default)]
     pub governor: Option<Governor>,
+    /// What stands between connections and who speaks there, the first next to the connection. TLS, where it is on, is before them.
+    #[serde(default)]
+    #[schemars(length(max = 8))]
+    pub filters: Vec<FilterSource>,
+    /// What the error log tells of the traffic with a `handler`: nothing (`off`), how much comes and goes (`sizes`), or the
+    /// beginnings of it too (`bytes`; with TLS only their sizes). The console's `trace` changes it until the next reload.
+    #[serde(default)]
+    pub trace: Trace,
+    /// Whether the `handler` may wait, for a disk or another server: it is called on threads of the pool then, one call for
+    /// each connection at a time. Unset: it is called on workers, and must not.
+    #[serde(default)]
+    pub blocking: bool,
+    /// Where the `handler` runs: `process`, in one of its own, which is started again when it ends by a crash; the connections
+    /// of other endpoints live on. Unset: with everything else.
+    #[serde(default)]
+    pub isolate: Option<Isolation>,
+    /// Servers the `handler` connects to. Where the server process is confined, TCP ports that nobody has named cannot be
+    /// reached.
+    #[serde(default)]
+    pub connect: Vec<BackendAddress>,
+    /// The `handler`'s own settings. A library gets them as text.
+    #[serde(default)]
+    pub config: BTreeMap<String, Value>,
 }
 
 fn yes() -> bool {
@@ -63,6 +102,71 @@ fn yes() -> bool {
 pub enum EndpointProtocol {
     #[default]
     Http,
+    Tcp,
+    Udp,
+}
+
+impl Endpoint {
+    /// What is spoken, also where it is not written.
+    #[must_use]
+    pub fn spoken(&self) -> EndpointProtocol {
+        match (self.protocol, &self.handler) {
+            (Some(written), _) => written,
+            (None, None) => EndpointProtocol::Http,
+            (None, Some(HandlerSource::Builtin(name))) if DATAGRAM_HANDLERS.contains(&name.as_str()) => {
+                EndpointProtocol::Udp
+            }
+            (None, Some(_)) => EndpointProtocol::Tcp,
+        }
+    }
+
+    /// Whether it is for sites.
+    #[must_use]
+    pub fn is_http(&self) -> bool {
+        self.spoken() == EndpointProtocol::Http
+    }
+
+    /// The shared libraries it needs.
+    pub fn libraries(&self) -> impl Iterator<Item = &std::path::Path> {
+        let of_handler = self.handler.iter().filter_map(HandlerSource::library);
+        of_handler.chain(self.filters.iter().filter_map(FilterSource::library))
+    }
+}
+
+/// Handlers that are built in and want datagrams.
+const DATAGRAM_HANDLERS: [&str; 2] = ["udp-echo", "multicast-relay"];
+
+/// What urgent data does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(inline)]
+#[allow(missing_docs, reason = "the setting says what its words mean")]
+pub enum Urgent {
+    #[default]
+    Abort,
+    Inline,
+    Separate,
+}
+
+/// What is told of traffic.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(inline)]
+#[allow(missing_docs, reason = "the setting says what its words mean")]
+pub enum Trace {
+    #[default]
+    Off,
+    Sizes,
+    Bytes,
+}
+
+/// Where a handler runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(inline)]
+#[allow(missing_docs, reason = "the setting says what its words mean")]
+pub enum Isolation {
+    Process,
 }
 
 /// How connections find their worker.

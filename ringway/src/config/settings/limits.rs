@@ -56,9 +56,12 @@ limits! {
     /// For a request's body as a whole.
     #[schemars(extend("x-least" = "100ms", "x-most" = "1d"))]
     body_timeout: Span = Span::from_secs(60);
-    /// Between two requests of a connection.
+    /// Between two requests of a connection, or two messages for a handler; and until a peer that sends datagrams is forgotten.
     #[schemars(extend("x-least" = "100ms", "x-most" = "1d"))]
     idle_timeout: Span = Span::from_secs(60);
+    /// For a message to a handler, from its first byte to its last.
+    #[schemars(extend("x-least" = "100ms", "x-most" = "1d"))]
+    read_timeout: Span = Span::from_secs(30);
     /// How often it is looked at whether an answer moves: who takes less than `send_min` of it in this time is cut.
     #[schemars(extend("x-least" = "1s", "x-most" = "1d"))]
     send_timeout: Span = Span::from_secs(30);
@@ -83,9 +86,12 @@ limits! {
     /// Largest body of a request.
     #[schemars(extend("x-least" = "0 B", "x-most" = "1 TiB"))]
     body_size: Size = Size::from_kib(1024);
+    /// Largest message to a handler.
+    #[schemars(extend("x-least" = "1 B", "x-most" = "1 GiB"))]
+    message_size: Size = Size::from_kib(64);
     /// Requests on one connection; 0: no limit.
     requests: u32 = 0;
-    /// Connections each worker keeps open.
+    /// Connections each worker keeps open, or peers that send datagrams.
     #[schemars(range(min = 1, max = 10_000_000))]
     connections: u32 = 100_000;
     /// Connections of one address each worker keeps open, IPv6 by /64; 0: no limit.

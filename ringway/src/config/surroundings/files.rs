@@ -4,7 +4,7 @@ use super::Inspector;
 use crate::config::settings::{AccessLog, Auth, Cgi};
 use crate::config::source::Place;
 use crate::config::tree::Node;
-use crate::config::values::{FilePath, LogTarget};
+use crate::config::values::{FilePath, HandlerSource, LogTarget};
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
@@ -49,12 +49,20 @@ impl Inspector<'_> {
         self.readable(ca, tree.under("acme").place_of("ca"));
         for (index, service) in config.service.iter().enumerate() {
             let node = tree.item("service", index);
-            self.library(service.library.as_ref(), node.place_of("library"));
+            self.library(service.library.as_ref().map(FilePath::as_path), node.place_of("library"));
             if let Some(data) = &service.data {
                 self.parent(data.as_path(), node.place_of("data"));
             }
             if let Some(log) = &service.log {
                 self.log_target(log, node.place_of("log"));
+            }
+        }
+        for (index, endpoint) in config.endpoint.iter().enumerate() {
+            let node = tree.item("endpoint", index);
+            let library = endpoint.handler.as_ref().and_then(HandlerSource::library);
+            self.library(library, node.place_of("handler"));
+            for (at, filter) in endpoint.filters.iter().enumerate() {
+                self.library(filter.library(), node.place_in("filters", at));
             }
         }
         for (index, upstream) in config.upstream.iter().enumerate() {
@@ -90,15 +98,15 @@ impl Inspector<'_> {
     }
 
     /// A shared library is told by how it begins; its code is not run for that.
-    fn library(&mut self, path: Option<&FilePath>, place: Place) {
+    fn library(&mut self, path: Option<&Path>, place: Place) {
         const ELF: &[u8] = b"\x7fELF";
         let before = self.findings.len();
-        self.readable(path, place);
+        self.file(path, place);
         let Some(path) = path.filter(|_| self.findings.len() == before) else { return };
         let mut start = Vec::new();
-        let read = File::open(path.as_path()).and_then(|file| file.take(4).read_to_end(&mut start));
+        let read = File::open(path).and_then(|file| file.take(4).read_to_end(&mut start));
         if read.is_ok() && start != ELF {
-            self.error(place, format!("{path} is no shared library"));
+            self.error(place, format!("{} is no shared library", path.display()));
         }
     }
 
@@ -146,7 +154,11 @@ impl Inspector<'_> {
     }
 
     pub(super) fn readable(&mut self, path: Option<&FilePath>, place: Place) {
-        let Some(path) = path.map(FilePath::as_path) else { return };
+        self.file(path.map(FilePath::as_path), place);
+    }
+
+    fn file(&mut self, path: Option<&Path>, place: Place) {
+        let Some(path) = path else { return };
         let shown = path.display();
         match File::open(path).and_then(|file| file.metadata()) {
             Ok(state) if state.is_file() => {}

@@ -2,11 +2,12 @@
 
 use super::Inspector;
 use crate::config::report::Finding;
+use crate::config::settings::EndpointProtocol;
 use crate::config::source::Place;
 use crate::engine::ring::socket::Address;
 use std::fmt;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
@@ -28,10 +29,11 @@ impl Inspector<'_> {
         for (index, endpoint) in self.config.endpoint.iter().enumerate() {
             for (at, listen) in endpoint.listen.iter().enumerate() {
                 let place = self.tree.item("endpoint", index).place_in("listen", at);
+                let is_udp = endpoint.spoken() == EndpointProtocol::Udp;
                 // What does not resolve was told.
                 for address in listen.resolve().unwrap_or_default() {
                     match address {
-                        Address::Tcp(tcp) => self.port(tcp, place),
+                        Address::Tcp(ip) => self.port(ip, is_udp, place),
                         Address::Unix(path) => self.socket(&path, place),
                     }
                 }
@@ -39,11 +41,15 @@ impl Inspector<'_> {
         }
     }
 
-    fn port(&mut self, address: SocketAddr, place: Place) {
+    fn port(&mut self, address: SocketAddr, is_udp: bool, place: Place) {
         // Dropped at once. Nothing was accepted on it, so it leaves no connection that would keep the port.
-        let Err(error) = TcpListener::bind(address) else { return };
+        let tried = match is_udp {
+            true => UdpSocket::bind(address).map(drop),
+            false => TcpListener::bind(address).map(drop),
+        };
+        let Err(error) = tried else { return };
         match error.kind() {
-            io::ErrorKind::AddrInUse => match holder(address) {
+            io::ErrorKind::AddrInUse => match holder(address, if is_udp { &UDP } else { &TCP }) {
                 Some(holder) if holder.name == "ringway" => {
                     let message = format!("{address} is held by a running {holder}");
                     self.findings.push(
@@ -86,8 +92,8 @@ impl Inspector<'_> {
 }
 
 /// Who listens on a port, as far as this user may see.
-fn holder(address: SocketAddr) -> Option<Holder> {
-    let inodes = inodes(address.port());
+fn holder(address: SocketAddr, table: &Table) -> Option<Holder> {
+    let inodes = inodes(address.port(), table);
     let processes = std::fs::read_dir("/proc").ok()?;
     for process in processes.flatten() {
         let Some(pid) = process.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
@@ -109,15 +115,24 @@ fn holder(address: SocketAddr) -> Option<Holder> {
     None
 }
 
-/// Listening sockets of a port: `/proc/net/tcp` has the local address, the state (0A: listening) and the inode.
-fn inodes(port: u16) -> Vec<String> {
+/// Where the kernel lists sockets, and the state of those that listen.
+struct Table {
+    files: [&'static str; 2],
+    listening: &'static str,
+}
+
+const TCP: Table = Table { files: ["/proc/net/tcp", "/proc/net/tcp6"], listening: "0A" };
+/// Sockets of datagrams that are connected to nobody.
+const UDP: Table = Table { files: ["/proc/net/udp", "/proc/net/udp6"], listening: "07" };
+
+/// Listening sockets of a port: a line has the local address, the state and the inode.
+fn inodes(port: u16, table: &Table) -> Vec<String> {
     let suffix = format!(":{port:04X}");
-    let tables =
-        ["/proc/net/tcp", "/proc/net/tcp6"].map(|path| std::fs::read_to_string(path).unwrap_or_default());
-    let lines = tables.iter().flat_map(|table| table.lines());
+    let texts = table.files.map(|path| std::fs::read_to_string(path).unwrap_or_default());
+    let lines = texts.iter().flat_map(|text| text.lines());
     let found = lines.filter_map(|line| {
         let fields: Vec<&str> = line.split_whitespace().collect();
-        let is_listening = fields.get(1)?.ends_with(&suffix) && *fields.get(3)? == "0A";
+        let is_listening = fields.get(1)?.ends_with(&suffix) && *fields.get(3)? == table.listening;
         is_listening.then(|| fields.get(9).map(|inode| (*inode).to_owned()))?
     });
     found.collect()
@@ -131,9 +146,12 @@ mod tests {
     fn the_holder_of_a_port_is_found() {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("its address");
-        let found = holder(address).expect("this process is found");
+        let found = holder(address, &TCP).expect("this process is found");
         assert_eq!(found.pid, std::process::id());
         drop(listener);
-        assert_eq!(inodes(address.port()), Vec::<String>::new());
+        assert_eq!(inodes(address.port(), &TCP), Vec::<String>::new());
+        let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
+        let address = socket.local_addr().expect("its address");
+        assert_eq!(holder(address, &UDP).map(|found| found.pid), Some(std::process::id()));
     }
 }

@@ -77,6 +77,7 @@ impl fmt::Display for LogTarget {
 #[must_use]
 pub(in crate::config) fn made_absolute(format: &str, text: &str, folder: &Path) -> Option<String> {
     let is_path = match format {
+        "handler" | "filter" => return super::handler::made_absolute(text, folder),
         "path" => true,
         "log-target" => text != "stdout" && text != "stderr",
         _ => false,

@@ -3,6 +3,7 @@
 mod address;
 mod amount;
 mod file;
+mod handler;
 mod name;
 mod pattern;
 
@@ -10,6 +11,7 @@ pub use address::{BackendAddress, Cidr, Host, Listen};
 pub use amount::{Rate, RequestRate, Size, Span};
 pub(in crate::config) use file::made_absolute;
 pub use file::{FilePath, LogTarget};
+pub use handler::{FilterSource, HandlerSource};
 pub use name::{Group, HeaderName, HeaderText, Label, MediaRange, MediaTypeText, Method, SiteName};
 pub use pattern::{LocalTarget, PathPattern, PrefixPath, Target, TextPattern, TryStep, UrlText};
 
@@ -56,7 +58,7 @@ macro_rules! written_as_text {
 pub(crate) use written_as_text;
 
 /// All formats.
-const DESCRIPTIONS: [(&str, &str); 25] = [
+const DESCRIPTIONS: [(&str, &str); 27] = [
     Span::FORMAT,
     Size::FORMAT,
     Rate::FORMAT,
@@ -68,6 +70,8 @@ const DESCRIPTIONS: [(&str, &str); 25] = [
     Target::FORMAT,
     FilePath::FORMAT,
     LogTarget::FORMAT,
+    HandlerSource::FORMAT,
+    FilterSource::FORMAT,
     SiteName::FORMAT,
     Label::FORMAT,
     Group::FORMAT,
@@ -100,6 +104,8 @@ pub fn check_format(format: &str, text: &str) -> Option<Result<(), String>> {
         "host" => check::<Host>(text),
         "backend" => check::<BackendAddress>(text),
         "path" => check::<FilePath>(text),
+        "handler" => check::<HandlerSource>(text),
+        "filter" => check::<FilterSource>(text),
         "log-target" => check::<LogTarget>(text),
         "site-name" => check::<SiteName>(text),
         "label" => check::<Label>(text),
