@@ -11,6 +11,7 @@ use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -180,6 +181,12 @@ impl<'a> Outgoing<'a> {
         Self { batch, refused }
     }
 
+    /// The same for a shorter time, for who keeps it beside something else.
+    #[must_use]
+    pub fn again(&mut self) -> Outgoing<'_> {
+        Outgoing { batch: self.batch, refused: self.refused }
+    }
+
     /// Sends a datagram to `to`.
     ///
     /// # Errors
@@ -228,12 +235,13 @@ impl WorkerHandle {
     pub fn send_datagrams<T>(&self, endpoint: usize, give: impl FnOnce(&mut Outgoing<'_>) -> T) -> Option<T> {
         let (place, mut out) = self.local.core.borrow_mut().udp.lend(endpoint)?;
         let mut refused = 0;
-        let given = give(&mut Outgoing::new(&mut out, &mut refused));
+        // A panic must not take the queue with it: the endpoint could send nothing any more.
+        let given = catch_unwind(AssertUnwindSafe(|| give(&mut Outgoing::new(&mut out, &mut refused))));
         let core = &mut *self.local.core.borrow_mut();
         core.counters.datagrams_refused.add(refused);
         core.udp.give_back(place, out);
         core.udp.flush_later(place);
-        Some(given)
+        Some(given.unwrap_or_else(|panic| resume_unwind(panic)))
     }
 }
 
