@@ -67,6 +67,7 @@ extern "C" {
 #define RINGWAY_DONE  0 /* it has answered */
 #define RINGWAY_LATER 1 /* it has called later, and answers by that */
 #define RINGWAY_PASS  2 /* not its own: whoever is next in the configuration is asked */
+#define RINGWAY_REFUSE 3 /* of stage hooks: close the connection without a word */
 
 /* What a body callback says. */
 #define RINGWAY_MORE  0 /* the next piece, please */
@@ -135,6 +136,13 @@ extern "C" {
 /* A length that nobody knows yet. */
 #define RINGWAY_LENGTH_UNKNOWN UINT64_MAX
 
+/* What a stream filter wants (ringway_stream_filter.interest) */
+#define RINGWAY_WANTS_READ  1u /* bytes from below */
+#define RINGWAY_WANTS_WRITE 2u /* bytes from above */
+
+/* ringway_server.filter_flags */
+#define RINGWAY_FILTER_TLS 1u /* there is TLS below: the wire does not see what the filter sees */
+
 /* Some bytes. data is NULL where there are none, as for a field that was not sent. */
 typedef struct ringway_bytes {
     const char *data;
@@ -164,6 +172,9 @@ typedef struct ringway_conn ringway_conn;
 
 /* Who has sent a datagram, while the callback lasts that was given it. */
 typedef struct ringway_peer ringway_peer;
+
+/* A connection as a stream filter has it, while the callback lasts that was given it. */
+typedef struct ringway_filter ringway_filter;
 
 /* A connection's name, good on any thread. One whose connection has ended does no harm. Zeros are none. */
 typedef struct ringway_key {
@@ -304,6 +315,27 @@ typedef struct ringway_server {
     int32_t (*peer_send)(ringway_peer *peer, ringway_bytes payload);
     /* Sends one elsewhere: to "192.0.2.1:4711". */
     int32_t (*peer_send_to)(ringway_peer *peer, ringway_bytes address, ringway_bytes payload);
+
+    /* For stage hooks, about a request: on the thread of the callback that was given it, until that returns. */
+    /* Adds a field line: in request to whatever the answer will be, in answer to the answer that is there. */
+    int32_t (*add_field)(const ringway_request *request, ringway_bytes name, ringway_bytes value);
+    /* In answer: takes all field lines of that name away. */
+    int32_t (*remove_field)(const ringway_request *request, ringway_bytes name);
+    /* In request: says who the client has proved to be; logs and handlers see it. */
+    int32_t (*set_user)(const ringway_request *request, ringway_bytes user);
+    uint32_t (*answer_status)(const ringway_request *request); /* in answer; else 0 */
+    ringway_bytes (*answer_field)(const ringway_request *request, ringway_bytes name); /* in answer: the first of that name */
+    /* By a promise that request has made, on any thread: the request goes on. user, unless it has no bytes, is who the client has
+     * proved to be, and the field lines are added to whatever the answer will be. */
+    int32_t (*pass_later)(ringway_later later, ringway_bytes user, const ringway_field *fields, size_t fields_len);
+
+    /* For stream filters: on the thread of the callback that was given the filter, until that returns. */
+    /* Gives bytes on, up to the protocol or down to the wire. A part of what the callback was given is not copied. RINGWAY_E_LIMIT:
+     * more than 1 MiB in one callback; nothing of it is taken. */
+    int32_t (*filter_up)(ringway_filter *filter, ringway_bytes bytes);
+    int32_t (*filter_down)(ringway_filter *filter, ringway_bytes bytes);
+    ringway_bytes (*filter_peer)(const ringway_filter *filter); /* "192.0.2.1:4711"; none for Unix sockets */
+    uint32_t (*filter_flags)(const ringway_filter *filter);     /* RINGWAY_FILTER_* */
 } ringway_server;
 
 /* What an instance is made of. Valid until create returns. */
@@ -411,9 +443,90 @@ typedef struct ringway_connection_handler {
     void (*expired)(void *instance, void *worker, void *user);
 } ringway_connection_handler;
 
-/* Kinds 3 and 4; later versions of this file say what they are. */
-typedef struct ringway_stage_hook ringway_stage_hook;
-typedef struct ringway_stream_filter ringway_stream_filter;
+/* What was served (ringway_stage_hook.served). Texts are none where they are not known. */
+typedef struct ringway_served {
+    uint32_t struct_size;
+    uint32_t status;      /* of the answer */
+    uint64_t body_bytes;  /* of the answer */
+    uint64_t duration_us; /* from the request's arrival to the answer's hand-over */
+    ringway_bytes method; /* none where the request could not be read */
+    ringway_bytes target; /* as it was sent */
+    ringway_bytes peer;   /* "192.0.2.1:4711"; none for Unix sockets */
+    ringway_bytes user;   /* who the client has proved to be */
+    ringway_bytes site;   /* the site's name in the configuration */
+} ringway_served;
+
+/*
+ * Kind 3: is asked or told at the stages of HTTP requests: of a whole site, or of one of its routes (which is asked by request and
+ * answer alone). Members may be NULL; who has none of them does nothing.
+ */
+typedef struct ringway_stage_hook {
+    uint32_t struct_size;
+    uint32_t flags; /* 0 */
+
+    /* Makes the state of a worker, on its thread, before any of its requests. Not 0: it cannot be made. */
+    int32_t (*worker_start)(void *instance, void **worker);
+    /* The worker is done with it. */
+    void (*worker_stop)(void *instance, void *worker);
+
+    /* A connection was accepted. RINGWAY_PASS keeps it, RINGWAY_REFUSE closes it without a word. No peer: a Unix socket. */
+    int32_t (*accepted)(void *instance, void *worker, ringway_bytes peer);
+    /* The head of a request is there. RINGWAY_PASS: the next stage decides; RINGWAY_DONE: it has answered; RINGWAY_LATER: it
+     * answers by later, or has the request go on by pass_later; RINGWAY_REFUSE: the connection is closed without an answer. */
+    int32_t (*request)(void *instance, void *worker, const ringway_request *request);
+    /* The answer is made: answer_status and answer_field show it, add_field and remove_field change it. RINGWAY_PASS: it goes on;
+     * RINGWAY_DONE: answer has put another one in its place. */
+    int32_t (*answer)(void *instance, void *worker, const ringway_request *request);
+    /* A promise is over, kept or not: the last that is heard of it, once for each. RINGWAY_OVER_*. */
+    void (*over)(void *instance, void *worker, ringway_later later, void *user, int32_t how);
+    /* An answer was handed to its connection. */
+    void (*served)(void *instance, void *worker, const ringway_served *served);
+    /* A connection has ended that served so many requests. */
+    void (*closed)(void *instance, void *worker, uint32_t requests);
+} ringway_stage_hook;
+
+/*
+ * Kind 4: stands between the transport of a connection (or another filter) below and its protocol (or another filter) above.
+ * It is a machine: bytes from below come to read, bytes from above to write, and what it makes of them it gives on by
+ * filter_up and filter_down, in any callback that gets the filter. Members but read and write may be NULL. user is the place of
+ * a word that the plug-in keeps with each connection; NULL at first. A negative number from any callback ends the connection.
+ *
+ * read and write return how many of the bytes they have taken. What they leave comes again, with what came meanwhile behind it:
+ * when there is more, or when interest asks for it. As long as a filter leaves what comes from above, nothing more comes from
+ * there; and the same of what it does not want to read. More than was given is a lie, which ends the connection.
+ */
+typedef struct ringway_stream_filter {
+    uint32_t struct_size;
+    uint32_t flags; /* 0 */
+
+    /* Makes the state of a worker, on its thread, before any of its connections. Not 0: it cannot be made. */
+    int32_t (*worker_start)(void *instance, void **worker);
+    /* The worker is done with it. */
+    void (*worker_stop)(void *instance, void *worker);
+
+    /* A connection is there; it may speak first. Not 0: it is not wanted. */
+    int32_t (*accept)(void *instance, void *worker, ringway_filter *filter, void **user);
+    /* Bytes from below; they may be changed where they lie. */
+    int64_t (*read)(void *instance, void *worker, ringway_filter *filter, void **user, ringway_bytes_mut bytes);
+    /* Bytes from above; the same. */
+    int64_t (*write)(void *instance, void *worker, ringway_filter *filter, void **user, ringway_bytes_mut bytes);
+    /* The same in pieces, where several are there; without it each comes to write. */
+    int64_t (*writev)(void *instance, void *worker, ringway_filter *filter, void **user, const ringway_bytes_mut *pieces,
+                      size_t pieces_len);
+    /* A range of an open file is to go down; the filter above all others is asked. How many of its bytes it has seen to itself;
+     * 0: the server reads them and gives them to write, as it does without this. The descriptor is good until it returns. */
+    int64_t (*send_file)(void *instance, void *worker, ringway_filter *filter, void **user, int fd, uint64_t offset,
+                         uint64_t bytes);
+    /* No more bytes come from below. Not 0: something is missing, and the connection is broken. */
+    int32_t (*ended)(void *instance, void *worker, ringway_filter *filter, void **user);
+    /* No more bytes come from above: last words go down now. */
+    int32_t (*finish)(void *instance, void *worker, ringway_filter *filter, void **user);
+    /* What it wants now: RINGWAY_WANTS_READ, RINGWAY_WANTS_WRITE; without this always both. It is asked after each of the callbacks
+     * above, and again in *after_ms at the latest where it puts something there (1 to 60000). */
+    uint32_t (*interest)(void *instance, void *worker, void **user, uint32_t *after_ms);
+    /* The connection is over: the last that is heard of it, once for each that accept was called for. */
+    void (*close)(void *instance, void *worker, void *user);
+} ringway_stream_filter;
 
 /* What a library is. It lasts, with all it points to, as long as the library is loaded. */
 typedef struct ringway_plugin {

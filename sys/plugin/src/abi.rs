@@ -40,6 +40,8 @@ pub mod said {
     pub const LATER: i32 = 1;
     /// It is somebody else's.
     pub const PASS: i32 = 2;
+    /// The connection is closed without a word.
+    pub const REFUSE: i32 = 3;
     /// The next piece of the body.
     pub const MORE: i32 = 0;
     /// The next piece when it is asked for.
@@ -82,6 +84,16 @@ pub mod conn {
     pub const CONNECT_MAINTAIN: u32 = 1;
     /// It is made with TLS.
     pub const CONNECT_TLS: u32 = 2;
+}
+
+/// What a stream filter wants, and what it is told of its connection.
+pub mod filter {
+    /// Bytes from below.
+    pub const WANTS_READ: u32 = 1;
+    /// Bytes from above.
+    pub const WANTS_WRITE: u32 = 2;
+    /// There is TLS below.
+    pub const TLS: u32 = 1;
 }
 
 /// Why connections have ended.
@@ -173,6 +185,13 @@ pub struct Conn {
     _opaque: [u8; 0],
 }
 
+/// A connection as a stream filter has it, while the callback lasts that was given it.
+#[repr(C)]
+#[derive(Debug)]
+pub struct Filter {
+    _opaque: [u8; 0],
+}
+
 /// Who has sent a datagram, while the callback lasts that was given it.
 #[repr(C)]
 #[derive(Debug)]
@@ -240,6 +259,9 @@ pub type ConnBytes = unsafe extern "C" fn(*mut Conn, Bytes) -> i32;
 /// What is done by a connection's name.
 pub type ByKey = unsafe extern "C" fn(u64, Key) -> i32;
 
+/// What is done with a filter and some bytes.
+pub type FilterBytes = unsafe extern "C" fn(*mut Filter, Bytes) -> i32;
+
 /// What the server does for plug-ins.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
@@ -304,6 +326,16 @@ pub struct Server {
     pub peer_address: Option<unsafe extern "C" fn(*const Peer) -> Bytes>,
     pub peer_send: Option<unsafe extern "C" fn(*mut Peer, Bytes) -> i32>,
     pub peer_send_to: Option<unsafe extern "C" fn(*mut Peer, Bytes, Bytes) -> i32>,
+    pub add_field: Option<unsafe extern "C" fn(*const Request, Bytes, Bytes) -> i32>,
+    pub remove_field: Option<unsafe extern "C" fn(*const Request, Bytes) -> i32>,
+    pub set_user: Option<unsafe extern "C" fn(*const Request, Bytes) -> i32>,
+    pub answer_status: Option<AskNumber>,
+    pub answer_field: Option<AskNamed>,
+    pub pass_later: Option<unsafe extern "C" fn(u64, Bytes, *const Field, usize) -> i32>,
+    pub filter_up: Option<FilterBytes>,
+    pub filter_down: Option<FilterBytes>,
+    pub filter_peer: Option<unsafe extern "C" fn(*const Filter) -> Bytes>,
+    pub filter_flags: Option<unsafe extern "C" fn(*const Filter) -> u32>,
 }
 
 /// What an instance is made of.
@@ -404,6 +436,80 @@ pub struct ConnectionHandler {
     pub expired: Option<unsafe extern "C" fn(*mut c_void, *mut c_void, *mut c_void)>,
 }
 
+/// What was served.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+#[expect(missing_docs, reason = "the header says what each is")]
+pub struct Served {
+    pub struct_size: u32,
+    pub status: u32,
+    pub body_bytes: u64,
+    pub duration_us: u64,
+    pub method: Bytes,
+    pub target: Bytes,
+    pub peer: Bytes,
+    pub user: Bytes,
+    pub site: Bytes,
+}
+
+/// A stage at which a request is shown, with instance and worker's state.
+pub type Stage = unsafe extern "C" fn(*mut c_void, *mut c_void, *const Request) -> i32;
+
+/// Kind 3.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+#[expect(missing_docs, reason = "the header says what each does")]
+pub struct StageHook {
+    pub struct_size: u32,
+    pub flags: u32,
+    pub worker_start: Option<unsafe extern "C" fn(*mut c_void, *mut *mut c_void) -> i32>,
+    pub worker_stop: Option<unsafe extern "C" fn(*mut c_void, *mut c_void)>,
+    pub accepted: Option<unsafe extern "C" fn(*mut c_void, *mut c_void, Bytes) -> i32>,
+    pub request: Option<Stage>,
+    pub answer: Option<Stage>,
+    pub over: Option<unsafe extern "C" fn(*mut c_void, *mut c_void, u64, *mut c_void, i32)>,
+    pub served: Option<unsafe extern "C" fn(*mut c_void, *mut c_void, *const Served)>,
+    pub closed: Option<unsafe extern "C" fn(*mut c_void, *mut c_void, u32)>,
+}
+
+/// An event of a filter's connection, with instance, worker's state, filter, and the place of its word.
+pub type FilterEvent = unsafe extern "C" fn(*mut c_void, *mut c_void, *mut Filter, *mut *mut c_void) -> i32;
+
+/// Bytes for a filter, with the same.
+pub type FilterTakes =
+    unsafe extern "C" fn(*mut c_void, *mut c_void, *mut Filter, *mut *mut c_void, BytesMut) -> i64;
+
+/// Kind 4.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+#[expect(missing_docs, reason = "the header says what each does")]
+pub struct StreamFilter {
+    pub struct_size: u32,
+    pub flags: u32,
+    pub worker_start: Option<unsafe extern "C" fn(*mut c_void, *mut *mut c_void) -> i32>,
+    pub worker_stop: Option<unsafe extern "C" fn(*mut c_void, *mut c_void)>,
+    pub accept: Option<FilterEvent>,
+    pub read: Option<FilterTakes>,
+    pub write: Option<FilterTakes>,
+    pub writev: Option<
+        unsafe extern "C" fn(
+            *mut c_void,
+            *mut c_void,
+            *mut Filter,
+            *mut *mut c_void,
+            *const BytesMut,
+            usize,
+        ) -> i64,
+    >,
+    pub send_file: Option<
+        unsafe extern "C" fn(*mut c_void, *mut c_void, *mut Filter, *mut *mut c_void, c_int, u64, u64) -> i64,
+    >,
+    pub ended: Option<FilterEvent>,
+    pub finish: Option<FilterEvent>,
+    pub interest: Option<unsafe extern "C" fn(*mut c_void, *mut c_void, *mut *mut c_void, *mut u32) -> u32>,
+    pub close: Option<unsafe extern "C" fn(*mut c_void, *mut c_void, *mut c_void)>,
+}
+
 /// What a library is.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
@@ -418,8 +524,8 @@ pub struct Plugin {
     pub health: Option<unsafe extern "C" fn(*mut c_void, *mut c_char, usize) -> i32>,
     pub connection: *const ConnectionHandler,
     pub request: *const RequestHandler,
-    pub stage: *const c_void,
-    pub filter: *const c_void,
+    pub stage: *const StageHook,
+    pub filter: *const StreamFilter,
 }
 
 /// The symbol's type.

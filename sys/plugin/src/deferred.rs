@@ -60,6 +60,16 @@ pub trait Deferred: Send + Sync {
     /// # Errors
     /// As above.
     fn resume_body(&self) -> Result<(), Fault>;
+
+    /// Has the request go on: it was a hook's promise, who says who the client is (if it has bytes), and what is added to the
+    /// answer.
+    ///
+    /// # Errors
+    /// [`Fault::State`] where it is no hook's. Else as above.
+    fn pass(&self, user: &[u8], fields: &[(&[u8], &[u8])]) -> Result<(), Fault> {
+        let _no_hook = (user, fields);
+        Err(Fault::State)
+    }
 }
 
 /// An answer that is owed and has a number, until it is dropped.

@@ -5,8 +5,10 @@ use crate::answer::{Answer, slice};
 use crate::connection::calls;
 use crate::deferred;
 use crate::error::Fault;
+use crate::filter;
 use crate::instance;
 use crate::request::{Message, RequestView, User, is_worker, with_socket, with_view};
+use crate::stage;
 use std::ffi::{c_char, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
@@ -91,6 +93,16 @@ static TABLE: Table = Table(abi::Server {
     peer_address: Some(calls::peer_address),
     peer_send: Some(calls::peer_send),
     peer_send_to: Some(calls::peer_send_to),
+    add_field: Some(stage::calls::add_field),
+    remove_field: Some(stage::calls::remove_field),
+    set_user: Some(stage::calls::set_user),
+    answer_status: Some(stage::calls::answer_status),
+    answer_field: Some(stage::calls::answer_field),
+    pass_later: Some(stage::calls::pass_later),
+    filter_up: Some(filter::calls::filter_up),
+    filter_down: Some(filter::calls::filter_down),
+    filter_peer: Some(filter::calls::filter_peer),
+    filter_flags: Some(filter::calls::filter_flags),
 });
 
 /// A panic of ours is not a library's to unwind through.
@@ -102,7 +114,7 @@ pub(crate) fn result(act: impl FnOnce() -> Result<(), Fault>) -> i32 {
     guarded(code::SERVER, || act().map_or_else(Fault::code, |()| code::OK))
 }
 
-fn ask(
+pub(crate) fn ask(
     request: *const abi::Request,
     what: impl for<'a> FnOnce(&'a dyn RequestView) -> Option<&'a [u8]>,
 ) -> Bytes {
@@ -110,7 +122,7 @@ fn ask(
     guarded(None, look).unwrap_or(Bytes::NONE)
 }
 
-fn ask_named(
+pub(crate) fn ask_named(
     request: *const abi::Request,
     name: Bytes,
     what: impl for<'a> FnOnce(&'a dyn RequestView, &[u8]) -> Option<&'a [u8]>,

@@ -102,6 +102,24 @@ impl Instance {
         Self::new(library, Kind::Connection, setting)
     }
 
+    /// Has `library` make one that hooks into the stages of requests.
+    ///
+    /// # Errors
+    /// It does not do that, or cannot make one, for the reason it says.
+    pub fn of_stages(library: &Library, setting: &Setting<'_>) -> Result<Self, LoadError> {
+        library.stages()?;
+        Self::new(library, Kind::Stage, setting)
+    }
+
+    /// Has `library` make one that filters streams.
+    ///
+    /// # Errors
+    /// It does not do that, or cannot make one, for the reason it says.
+    pub fn of_filters(library: &Library, setting: &Setting<'_>) -> Result<Self, LoadError> {
+        library.filters()?;
+        Self::new(library, Kind::Filter, setting)
+    }
+
     fn new(library: &Library, kind: Kind, setting: &Setting<'_>) -> Result<Self, LoadError> {
         let service = register(setting);
         match create(library, kind, setting, service) {

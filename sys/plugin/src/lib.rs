@@ -4,6 +4,7 @@
 //! - [`Instance`]: what a library made for one place in a configuration; [`Worker`]: its state on one worker.
 //! - [`ConnectionWorker`]: the same of what speaks a protocol; [`ConnView`], [`PeerView`]: what it is shown.
 //! - [`RequestView`], [`SocketView`]: a request, a WebSocket, as whoever has it shows it to a library; [`Deferred`]: an answer that is owed, by its number.
+//! - [`StageWorker`]: the same of a hook into the stages of requests; [`FilterWorker`]: of a filter of streams.
 //! - [`census`]: which libraries are there, who uses them, what could not be unmapped.
 //!
 //! Libraries run in this process and can do to it what they like; the interface keeps them from doing so by mistake. What
@@ -43,6 +44,8 @@ pub mod elf;
 #[cfg(feature = "host")]
 mod error;
 #[cfg(feature = "host")]
+mod filter;
+#[cfg(feature = "host")]
 mod functions;
 #[cfg(feature = "host")]
 mod image;
@@ -54,6 +57,8 @@ mod library;
 mod mapping;
 #[cfg(feature = "host")]
 mod request;
+#[cfg(feature = "host")]
+mod stage;
 #[cfg(feature = "host")]
 mod tables;
 
@@ -68,6 +73,8 @@ pub use deferred::{Deferred, PROMISES_MAX, Promise};
 #[cfg(feature = "host")]
 pub use error::{Fault, LoadError, Problem};
 #[cfg(feature = "host")]
+pub use filter::{FilterView, FilterWorker, GIVEN_BYTES_MAX, Given, Interest, PIECES_MAX};
+#[cfg(feature = "host")]
 pub use instance::{Broadcast, Instance, Level, Listener, Setting, Worker};
 #[cfg(feature = "host")]
 pub use library::{LIBRARY_BYTES_MAX, Library};
@@ -75,5 +82,7 @@ pub use library::{LIBRARY_BYTES_MAX, Library};
 pub use mapping::LINGERING_MAX;
 #[cfg(feature = "host")]
 pub use request::{Message, OfBody, Over, RequestView, Said, SocketView, User};
+#[cfg(feature = "host")]
+pub use stage::{Served, StageSaid, StageWorker};
 #[cfg(feature = "host")]
 pub use tables::{ConnectionTable, Requests, Route};

@@ -1,6 +1,6 @@
 //! A shared library, from its file to its tables.
 
-use crate::abi::Kind;
+use crate::abi::{self, Kind};
 use crate::census;
 use crate::elf;
 use crate::error::{LoadError, Problem};
@@ -103,6 +103,22 @@ impl Library {
     /// It does not.
     pub fn connections(&self) -> Result<ConnectionTable, LoadError> {
         self.0.tables.connections.ok_or_else(|| self.objection(Problem::Kind(Kind::Connection, self.kinds())))
+    }
+
+    /// How it hooks into the stages of requests.
+    ///
+    /// # Errors
+    /// It does not.
+    pub(crate) fn stages(&self) -> Result<abi::StageHook, LoadError> {
+        self.0.tables.stages.ok_or_else(|| self.objection(Problem::Kind(Kind::Stage, self.kinds())))
+    }
+
+    /// How it filters streams.
+    ///
+    /// # Errors
+    /// It does not.
+    pub(crate) fn filters(&self) -> Result<abi::StreamFilter, LoadError> {
+        self.0.tables.filters.ok_or_else(|| self.objection(Problem::Kind(Kind::Filter, self.kinds())))
     }
 
     /// What is wrong with it, with its file.

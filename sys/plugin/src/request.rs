@@ -70,6 +70,44 @@ pub trait RequestView {
     /// There is an answer or promise already, the library has nothing for sockets, or the request cannot become one
     /// ([`Fault::Invalid`]), which is its answer then.
     fn open_socket(&self, user: User) -> Result<(), Fault>;
+
+    /// Adds a field line to the answer, whatever that will be. For hooks, as what follows.
+    ///
+    /// # Errors
+    /// It can be none, or there is no room for it; [`Fault::State`] for handlers.
+    fn add_field(&self, name: &[u8], value: &[u8]) -> Result<(), Fault> {
+        let _no_hook = (name, value);
+        Err(Fault::State)
+    }
+
+    /// Takes field lines away from the answer that is there.
+    ///
+    /// # Errors
+    /// It is the server's own; [`Fault::State`] where there is no answer.
+    fn remove_field(&self, name: &[u8]) -> Result<(), Fault> {
+        let _no_hook = name;
+        Err(Fault::State)
+    }
+
+    /// Says who the client has proved to be.
+    ///
+    /// # Errors
+    /// It is no name; [`Fault::State`] where it is not the time.
+    fn set_user(&self, user: &str) -> Result<(), Fault> {
+        let _no_hook = user;
+        Err(Fault::State)
+    }
+
+    /// The status of the answer that is there.
+    fn answer_status(&self) -> Option<u16> {
+        None
+    }
+
+    /// The value of the first field of that name of the answer that is there.
+    fn answer_field(&self, name: &[u8]) -> Option<&[u8]> {
+        let _no_hook = name;
+        None
+    }
 }
 
 /// What a library knows one of its promises by. Only the library gets it back.

@@ -21,6 +21,8 @@ const ROUTES_MAX: usize = 10_000;
 /// Bytes of the first version of each table.
 const PLUGIN_BYTES_MIN: usize = 80;
 const REQUEST_BYTES_MIN: usize = 80;
+const STAGE_BYTES_MIN: usize = 72;
+const FILTER_BYTES_MIN: usize = 96;
 const SOCKET_BYTES_MIN: usize = 32;
 const CONNECTION_BYTES_MIN: usize = 136;
 
@@ -31,6 +33,8 @@ pub(crate) struct Tables {
     pub(crate) version: String,
     pub(crate) connections: Option<ConnectionTable>,
     pub(crate) requests: Option<Requests>,
+    pub(crate) stages: Option<abi::StageHook>,
+    pub(crate) filters: Option<abi::StreamFilter>,
 }
 
 /// How a library speaks a protocol.
@@ -158,14 +162,20 @@ impl Tables {
         let requests = if plugin.request.is_null() { None } else { Some(requests(plugin.request)?) };
         let connections =
             if plugin.connection.is_null() { None } else { Some(connections(plugin.connection)?) };
-        Ok(Self { plugin, name, version, connections, requests })
+        let stages = if plugin.stage.is_null() { None } else { Some(stages(plugin.stage)?) };
+        let filters = if plugin.filter.is_null() { None } else { Some(filters(plugin.filter)?) };
+        Ok(Self { plugin, name, version, connections, requests, stages, filters })
     }
 
     /// The kinds that it is of.
     pub(crate) fn kinds(&self) -> Vec<Kind> {
         let plugin = &self.plugin;
-        let is_there = [plugin.connection.cast(), plugin.request.cast(), plugin.stage, plugin.filter]
-            .map(|table| !table.is_null());
+        let is_there = [
+            !plugin.connection.is_null(),
+            !plugin.request.is_null(),
+            !plugin.stage.is_null(),
+            !plugin.filter.is_null(),
+        ];
         Kind::ALL.into_iter().zip(is_there).filter_map(|(kind, is_there)| is_there.then_some(kind)).collect()
     }
 }
@@ -180,6 +190,27 @@ fn connections(table: *const abi::ConnectionHandler) -> Result<ConnectionTable, 
         return Err(Problem::NoFunction("ringway_connection_handler.message"));
     }
     Ok(ConnectionTable { table })
+}
+
+fn stages(table: *const abi::StageHook) -> Result<abi::StageHook, Problem> {
+    if !table.is_aligned() {
+        return Err(Problem::TablePlace("ringway_stage_hook"));
+    }
+    // SAFETY: a table of the library's, whose size its first member says (I2, I3).
+    unsafe { read(table, "ringway_stage_hook", STAGE_BYTES_MIN) }
+}
+
+fn filters(table: *const abi::StreamFilter) -> Result<abi::StreamFilter, Problem> {
+    if !table.is_aligned() {
+        return Err(Problem::TablePlace("ringway_stream_filter"));
+    }
+    // SAFETY: a table of the library's, whose size its first member says (I2, I3).
+    let table = unsafe { read(table, "ringway_stream_filter", FILTER_BYTES_MIN) }?;
+    match (table.read, table.write) {
+        (None, _) => Err(Problem::NoFunction("ringway_stream_filter.read")),
+        (_, None) => Err(Problem::NoFunction("ringway_stream_filter.write")),
+        _ => Ok(table),
+    }
 }
 
 fn requests(table: *const abi::RequestHandler) -> Result<Requests, Problem> {

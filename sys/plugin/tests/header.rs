@@ -33,6 +33,8 @@ fn expected() -> Vec<(String, usize)> {
             conn_shut, conn_close, conn_abort, conn_pause, conn_resume, conn_set_timeout, conn_queued, conn_flags, conn_kind,
             conn_peer, conn_session, conn_key, conn_join, conn_leave, post_send, post_close, post_nudge, broadcast, connect,
             peer_address, peer_send, peer_send_to,
+            add_field, remove_field, set_user, answer_status, answer_field, pass_later, filter_up, filter_down, filter_peer,
+            filter_flags,
         }
         "ringway_setup" = abi::Setup { struct_size, kind, service, name, config, error, error_bytes }
         "ringway_route" = abi::Route { method, pattern, number, reserved }
@@ -44,6 +46,15 @@ fn expected() -> Vec<(String, usize)> {
         "ringway_connection_handler" = abi::ConnectionHandler {
             struct_size, flags, tick_ms, reserved, message_bytes_max, worker_start, worker_stop, opened, message, ended, written,
             timeout, nudged, urgent, closed, tick, measure, datagram, expired,
+        }
+        "ringway_served" = abi::Served {
+            struct_size, status, body_bytes, duration_us, method, target, peer, user, site,
+        }
+        "ringway_stage_hook" = abi::StageHook {
+            struct_size, flags, worker_start, worker_stop, accepted, request, answer, over, served, closed,
+        }
+        "ringway_stream_filter" = abi::StreamFilter {
+            struct_size, flags, worker_start, worker_stop, accept, read, write, writev, send_file, ended, finish, interest, close,
         }
         "ringway_plugin" = abi::Plugin {
             struct_size, abi, name, version, create, destroy, health, connection, request, stage, filter,
@@ -59,6 +70,10 @@ fn constants() -> Vec<(&'static str, i64)> {
         ("RINGWAY_DONE", said::DONE.into()),
         ("RINGWAY_LATER", said::LATER.into()),
         ("RINGWAY_PASS", said::PASS.into()),
+        ("RINGWAY_REFUSE", said::REFUSE.into()),
+        ("RINGWAY_WANTS_READ", abi::filter::WANTS_READ.into()),
+        ("RINGWAY_WANTS_WRITE", abi::filter::WANTS_WRITE.into()),
+        ("RINGWAY_FILTER_TLS", abi::filter::TLS.into()),
         ("RINGWAY_MORE", said::MORE.into()),
         ("RINGWAY_PAUSE", said::PAUSE.into()),
         ("RINGWAY_STOP", said::STOP.into()),

@@ -25,7 +25,7 @@ pub(crate) struct Desk {
 }
 
 /// A view that is lent on this thread, and the place that was given away for it.
-struct Lent<V: ?Sized>(Cell<Option<(usize, NonNull<V>)>>);
+pub(crate) struct Lent<V: ?Sized>(Cell<Option<(usize, NonNull<V>)>>);
 
 thread_local! {
     static CONN: Lent<dyn ConnView> = const { Lent(Cell::new(None)) };
@@ -58,7 +58,7 @@ impl Desk {
         PEER.with(|lent| lent.during(place.addr(), view, || call(place.cast())))
     }
 
-    fn place(&self) -> *mut u8 {
+    pub(crate) fn place(&self) -> *mut u8 {
         let next = self.next.get();
         self.next.set((next + 1) % PLACES);
         std::ptr::from_ref(&self.places[next]).cast_mut()
@@ -73,12 +73,16 @@ impl Drop for Desk {
 }
 
 impl<V: ?Sized> Lent<V> {
-    fn during<R>(&self, place: usize, view: NonNull<V>, call: impl FnOnce() -> R) -> R {
+    pub(crate) const fn nothing() -> Self {
+        Self(Cell::new(None))
+    }
+
+    pub(crate) fn during<R>(&self, place: usize, view: NonNull<V>, call: impl FnOnce() -> R) -> R {
         let _back = Back { lent: self, before: self.0.replace(Some((place, view))) };
         call()
     }
 
-    fn find(&self, place: usize) -> Option<NonNull<V>> {
+    pub(crate) fn find(&self, place: usize) -> Option<NonNull<V>> {
         self.0.get().filter(|(lent, _)| *lent == place).map(|(_, view)| view)
     }
 }
@@ -123,7 +127,7 @@ pub(crate) fn with_peer<R>(
 }
 
 /// Tells of what only a mistake can be.
-fn noticed<R>(place: usize, function: &str, done: Result<R, Fault>) -> Result<R, Fault> {
+pub(crate) fn noticed<R>(place: usize, function: &str, done: Result<R, Fault>) -> Result<R, Fault> {
     match &done {
         Err(Fault::Invalid) => drop(misused(place, function, "arguments that make no sense")),
         Err(Fault::Limit) => drop(misused(place, function, "more than is taken")),
@@ -133,7 +137,7 @@ fn noticed<R>(place: usize, function: &str, done: Result<R, Fault>) -> Result<R,
 }
 
 /// Tells what a library did with a pointer, if it is known whose it was.
-fn misused(place: usize, function: &str, with: &str) -> Fault {
+pub(crate) fn misused(place: usize, function: &str, with: &str) -> Fault {
     let told = {
         let mut desks = lock();
         let own = desks.iter_mut().find(|known| place.wrapping_sub(known.start) < PLACES);

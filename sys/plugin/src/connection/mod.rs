@@ -1,7 +1,7 @@
 //! Connections and peers as libraries see them: views that are lent for a call, and who reaches them from elsewhere.
 
 pub(crate) mod calls;
-mod desk;
+pub(crate) mod desk;
 mod worker;
 
 pub use desk::MISUSES_TOLD_MAX;
