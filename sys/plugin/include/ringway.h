@@ -129,6 +129,9 @@ extern "C" {
 #define RINGWAY_BODY_PIECES  1u /* bodies come by the body callback; else the server collects them first */
 #define RINGWAY_NEEDS_CLIENT 2u /* answers that are waited for are given up when the client leaves */
 
+/* ringway_connection_handler.flags */
+#define RINGWAY_BROADCAST 1u /* broadcast reaches its connections, which costs some memory for each */
+
 /* ringway_server.flags */
 #define RINGWAY_REQUEST_TLS      1u /* the connection is encrypted */
 #define RINGWAY_REQUEST_HAS_BODY 2u /* a body came with the request, or comes */
@@ -268,15 +271,19 @@ typedef struct ringway_server {
 
     /* About a connection: on the thread of the callback that was given it, until that returns (else RINGWAY_E_THREAD). */
     /* Sends a message, with a frame around it where the endpoint's framing has frames. The bytes are copied. RINGWAY_E_FULL: too
-     * much waits to be sent, and nothing of it is taken; written tells when all is sent. */
+     * much waits to be sent, and nothing of it is taken; conn_when_sent tells of room. */
     int32_t (*conn_send)(ringway_conn *conn, ringway_bytes message);
     /* The same; of a WebSocket RINGWAY_TEXT, or RINGWAY_BINARY. */
     int32_t (*conn_send_as)(ringway_conn *conn, uint32_t kind, ringway_bytes message);
     /* Sends a part of the message that the callback was given, where it lies and as it is when the callback returns: nothing is
      * copied. Once a message (else RINGWAY_E_STATE); the part is not to be touched after that. */
     int32_t (*conn_send_in_place)(ringway_conn *conn, ringway_bytes part);
-    /* Sends head and then bytes of an open file; the descriptor stays the caller's. Without frames. */
-    int32_t (*conn_send_file)(ringway_conn *conn, ringway_bytes head, int fd, uint64_t offset, uint64_t bytes);
+    /* Sends bytes as they are, without a frame. */
+    int32_t (*conn_send_raw)(ringway_conn *conn, ringway_bytes bytes);
+    /* Sends a message that is a part of an open file; the descriptor stays the caller's. */
+    int32_t (*conn_send_file)(ringway_conn *conn, int fd, uint64_t offset, uint64_t bytes);
+    /* Has written called once, when all that was sent until now is with the kernel. */
+    int32_t (*conn_when_sent)(ringway_conn *conn);
     /* Sends nothing more, once everything is sent; the peer may go on. */
     int32_t (*conn_shut)(ringway_conn *conn);
     /* Closes it once everything is sent. */
@@ -298,12 +305,15 @@ typedef struct ringway_server {
     int32_t (*conn_join)(ringway_conn *conn, ringway_bytes group);
     int32_t (*conn_leave)(ringway_conn *conn, ringway_bytes group);
 
-    /* By a connection's name, on any thread. RINGWAY_OK: it is on its way there; RINGWAY_E_GONE: there is no such connection. */
-    int32_t (*post_send)(ringway_service service, ringway_key key, ringway_bytes message);
+    /* By a connection's name, on any thread, in the order of the calls. RINGWAY_OK: it is on its way there; RINGWAY_E_GONE: there
+     * is no such connection; RINGWAY_E_FULL: too much is on its way there, and nothing of it is taken. */
+    int32_t (*post_send)(ringway_service service, ringway_key key, uint32_t kind, ringway_bytes message);
+    int32_t (*post_shut)(ringway_service service, ringway_key key);
     int32_t (*post_close)(ringway_service service, ringway_key key);
     /* Has nudged called, on the connection's worker. */
     int32_t (*post_nudge)(ringway_service service, ringway_key key);
-    /* Sends a message to all connections of the endpoint, on all workers; any thread. Who does not keep up misses messages. */
+    /* Sends a message to all connections of the endpoint, on all workers; any thread. Who does not keep up misses messages.
+     * RINGWAY_E_STATE: the handler has no RINGWAY_BROADCAST. */
     int32_t (*broadcast)(ringway_service service, uint32_t kind, ringway_bytes message);
     /* Has a connection made outward, to "host:port" or "unix:/path", on the worker of the callback that this is called in. Its
      * events are those of any other, with user for its word; closed is called although it could not be made. */
@@ -404,7 +414,7 @@ typedef struct ringway_request_handler {
  */
 typedef struct ringway_connection_handler {
     uint32_t struct_size;
-    uint32_t flags;             /* 0 */
+    uint32_t flags;             /* RINGWAY_BROADCAST */
     uint32_t tick_ms;           /* how often tick is called; 0: never */
     uint32_t reserved;          /* 0 */
     uint64_t message_bytes_max; /* longest message; 0: what the configuration says, and never more than that */
@@ -420,12 +430,14 @@ typedef struct ringway_connection_handler {
     int32_t (*message)(void *instance, void *worker, ringway_conn *conn, void **user, ringway_bytes_mut message);
     /* The peer has finished sending. NULL: RINGWAY_CLOSE. */
     int32_t (*ended)(void *instance, void *worker, ringway_conn *conn, void **user);
-    /* All that was sent is with the kernel, after it had to wait for the peer. */
+    /* All that was sent is with the kernel, as conn_when_sent wants to know. */
     int32_t (*written)(void *instance, void *worker, ringway_conn *conn, void **user);
     /* The time is up that conn_set_timeout gave. NULL: RINGWAY_CLOSE. */
     int32_t (*timeout)(void *instance, void *worker, ringway_conn *conn, void **user);
     /* post_nudge was called, once at least. */
     int32_t (*nudged)(void *instance, void *worker, ringway_conn *conn, void **user);
+    /* The server drains, or the endpoint is removed; the peer may finish what it has begun. NULL: RINGWAY_CLOSE. */
+    int32_t (*draining)(void *instance, void *worker, ringway_conn *conn, void **user);
     /* An urgent byte has come (urgent = "separate"). */
     int32_t (*urgent)(void *instance, void *worker, ringway_conn *conn, void **user, uint32_t byte);
     /* A connection has ended: the last that is heard of it, once for each. RINGWAY_CLOSED_*. */

@@ -66,6 +66,8 @@ pub mod flag {
     pub const BODY_PIECES: u32 = 1;
     /// Answers are given up when the client leaves.
     pub const NEEDS_CLIENT: u32 = 2;
+    /// Broadcasts reach the connections.
+    pub const BROADCAST: u32 = 1;
     /// The connection is encrypted.
     pub const REQUEST_TLS: u32 = 1;
     /// A body came with the request, or comes.
@@ -303,7 +305,9 @@ pub struct Server {
     pub conn_send: Option<ConnBytes>,
     pub conn_send_as: Option<unsafe extern "C" fn(*mut Conn, u32, Bytes) -> i32>,
     pub conn_send_in_place: Option<ConnBytes>,
-    pub conn_send_file: Option<unsafe extern "C" fn(*mut Conn, Bytes, c_int, u64, u64) -> i32>,
+    pub conn_send_raw: Option<ConnBytes>,
+    pub conn_send_file: Option<unsafe extern "C" fn(*mut Conn, c_int, u64, u64) -> i32>,
+    pub conn_when_sent: Option<WithConn>,
     pub conn_shut: Option<WithConn>,
     pub conn_close: Option<WithConn>,
     pub conn_abort: Option<WithConn>,
@@ -318,7 +322,8 @@ pub struct Server {
     pub conn_key: Option<unsafe extern "C" fn(*const Conn) -> Key>,
     pub conn_join: Option<ConnBytes>,
     pub conn_leave: Option<ConnBytes>,
-    pub post_send: Option<unsafe extern "C" fn(u64, Key, Bytes) -> i32>,
+    pub post_send: Option<unsafe extern "C" fn(u64, Key, u32, Bytes) -> i32>,
+    pub post_shut: Option<ByKey>,
     pub post_close: Option<ByKey>,
     pub post_nudge: Option<ByKey>,
     pub broadcast: Option<unsafe extern "C" fn(u64, u32, Bytes) -> i32>,
@@ -426,6 +431,7 @@ pub struct ConnectionHandler {
     pub written: Option<Event>,
     pub timeout: Option<Event>,
     pub nudged: Option<Event>,
+    pub draining: Option<Event>,
     pub urgent:
         Option<unsafe extern "C" fn(*mut c_void, *mut c_void, *mut Conn, *mut *mut c_void, u32) -> i32>,
     pub closed: Option<unsafe extern "C" fn(*mut c_void, *mut c_void, *mut c_void, i32)>,

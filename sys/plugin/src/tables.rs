@@ -24,7 +24,7 @@ const REQUEST_BYTES_MIN: usize = 80;
 const STAGE_BYTES_MIN: usize = 72;
 const FILTER_BYTES_MIN: usize = 96;
 const SOCKET_BYTES_MIN: usize = 32;
-const CONNECTION_BYTES_MIN: usize = 136;
+const CONNECTION_BYTES_MIN: usize = 144;
 
 /// What a library is, by its own word.
 pub(crate) struct Tables {
@@ -54,6 +54,12 @@ impl ConnectionTable {
     #[must_use]
     pub fn has_datagrams(&self) -> bool {
         self.table.datagram.is_some()
+    }
+
+    /// Whether broadcasts reach its connections.
+    #[must_use]
+    pub fn hears_broadcasts(&self) -> bool {
+        self.table.flags & abi::flag::BROADCAST != 0
     }
 
     /// Whether it says how long messages are.

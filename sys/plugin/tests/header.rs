@@ -29,9 +29,9 @@ fn expected() -> Vec<(String, usize)> {
         "ringway_server" = abi::Server {
             struct_size, abi, version, log, method, target, path, query, field, field_at, peer, user, flags, route, param,
             query_value, form_value, body, answer, later, answer_later, begin, write, end, abort, wait, resume_body, open_socket, socket_send,
-            socket_close, socket_join, socket_leave, group_send, conn_send, conn_send_as, conn_send_in_place, conn_send_file,
+            socket_close, socket_join, socket_leave, group_send, conn_send, conn_send_as, conn_send_in_place, conn_send_raw, conn_send_file, conn_when_sent,
             conn_shut, conn_close, conn_abort, conn_pause, conn_resume, conn_set_timeout, conn_queued, conn_flags, conn_kind,
-            conn_peer, conn_session, conn_key, conn_join, conn_leave, post_send, post_close, post_nudge, broadcast, connect,
+            conn_peer, conn_session, conn_key, conn_join, conn_leave, post_send, post_shut, post_close, post_nudge, broadcast, connect,
             peer_address, peer_send, peer_send_to,
             add_field, remove_field, set_user, answer_status, answer_field, pass_later, filter_up, filter_down, filter_peer,
             filter_flags,
@@ -45,7 +45,7 @@ fn expected() -> Vec<(String, usize)> {
         "ringway_socket_handler" = abi::SocketHandler { struct_size, message_bytes_max, opened, message, closed }
         "ringway_connection_handler" = abi::ConnectionHandler {
             struct_size, flags, tick_ms, reserved, message_bytes_max, worker_start, worker_stop, opened, message, ended, written,
-            timeout, nudged, urgent, closed, tick, measure, datagram, expired,
+            timeout, nudged, draining, urgent, closed, tick, measure, datagram, expired,
         }
         "ringway_served" = abi::Served {
             struct_size, status, body_bytes, duration_us, method, target, peer, user, site,
@@ -79,6 +79,7 @@ fn constants() -> Vec<(&'static str, i64)> {
         ("RINGWAY_STOP", said::STOP.into()),
         ("RINGWAY_BODY_PIECES", flag::BODY_PIECES.into()),
         ("RINGWAY_NEEDS_CLIENT", flag::NEEDS_CLIENT.into()),
+        ("RINGWAY_BROADCAST", flag::BROADCAST.into()),
         ("RINGWAY_REQUEST_TLS", flag::REQUEST_TLS.into()),
         ("RINGWAY_REQUEST_HAS_BODY", flag::REQUEST_HAS_BODY.into()),
         ("RINGWAY_TEXT", abi::message::TEXT.into()),

@@ -54,12 +54,20 @@ impl<S> Endpoint<S> {
     ///
     /// # Errors
     /// It has ended ([`Fault::Gone`]), or too much is on its way there ([`Fault::Full`]).
-    pub fn send(&self, key: Key, message: &[u8]) -> Result<(), Fault> {
+    pub fn send(&self, key: Key, kind: Kind, message: &[u8]) -> Result<(), Fault> {
         let Some(send) = server::table().and_then(|server| server.post_send) else {
             return Fault::of(MISSING);
         };
         // SAFETY: a function of the server's, given bytes that are valid for the call (I1).
-        Fault::of(unsafe { send(self.service, key.0, Bytes::of(message)) })
+        Fault::of(unsafe { send(self.service, key.0, kind as u32, Bytes::of(message)) })
+    }
+
+    /// Has a connection send nothing more.
+    ///
+    /// # Errors
+    /// It has ended.
+    pub fn shut_down_write(&self, key: Key) -> Result<(), Fault> {
+        self.by_key(key, |server| server.post_shut)
     }
 
     /// Closes a connection when everything is sent.
@@ -94,7 +102,7 @@ impl<S> Endpoint<S> {
     /// Sends a message to all connections, on all workers. Who does not keep up misses messages.
     ///
     /// # Errors
-    /// It cannot be sent.
+    /// It cannot be sent, or the handler says nothing of [`crate::ConnectionHandler::BROADCASTS`].
     pub fn broadcast(&self, kind: Kind, message: &[u8]) -> Result<(), Fault> {
         let Some(send) = server::table().and_then(|server| server.broadcast) else {
             return Fault::of(MISSING);

@@ -38,13 +38,15 @@ pub(crate) extern "C" fn conn_send_in_place(conn: *mut abi::Conn, part: Bytes) -
     })
 }
 
-pub(crate) extern "C" fn conn_send_file(
-    conn: *mut abi::Conn,
-    head: Bytes,
-    fd: c_int,
-    offset: u64,
-    bytes: u64,
-) -> i32 {
+pub(crate) extern "C" fn conn_send_raw(conn: *mut abi::Conn, bytes: Bytes) -> i32 {
+    result(|| with_conn(conn, "conn_send_raw", |view| view.send_raw(slice(bytes)?.unwrap_or_default())))
+}
+
+pub(crate) extern "C" fn conn_when_sent(conn: *mut abi::Conn) -> i32 {
+    result(|| with_conn(conn, "conn_when_sent", |view| view.call_when_sent()))
+}
+
+pub(crate) extern "C" fn conn_send_file(conn: *mut abi::Conn, fd: c_int, offset: u64, bytes: u64) -> i32 {
     result(|| {
         with_conn(conn, "conn_send_file", |view| {
             if fd < 0 {
@@ -52,7 +54,7 @@ pub(crate) extern "C" fn conn_send_file(
             }
             // SAFETY: a descriptor that the library holds open for the call, as it says; the view looks whether it is one (I2).
             let file = unsafe { BorrowedFd::borrow_raw(fd) };
-            view.send_file(slice(head)?.unwrap_or_default(), file, offset, bytes)
+            view.send_file(file, offset, bytes)
         })
     })
 }
@@ -118,11 +120,15 @@ pub(crate) extern "C" fn conn_leave(conn: *mut abi::Conn, group: Bytes) -> i32 {
     result(|| with_conn(conn, "conn_leave", |view| view.leave(group_name(group)?)))
 }
 
-pub(crate) extern "C" fn post_send(service: u64, key: abi::Key, message: Bytes) -> i32 {
+pub(crate) extern "C" fn post_send(service: u64, key: abi::Key, kind: u32, message: Bytes) -> i32 {
     result(|| {
-        let message = Message::Binary(slice(message)?.unwrap_or_default());
+        let message = Message::read(kind, slice(message)?.unwrap_or_default())?;
         instance::connections(service)?.send(key.words, message)
     })
+}
+
+pub(crate) extern "C" fn post_shut(service: u64, key: abi::Key) -> i32 {
+    result(|| instance::connections(service)?.shut(key.words))
 }
 
 pub(crate) extern "C" fn post_close(service: u64, key: abi::Key) -> i32 {

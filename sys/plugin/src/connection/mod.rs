@@ -33,11 +33,23 @@ pub trait ConnView {
     /// There is none, or it was sent ([`Fault::State`]); else as above.
     fn send_in_place(&self, from: usize, to: usize) -> Result<(), Fault>;
 
-    /// Sends `head`, then `bytes` of a file.
+    /// Sends bytes without a frame.
     ///
     /// # Errors
     /// As above.
-    fn send_file(&self, head: &[u8], file: BorrowedFd<'_>, offset: u64, bytes: u64) -> Result<(), Fault>;
+    fn send_raw(&self, bytes: &[u8]) -> Result<(), Fault>;
+
+    /// Asks for [`Event::Written`] when all is sent.
+    ///
+    /// # Errors
+    /// It is closed.
+    fn call_when_sent(&self) -> Result<(), Fault>;
+
+    /// Sends a message that is `bytes` of a file.
+    ///
+    /// # Errors
+    /// As above; or that is no file ([`Fault::Invalid`]).
+    fn send_file(&self, file: BorrowedFd<'_>, offset: u64, bytes: u64) -> Result<(), Fault>;
 
     /// Sends nothing more.
     ///
@@ -125,6 +137,12 @@ pub trait Connections: Send + Sync {
     /// # Errors
     /// There is no such connection ([`Fault::Gone`]), or too much is on its way to the worker ([`Fault::Full`]).
     fn send(&self, key: Key, message: Message<'_>) -> Result<(), Fault>;
+
+    /// Has one send nothing more.
+    ///
+    /// # Errors
+    /// As above.
+    fn shut(&self, key: Key) -> Result<(), Fault>;
 
     /// Closes one.
     ///
@@ -222,6 +240,8 @@ pub enum Event {
     Timeout,
     /// It was nudged.
     Nudged,
+    /// The server drains.
+    Draining,
 }
 
 impl Event {
@@ -234,6 +254,7 @@ impl Event {
             Self::Written => "written",
             Self::Timeout => "timeout",
             Self::Nudged => "nudged",
+            Self::Draining => "draining",
         }
     }
 
@@ -244,6 +265,7 @@ impl Event {
             Self::Written => table.written,
             Self::Timeout => table.timeout,
             Self::Nudged => table.nudged,
+            Self::Draining => table.draining,
         }
     }
 }

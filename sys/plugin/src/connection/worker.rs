@@ -51,11 +51,11 @@ impl ConnectionWorker {
         &self.instance
     }
 
-    /// Tells it of an event. What it does not listen to goes on, but the peer's end and the timeout, which close.
+    /// Tells it of an event. What it does not listen to goes on, but the peer's end, the timeout and a drain, which close.
     pub fn event(&self, event: Event, view: &dyn ConnView, user: &mut User) -> Verdict {
         let Some(call) = event.of(&self.table) else {
             return match event {
-                Event::Ended | Event::Timeout => Verdict::Close,
+                Event::Ended | Event::Timeout | Event::Draining => Verdict::Close,
                 Event::Opened | Event::Written | Event::Nudged => Verdict::GoOn,
             };
         };
