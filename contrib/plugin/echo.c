@@ -17,8 +17,10 @@ static int32_t message(void *instance, void *worker, ringway_conn *conn, void **
     ringway_bytes all = {message.data, message.len};
     if (server->conn_send_in_place(conn, all) != RINGWAY_OK)
         return RINGWAY_CLOSE;
-    if (server->conn_queued(conn) > QUEUE_BYTES_MAX)
+    if (server->conn_queued(conn) > QUEUE_BYTES_MAX) {
         server->conn_pause(conn);
+        server->conn_when_sent(conn);
+    }
     return RINGWAY_GO_ON;
 }
 

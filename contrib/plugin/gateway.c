@@ -93,9 +93,10 @@ static int32_t written(void *instance, void *worker, ringway_conn *conn, void **
 }
 
 static int32_t nudged(void *instance, void *worker, ringway_conn *conn, void **user) {
+    (void)instance, (void)worker;
     struct side *side = *user;
-    if (server->conn_queued(conn) == 0)
-        written(instance, worker, conn, user);
+    if (other(side)->waits)
+        server->conn_when_sent(conn);
     if (!side->waits && other(side)->is_open)
         server->conn_resume(conn);
     return RINGWAY_GO_ON;

@@ -24,6 +24,9 @@ pub trait ConnectionHandler: Send + Sync + Sized + 'static {
     /// The longest message in bytes; 0: what the configuration says, which is never exceeded.
     const MESSAGE_BYTES_MAX: u64 = 0;
 
+    /// Whether [`Endpoint::broadcast`] reaches its connections, which costs some memory for each.
+    const BROADCASTS: bool = false;
+
     /// How often [`ConnectionHandler::tick`] is called, in milliseconds; 0: never.
     const TICK_MS: u32 = 0;
 
@@ -56,7 +59,7 @@ pub trait ConnectionHandler: Send + Sync + Sized + 'static {
         conn.close();
     }
 
-    /// All that was sent is with the kernel, after it had to wait for the peer.
+    /// All that was sent is with the kernel, as [`Connection::call_when_sent`] wants to know.
     fn written(&self, worker: &Self::Worker, conn: &mut Connection<'_>, state: &mut Self::State) {
         let _waits_for_nothing = (worker, conn, state);
     }
@@ -70,6 +73,12 @@ pub trait ConnectionHandler: Send + Sync + Sized + 'static {
     /// [`Endpoint::nudge`] was called, once at least.
     fn nudged(&self, worker: &Self::Worker, conn: &mut Connection<'_>, state: &mut Self::State) {
         let _waits_for_nothing = (worker, conn, state);
+    }
+
+    /// The server drains, or the endpoint is removed; the peer may finish what it has begun.
+    fn draining(&self, worker: &Self::Worker, conn: &mut Connection<'_>, state: &mut Self::State) {
+        let _needs_nothing = (worker, state);
+        conn.close();
     }
 
     /// An urgent byte has come (`urgent = "separate"`).
@@ -204,8 +213,8 @@ impl Connection<'_> {
     /// Sends a message, with a frame around it where the endpoint's framing has frames.
     ///
     /// # Errors
-    /// Too much waits to be sent ([`Fault::Full`]), and nothing of it is taken; `written` tells when all is sent. Or it has ended, or is
-    /// too long.
+    /// Too much waits to be sent ([`Fault::Full`]), and nothing of it is taken: [`Connection::call_when_sent`]. Or it has
+    /// ended, or is too long.
     pub fn send(&mut self, message: &[u8]) -> Result<(), Fault> {
         self.with_bytes(message, |server| server.conn_send)
     }
@@ -230,17 +239,30 @@ impl Connection<'_> {
         self.with_bytes(message.0, |server| server.conn_send_in_place)
     }
 
-    /// Sends `head` and then `bytes` of a file, without frames.
+    /// Sends bytes as they are, without a frame.
+    ///
+    /// # Errors
+    /// As [`Connection::send`].
+    pub fn send_raw(&mut self, bytes: &[u8]) -> Result<(), Fault> {
+        self.with_bytes(bytes, |server| server.conn_send_raw)
+    }
+
+    /// Asks for `written` when all that was sent until now is with the kernel, once.
+    pub fn call_when_sent(&mut self) {
+        self.with(|server| server.conn_when_sent);
+    }
+
+    /// Sends a message that is `bytes` of a file.
     ///
     /// # Errors
     /// As [`Connection::send`]; or the file cannot be sent.
-    pub fn send_file(&mut self, head: &[u8], file: &impl AsFd, offset: u64, bytes: u64) -> Result<(), Fault> {
+    pub fn send_file(&mut self, file: &impl AsFd, offset: u64, bytes: u64) -> Result<(), Fault> {
         let Some(send) = server::table().and_then(|server| server.conn_send_file) else {
             return Fault::of(MISSING);
         };
         let fd = file.as_fd().as_raw_fd();
-        // SAFETY: a function of the server's, given its connection, bytes and an open file for the call (I1, I2).
-        Fault::of(unsafe { send(self.raw, Bytes::of(head), fd, offset, bytes) })
+        // SAFETY: a function of the server's, given its connection and an open file for the call (I1, I2).
+        Fault::of(unsafe { send(self.raw, fd, offset, bytes) })
     }
 
     /// Sends nothing more, once everything is sent; the peer may go on.

@@ -7,7 +7,7 @@ use crate::handler::{Log, Setup};
 use crate::server;
 use crate::state;
 use crate::tables::{Healthy, Instance, Part, message, start_worker, stop_worker};
-use ringway_plugin::abi::{self, Bytes, BytesMut, said};
+use ringway_plugin::abi::{self, Bytes, BytesMut, flag, said};
 use std::ffi::c_void;
 use std::fmt;
 use std::marker::PhantomData;
@@ -63,6 +63,7 @@ const EMPTY: abi::ConnectionHandler = abi::ConnectionHandler {
     written: None,
     timeout: None,
     nudged: None,
+    draining: None,
     urgent: None,
     closed: None,
     tick: None,
@@ -75,6 +76,7 @@ impl<T: ConnectionHandler> Part for Connections<T> {
     const KIND: abi::Kind = abi::Kind::Connection;
 
     const CONNECTION: *const abi::ConnectionHandler = &abi::ConnectionHandler {
+        flags: if T::BROADCASTS { flag::BROADCAST } else { 0 },
         tick_ms: T::TICK_MS,
         message_bytes_max: T::MESSAGE_BYTES_MAX,
         worker_start: Some(Self::worker_start),
@@ -85,6 +87,7 @@ impl<T: ConnectionHandler> Part for Connections<T> {
         written: Some(Self::written),
         timeout: Some(Self::timeout),
         nudged: Some(Self::nudged),
+        draining: Some(Self::draining),
         urgent: Some(Self::urgent),
         closed: Some(Self::closed),
         tick: Some(Self::tick),
@@ -207,6 +210,16 @@ impl<T: ConnectionHandler> Connections<T> {
     ) -> i32 {
         // SAFETY: the server's, for this callback (I2).
         unsafe { Self::event(instance, worker, conn, word, T::nudged) }
+    }
+
+    unsafe extern "C" fn draining(
+        instance: *mut c_void,
+        worker: *mut c_void,
+        conn: *mut abi::Conn,
+        word: *mut *mut c_void,
+    ) -> i32 {
+        // SAFETY: the server's, for this callback (I2).
+        unsafe { Self::event(instance, worker, conn, word, T::draining) }
     }
 
     unsafe extern "C" fn urgent(
