@@ -140,7 +140,11 @@ impl Core {
         if is_shaking {
             self.counters.handshakes_failed.add(1);
         }
-        let is_known = !is_shaking && !is_owned;
+        #[cfg(feature = "held")]
+        let is_awaited = record.extra.as_ref().is_some_and(|extra| extra.is_outbound);
+        #[cfg(not(feature = "held"))]
+        let is_awaited = false;
+        let is_known = (!is_shaking || is_awaited) && !is_owned;
         self.ended.push_back(Ended { endpoint: record.endpoint, context: record.context, filter, is_known });
         if is_owned {
             self.owned -= 1;

@@ -194,6 +194,13 @@ impl Conn<'_> {
         self.core.pool()
     }
 
+    /// What the connection came through.
+    #[cfg(feature = "held")]
+    #[must_use]
+    pub fn door(&mut self) -> crate::DoorKey {
+        crate::DoorKey(self.core.conns.get(self.id).map_or(u16::MAX, |record| record.endpoint))
+    }
+
     /// The peer's address; `None` for Unix sockets. Asked of the kernel once, when first wanted.
     pub fn peer(&mut self) -> Option<SocketAddr> {
         self.core.conns.get(self.id)?.peer()

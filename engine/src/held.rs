@@ -3,6 +3,8 @@
 
 use crate::core::Core;
 use crate::filter::Filter;
+#[cfg(feature = "held")]
+use crate::outbound::DoorKey;
 use crate::protocol::{Events, Protocol, Turn};
 use crate::receiving::ECANCELED;
 use crate::record::{ConnId, Flags, Outgoing, Record};
@@ -113,7 +115,31 @@ impl WorkerHandle {
         preface: &[u8],
         filter: Option<Box<dyn Filter>>,
     ) -> io::Result<Stream> {
-        let id = self.local.core.borrow_mut().hold(outbound, socket, preface, filter)?;
+        let id = {
+            let core = &mut *self.local.core.borrow_mut();
+            let endpoint = core.outbound_room(outbound)?;
+            core.hold(endpoint, socket, preface, filter)?
+        };
+        Ok(Stream::owner(Rc::clone(&self.local), id))
+    }
+
+    /// As [`WorkerHandle::hold`], for a connection that belongs to an endpoint's own work: it counts against the limits there,
+    /// beside those that were accepted.
+    ///
+    /// # Errors
+    /// As [`WorkerHandle::open_at`].
+    #[cfg(feature = "held")]
+    pub fn hold_at(
+        &self,
+        door: DoorKey,
+        socket: Handle,
+        filter: Option<Box<dyn Filter>>,
+    ) -> io::Result<Stream> {
+        let id = {
+            let core = &mut *self.local.core.borrow_mut();
+            core.room_at(door)?;
+            core.hold(door.0, socket, &[], filter)?
+        };
         Ok(Stream::owner(Rc::clone(&self.local), id))
     }
 }
@@ -121,7 +147,7 @@ impl WorkerHandle {
 impl Core {
     fn hold(
         &mut self,
-        outbound: usize,
+        endpoint: u16,
         socket: Handle,
         preface: &[u8],
         filter: Option<Box<dyn Filter>>,
@@ -130,7 +156,6 @@ impl Core {
             // Better no connection than one that is not encrypted.
             return Err(io::ErrorKind::Unsupported.into());
         }
-        let endpoint = self.outbound_room(outbound)?;
         let preface = match preface {
             [] => None,
             bytes => Some(self.pool().copy_of(bytes).ok_or(io::ErrorKind::OutOfMemory)?),

@@ -50,6 +50,8 @@ pub use inbox::Inbox;
 pub use members::{ConnKey, Delivery, Post};
 pub use observe::{ConnectionFacts, Description, Observer};
 pub use operation::Operation;
+#[cfg(feature = "held")]
+pub use outbound::DoorKey;
 pub use outbound::Outbound;
 pub use pool::{PoolError, Pooled, ThreadPool};
 pub use port::{

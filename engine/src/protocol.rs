@@ -15,6 +15,11 @@ pub trait Protocol: 'static {
     /// earlier turn still runs. A panic closes this connection only.
     fn turn(&self, conn: &mut Conn<'_>, events: Events) -> Turn;
 
+    /// Where it was put: told on its worker before any connection, for who opens connections of its own
+    /// ([`crate::WorkerHandle::open_at`]).
+    #[cfg(feature = "held")]
+    fn placed(&self, _door: crate::DoorKey) {}
+
     /// A connection has ended, for whatever reason; its context words are as the last turn left them.
     fn closed(&self, context: [u64; 2]) {
         let _nothing_to_do = context;

@@ -74,6 +74,9 @@ pub(crate) struct Extra {
     pub(crate) finishes: bool,
     /// Bytes that may still be queued when who waits for room is to be woken; 0: nobody waits so.
     pub(crate) room_at_bytes: usize,
+    /// This side opened it for the protocol of an endpoint, which hears of its end even if it has not heard of its beginning.
+    #[cfg(feature = "held")]
+    pub(crate) is_outbound: bool,
     /// The connection's own rate, and whether the piece that is kept back waits for it.
     pub(crate) rate: Option<ConnRate>,
     pub(crate) is_paced: bool,

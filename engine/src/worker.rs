@@ -152,6 +152,10 @@ impl Worker {
 
     /// Sets what speaks on outbound connections and on the endpoints, in the order of the doors; before the worker runs.
     pub(crate) fn set_protocols(&mut self, protocols: Vec<Rc<dyn Protocol>>) {
+        #[cfg(feature = "held")]
+        for (door, protocol) in (0..).zip(&protocols) {
+            protocol.placed(crate::DoorKey(door));
+        }
         self.parts.protocols = protocols.into_iter().map(Some).collect();
     }
 

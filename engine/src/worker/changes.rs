@@ -10,6 +10,8 @@ use crate::server::panic_text;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+#[cfg(feature = "held")]
+use std::rc::Rc;
 use std::sync::mpsc::Sender;
 
 impl Worker {
@@ -47,8 +49,14 @@ impl Worker {
         if self.parts.protocols.len() == place {
             self.parts.protocols.push(None);
         }
+        #[cfg(feature = "held")]
+        let placed = Rc::clone(&protocol);
         let old = self.parts.protocols.get_mut(place).and_then(|held| held.replace(protocol));
         self.discard((old, old_filters));
+        #[cfg(feature = "held")]
+        if catch_unwind(AssertUnwindSafe(|| placed.placed(crate::DoorKey(endpoint)))).is_err() {
+            self.parts.counters.panics.add(1);
+        }
     }
 
     /// Accepts from further sockets.
