@@ -140,6 +140,14 @@ impl Conn<'_> {
             && record.socket.kernel().is_none_or(|fd| socket::is_delivered(fd).unwrap_or(true))
     }
 
+    /// Lets this connection receive into buffers of 64 KiB while its peer sends much at once. For protocols that handle what comes
+    /// and count what they hold of it by its memory ([`Slice::capacity`]), not by pieces.
+    pub fn allow_large_receives(&mut self) {
+        if let Some(record) = self.core.conns.get(self.id) {
+            record.width.allow();
+        }
+    }
+
     /// Whether the connection takes more to send without exceeding its queue.
     #[must_use]
     pub fn can_send(&mut self) -> bool {

@@ -12,6 +12,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 /// at most the provided buffers of one completion batch.
 pub const INBOX_BYTES_MAX: usize = 64 * 1024;
 
+/// The same for connections that receive into large buffers.
+const LARGE_INBOX_BYTES_MAX: usize = 4 * SLICE_BYTES_MAX;
+
 /// Unread bytes below which a paused connection receives again.
 const INBOX_BYTES_RESUME: usize = 16 * 1024;
 
@@ -45,7 +48,10 @@ impl Core {
             record.flags.clear(Flags::SWITCHING);
         }
         match (payload, result) {
-            (Payload::Bytes(slice), _) => self.arrived(id, slice, 0),
+            (Payload::Bytes(slice), _) => {
+                self.fit_width(id, &slice);
+                self.arrived(id, slice, 0);
+            }
             (Payload::Finished(Op::Exact { buffer, filled, want, .. }), result) => {
                 let prefix = record.extra.as_mut().map_or(0, |extra| std::mem::take(&mut extra.exact_prefix));
                 self.arrived(id, buffer.freeze(filled as usize), prefix as usize);
@@ -62,6 +68,21 @@ impl Core {
         }
         if !more {
             self.rearm(id);
+        }
+    }
+
+    /// Chooses how much is received at once by how much came.
+    fn fit_width(&mut self, id: ConnId, slice: &Slice) {
+        let Some(record) = self.conns.get(id) else { return };
+        if record.mode != Mode::Stream || !record.width.note(slice.len(), slice.capacity()) {
+            return;
+        }
+        // The next receive is of the new width; this one ends first.
+        if let Some(op) = record.receiving
+            && !record.flags.has(Flags::SWITCHING)
+        {
+            record.flags.set(Flags::SWITCHING);
+            self.ring.cancel(op);
         }
     }
 
@@ -111,6 +132,9 @@ impl Core {
     fn limit_inbox(&mut self, id: ConnId) {
         let Some(record) = self.conns.get(id) else { return };
         let bytes_max = self.doors[usize::from(record.endpoint)].limits.inbox_bytes_max;
+        // Large buffers are rarely full.
+        let bytes_max =
+            if record.width.is_large() { bytes_max.max(LARGE_INBOX_BYTES_MAX) } else { bytes_max };
         // What is owned receives only what was asked for.
         if record.mode == Mode::Stream && record.inbox.capacity() > bytes_max && !record.is_owned() {
             self.set_mode(id, Mode::Paused);
@@ -142,12 +166,15 @@ impl Core {
     }
 
     fn receive_failed(&mut self, id: ConnId, error: &io::Error) {
+        let Some(record) = self.conns.get(id) else { return };
         match error.raw_os_error() {
             // Our own cancel: the connection changes its mode.
             Some(ECANCELED) => {}
             // No buffer was free: the connection waits for its turn.
             Some(ENOBUFS) => {
                 self.counters.starved.add(1);
+                // There are more of the ordinary ones.
+                record.width.reset();
                 self.starve(id);
             }
             // ECONNRESET, ETIMEDOUT, EPIPE …: the peer is gone.
@@ -211,6 +238,7 @@ impl Core {
         let op = match record.mode {
             Mode::Paused => return,
             _ if record.is_owned() => Op::Watch { socket },
+            Mode::Stream if record.width.is_large() => Op::LargeStream { socket },
             Mode::Stream => Op::Stream { socket },
             Mode::Exact(want) => {
                 let Some(mut buffer) = self.ring.pool().get(want as usize) else {

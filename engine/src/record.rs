@@ -154,6 +154,57 @@ pub(crate) struct Record {
     /// What its protocol says that it works for: see [`crate::Scope::Site`]. 0: nothing.
     pub(crate) site: u16,
     pub(crate) events: Events,
+    /// How much it receives at once.
+    pub(crate) width: Width,
+}
+
+/// Whether a connection's receives fill large buffers: one whose peer sends much at once costs fewer receives so. Only where its
+/// protocol says so, because what a protocol holds of them pins more memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Width(u8);
+
+impl Width {
+    /// The first state of those that may; each full buffer adds 1.
+    const MAY: u8 = 1;
+    /// Full buffers in a row after which a connection receives into large ones.
+    const FULL_MAX: u8 = 3;
+    /// The first state of those that do; each receive that fills little of one adds 1.
+    const LARGE: u8 = 128;
+    /// Part of a large buffer, as a divisor, that is little.
+    const LITTLE_SHARE: usize = 8;
+    /// Such receives in a row after which it is over.
+    const LITTLE_MAX: u8 = 64;
+
+    pub(crate) fn allow(&mut self) {
+        self.0 = self.0.max(Self::MAY);
+    }
+
+    /// Goes back to ordinary buffers.
+    pub(crate) fn reset(&mut self) {
+        self.0 = self.0.min(Self::MAY);
+    }
+
+    pub(crate) fn is_large(self) -> bool {
+        self.0 >= Self::LARGE
+    }
+
+    /// After a receive of `bytes` into a buffer of `capacity`: whether the width has changed.
+    #[must_use]
+    pub(crate) fn note(&mut self, bytes: usize, capacity: usize) -> bool {
+        if self.0 < Self::MAY {
+            return false;
+        }
+        let before = self.is_large();
+        let is_much = if before { bytes * Self::LITTLE_SHARE > capacity } else { bytes == capacity };
+        self.0 = match (before, is_much) {
+            (false, true) if self.0 + 1 >= Self::MAY + Self::FULL_MAX => Self::LARGE,
+            (true, false) if self.0 + 1 >= Self::LARGE + Self::LITTLE_MAX => Self::MAY,
+            (false, true) | (true, false) => self.0 + 1,
+            (false, false) => Self::MAY,
+            (true, true) => Self::LARGE,
+        };
+        before != self.is_large()
+    }
 }
 
 impl Record {
@@ -172,6 +223,7 @@ impl Record {
             endpoint,
             site: 0,
             events: Events::default(),
+            width: Width::default(),
         }
     }
 
@@ -321,6 +373,27 @@ mod tests {
         assert!(records.get(first).is_none());
         assert!(records.remove(first).is_none());
         assert_eq!(records.current(second.index), Some(second));
+    }
+
+    #[test]
+    fn a_connection_receives_much_at_once_only_while_its_peer_sends_much() {
+        let mut never = Width::default();
+        assert!((0..10).all(|_| !never.note(2048, 2048)), "nobody has allowed it");
+        let mut width = Width::default();
+        width.allow();
+        assert!(!width.note(2048, 2048) && !width.note(2048, 2048) && !width.note(100, 2048), "begins anew");
+        assert!(
+            !width.note(2048, 2048) && !width.note(2048, 2048) && width.note(2048, 2048),
+            "three in a row"
+        );
+        width.allow();
+        assert!(width.is_large());
+        for _ in 0..3 {
+            assert!((0..60).all(|_| !width.note(100, 65_536)));
+            assert!(!width.note(10_000, 65_536), "a large one begins anew");
+        }
+        let changes = (1..100).find(|_| width.note(2048, 65_536));
+        assert_eq!((changes, width.is_large()), (Some(usize::from(Width::LITTLE_MAX)), false));
     }
 
     #[test]

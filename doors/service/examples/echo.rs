@@ -23,9 +23,6 @@ use std::time::Duration;
 /// The longest message that is echoed, in bytes: the suites of tests go up to 16 MiB.
 const MESSAGE_BYTES_MAX: u32 = 64 << 20;
 
-/// Bytes of a buffer that the ring fills by itself, as in a server with services.
-const BUFFER_BYTES: usize = 16 * 1024;
-
 /// What the command line says.
 #[derive(Clone, Copy, Debug)]
 struct Choices {
@@ -121,8 +118,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         Ok(Rc::new(http) as Rc<dyn Protocol>)
     };
     let address = Address::Tcp(([127, 0, 0, 1], choices.port).into());
-    let ring =
-        RingOptions { driver: choices.driver, stream_buffer_bytes: BUFFER_BYTES, ..RingOptions::default() };
+    let ring = RingOptions { driver: choices.driver, ..RingOptions::default() };
     let options = ServerOptions { workers: choices.workers, ring, ..ServerOptions::default() };
     let server = Server::start(&[Endpoint::new(address, Arc::new(protocol))], &options)?;
     eprintln!("echo on {:?}", server.addresses());

@@ -39,7 +39,7 @@ pub use provisions::{Listeners, Provisions, ReadSecret};
 pub use running::{Running, Started};
 
 use crate::config::settings::{self, Config, Driver, Wait};
-use crate::engine::ring::{DriverChoice, Restrict, RingOptions};
+use crate::engine::ring::{DriverChoice, RingOptions};
 use crate::engine::{Endpoint, ServerOptions, WaitMode};
 use crate::web::log::errors::ErrorLog;
 use crate::web::site_counters::SiteBook;
@@ -144,18 +144,6 @@ pub fn assemble(
     })
 }
 
-/// Bytes of a buffer that the ring fills by itself where there are services: their messages and bodies are longer than heads, and
-/// each piece of one costs a receive.
-const SERVICE_BUFFER_BYTES: usize = 16 * 1024;
-
-fn ring(config: &Config, driver: DriverChoice, restrict: Restrict) -> RingOptions {
-    let ring = RingOptions { driver, restrict, ..RingOptions::default() };
-    if config.service.is_empty() {
-        return ring;
-    }
-    RingOptions { stream_buffer_bytes: SERVICE_BUFFER_BYTES, ..ring }
-}
-
 fn options(config: &Config, provisions: &Provisions<'_>, errors: &ErrorLog) -> ServerOptions {
     let server = &config.server;
     let driver = match server.driver {
@@ -171,7 +159,7 @@ fn options(config: &Config, provisions: &Provisions<'_>, errors: &ErrorLog) -> S
     ServerOptions {
         workers: provisions.workers.unwrap_or_else(|| server.workers.into()),
         wait,
-        ring: ring(config, driver, provisions.restrict),
+        ring: RingOptions { driver, restrict: provisions.restrict, ..RingOptions::default() },
         pool_threads_max: server.pool_threads.into(),
         on_start: process::bind_to(&server.cpus, errors),
         outbound: upstream::outbound(),

@@ -5,7 +5,7 @@ use crate::driver::{Arrival, Driver, Event, Wait};
 use crate::handle::Handle;
 use crate::lane::Lane;
 use crate::op::{Connect, Datagrams, Gather, Interest, Op, ZeroCopy};
-use crate::slice::Pool;
+use crate::slice::{Pool, SLICE_BYTES_MAX};
 use crate::slots::{OpId, Slots};
 use crate::socket;
 use crate::wake::Waker;
@@ -127,7 +127,8 @@ impl Epoll {
         }
         let Some((handle, interest)) = op.target() else { return Err(io::ErrorKind::Unsupported.into()) };
         let (handle, is_complete) = (handle.clone(), op.is_complete());
-        let attempts_first = !matches!(op, Op::Stream { .. } | Op::Watch { .. } | Op::Datagrams(_));
+        let attempts_first =
+            !matches!(op, Op::Stream { .. } | Op::LargeStream { .. } | Op::Watch { .. } | Op::Datagrams(_));
         let state = self.state(&handle);
         let place = match interest {
             Interest::Readable => &mut state.input,
@@ -231,7 +232,8 @@ impl Epoll {
         }
         let result = match op {
             Op::Accept { .. } => self.accept(id, &handle, events),
-            Op::Stream { .. } => self.stream(id, &handle, events),
+            Op::Stream { .. } => self.stream(id, &handle, self.stream_buffer_bytes, events),
+            Op::LargeStream { .. } => self.stream(id, &handle, SLICE_BYTES_MAX, events),
             Op::Datagrams(datagrams) => self.datagrams(id, &handle, datagrams, events),
             Op::Watch { .. } => self.tell(id, &handle, events),
             Op::Exact { buffer, filled, want, .. } => self.exact(&handle, buffer, filled, *want),
@@ -277,9 +279,9 @@ impl Epoll {
         Attempt::Again
     }
 
-    fn stream(&mut self, id: OpId, socket: &Handle, events: &mut Vec<Event>) -> Attempt {
+    fn stream(&mut self, id: OpId, socket: &Handle, buffer_bytes: usize, events: &mut Vec<Event>) -> Attempt {
         for _ in 0..STREAM_BATCH {
-            let Some(mut buffer) = self.pool.get(self.stream_buffer_bytes) else {
+            let Some(mut buffer) = self.pool.get(buffer_bytes) else {
                 return Attempt::Ended(-libc::ENOBUFS, Arrival::None);
             };
             match self.try_recv(socket, &mut buffer) {

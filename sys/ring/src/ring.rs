@@ -78,6 +78,9 @@ pub struct RingOptions {
     pub stream_buffers: u16,
     /// Capacity of each, in bytes: one of the size classes.
     pub stream_buffer_bytes: usize,
+    /// Buffers of [`SLICE_BYTES_MAX`] bytes for [`Op::LargeStream`], made when the first one is submitted: a power of two up to
+    /// 32,768, or 0. Without them such a receive fills the others. On epoll they are the pool's, as many as are needed.
+    pub large_buffers: u16,
     /// Most I/O memory of the ring's pool, in bytes.
     pub pool_bytes_max: usize,
     /// Most operations in flight; a submission beyond is handed back.
@@ -94,6 +97,7 @@ impl Default for RingOptions {
             completion_entries: 4096,
             stream_buffers: 128,
             stream_buffer_bytes: 2048,
+            large_buffers: 32,
             pool_bytes_max: 256 * 1024 * 1024,
             operations_max: 1 << 20,
             restrict: Restrict::No,
@@ -659,6 +663,11 @@ fn check_dimensions(options: &RingOptions) -> io::Result<()> {
     let refused = |reason: &str| Err(io::Error::new(io::ErrorKind::InvalidInput, reason));
     if !options.stream_buffers.is_power_of_two() || options.stream_buffers > 1 << 15 {
         return refused("the number of stream buffers is a power of two up to 32768");
+    }
+    if options.large_buffers != 0
+        && (!options.large_buffers.is_power_of_two() || options.large_buffers > 1 << 15)
+    {
+        return refused("the number of large buffers is 0 or a power of two up to 32768");
     }
     if !(1..=SLICE_BYTES_MAX).contains(&options.stream_buffer_bytes) {
         return refused("a stream buffer has 1 to 65536 bytes");

@@ -2,7 +2,9 @@
 
 use super::files;
 use super::world::World;
-use ringway_ring::{Arrival, Driver, Event, Handle, Interest, Op, OpId, Pool, Slots, Wait, Waker};
+use ringway_ring::{
+    Arrival, Driver, Event, Handle, Interest, Op, OpId, Pool, SLICE_BYTES_MAX, Slots, Wait, Waker,
+};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -157,7 +159,8 @@ impl SimDriver {
         let Some(op) = slots.get_mut(id).filter(|_| is_active) else { return false };
         let attempt = match op {
             Op::Accept { listener } => self.accept(id, listener.raw()),
-            Op::Stream { socket } => self.stream(id, socket.raw()),
+            Op::Stream { socket } => self.stream(id, socket.raw(), self.stream_buffer_bytes),
+            Op::LargeStream { socket } => self.stream(id, socket.raw(), SLICE_BYTES_MAX),
             Op::Exact { socket, buffer, filled, want } => {
                 let target = buffer.get_mut(*filled as usize..*want as usize).unwrap_or_default();
                 exact(&mut self.world.borrow_mut(), socket.raw(), target, filled)
@@ -217,14 +220,14 @@ impl SimDriver {
         Attempt::Goes
     }
 
-    fn stream(&mut self, id: OpId, socket: i32) -> Attempt {
+    fn stream(&mut self, id: OpId, socket: i32, buffer_bytes: usize) -> Attempt {
         let burst = self.world.borrow_mut().rng.between(1, BURST_MAX);
         for taken in 0..burst {
             if !self.world.borrow().is_ready(socket, Interest::Readable) {
                 return if taken > 0 { Attempt::Goes } else { Attempt::Waits };
             }
             let is_refused = self.chance(|faults| faults.out_of_buffers);
-            let buffer = if is_refused { None } else { self.pool.get(self.stream_buffer_bytes) };
+            let buffer = if is_refused { None } else { self.pool.get(buffer_bytes) };
             let Some(mut buffer) = buffer else { return Attempt::Ended(-libc::ENOBUFS, Arrival::None) };
             let received = self.world.borrow_mut().receive(socket, &mut buffer);
             match received {

@@ -4,9 +4,15 @@ use super::link::Link;
 use ringway_engine::ring::{Pool, SLICE_BYTES_MAX, Slice, SliceMut};
 use ringway_ws::frame::{HEAD_BYTES_MAX, Head};
 use ringway_ws::mask;
+use std::ops::Range;
 
 /// Largest buffer that is taken for more than one frame, in bytes.
 const BATCH_BYTES_MAX: usize = 16 * 1024;
+
+/// Shortest payload that is sent where it was received, in bytes: shorter ones are copied so that they leave together.
+const IN_PLACE_BYTES_MIN: usize = 4 * 1024;
+/// Part of its buffer, as a divisor, that it is at least: a queue of such answers does not pin much more than it counts.
+const IN_PLACE_SHARE: usize = 4;
 
 /// No memory: the pool is at its limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,8 +27,33 @@ pub(super) struct Out {
     expected: usize,
     /// What was given to this turn's link and may still wait there, and what waited there before.
     given: usize,
+    /// Where the last message of the input lies that is being handled, if it may be sent from there.
+    input: Range<usize>,
+    /// The head of the frame that is to be sent from there.
+    in_place: Option<InPlace>,
+    /// What was sent behind it before it could be.
+    behind: Vec<Slice>,
     /// A frame was cut off: nothing can follow it.
     pub(super) is_broken: bool,
+}
+
+/// A frame whose payload lies at the end of the input, and whose head shall be written before it.
+#[derive(Debug)]
+pub(super) struct InPlace {
+    head: [u8; HEAD_BYTES_MAX],
+    head_len: usize,
+    payload_len: usize,
+}
+
+impl InPlace {
+    /// Writes the head, and says where in the input the frame begins. A server's head is shorter than the client's that was
+    /// there.
+    pub(super) fn write(&self, input: &mut [u8]) -> usize {
+        let payload_at = input.len() - self.payload_len;
+        let at = payload_at - self.head_len;
+        input[at..payload_at].copy_from_slice(&self.head[..self.head_len]);
+        at
+    }
 }
 
 impl Out {
@@ -34,6 +65,37 @@ impl Out {
     /// As much as came is likely to be answered.
     pub(super) fn expect(&mut self, bytes: usize) {
         self.expected = bytes.min(BATCH_BYTES_MAX);
+    }
+
+    /// What is handled now lies in this input. Its last message, when it is sent back, need not be copied: see
+    /// [`Out::take_in_place`].
+    pub(super) fn lend(&mut self, input: &[u8], capacity: usize) {
+        let from = input.as_ptr().addr();
+        let is_worth_it = input.len() >= IN_PLACE_BYTES_MIN && input.len() * IN_PLACE_SHARE >= capacity;
+        self.input = if is_worth_it { from..from + input.len() } else { 0..0 };
+    }
+
+    /// The frame that is to be sent from the input, once nobody else looks at that; [`Out::sent_in_place`] must follow.
+    pub(super) fn take_in_place(&mut self) -> Option<InPlace> {
+        self.input = 0..0;
+        self.in_place.take()
+    }
+
+    /// The frame was sent: what was behind it follows.
+    pub(super) fn sent_in_place(&mut self, link: &mut dyn Link) {
+        for slice in self.behind.drain(..) {
+            link.send(slice);
+        }
+    }
+
+    /// Whether this payload may be sent from where it lies.
+    fn is_in_place(&self, head: &Head, head_len: usize, payload: &[u8]) -> bool {
+        let from = payload.as_ptr().addr();
+        payload.len() >= IN_PLACE_BYTES_MIN
+            && self.input.end == from + payload.len()
+            && from >= self.input.start + head_len
+            && head.key.is_none()
+            && self.in_place.is_none()
     }
 
     /// Bytes that wait, at most.
@@ -52,6 +114,12 @@ impl Out {
     pub(super) fn frame(&mut self, link: &mut dyn Link, head: &Head, payload: &[u8]) -> Result<(), NoMemory> {
         let mut written = [0; HEAD_BYTES_MAX];
         let head_len = head.write(&mut written);
+        if self.is_in_place(head, head_len, payload) {
+            self.flush(link);
+            self.given += head_len + payload.len();
+            self.in_place = Some(InPlace { head: written, head_len, payload_len: payload.len() });
+            return Ok(());
+        }
         let total = head_len + payload.len();
         let fits = self.buffer.as_ref().is_some_and(|buffer| buffer.len() - self.len >= total);
         if !fits {
@@ -81,7 +149,8 @@ impl Out {
         if let Some(buffer) = self.buffer.take() {
             let len = std::mem::take(&mut self.len);
             self.given += len;
-            link.send(buffer.freeze(len));
+            let frames = buffer.freeze(len);
+            if self.in_place.is_some() { self.behind.push(frames) } else { link.send(frames) }
         }
     }
 

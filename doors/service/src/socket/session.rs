@@ -134,7 +134,18 @@ impl Session {
             self.core.heard = Tick::at(link.now_ms());
             self.core.is_pinged = false;
             out.expect(input.len());
+            out.lend(&input, input.capacity());
             let consumed = self.feed(link, out, &mut input);
+            if let Some(frame) = out.take_in_place() {
+                if let Some(bytes) = input.unique_mut() {
+                    let at = frame.write(bytes);
+                    input.advance(at);
+                    link.send(input);
+                }
+                out.sent_in_place(link);
+                kept = 0;
+                continue;
+            }
             input.advance(consumed);
             kept = input.len();
             if kept > 0 {
@@ -219,6 +230,9 @@ impl Session {
             told();
         }
         let handler = std::mem::replace(&mut self.handler, Box::new(Nobody));
+        // What it sent before may lie in an input that is gone.
+        let _gone = out.take_in_place();
+        out.sent_in_place(link);
         // What it holds may panic once more.
         let _dropped = catch_unwind(AssertUnwindSafe(|| drop(handler)));
         self.core.is_paused = false;
@@ -390,6 +404,9 @@ impl ConnSession {
 impl Guest for ConnSession {
     fn turn(&mut self, conn: &mut Conn<'_>, events: Events) -> Turn {
         let news = News { is_timed_out: events.has(Events::TIMEOUT), is_nudged: events.has(Events::NUDGED) };
+        if !self.session.core.is_opened {
+            conn.allow_large_receives();
+        }
         let after = self.session.turn(&mut ConnLink(conn), news);
         match after {
             After::Stay => Turn::Idle,

@@ -34,6 +34,40 @@ fn messages_come_back_however_they_are_cut() {
     });
 }
 
+/// A long message may be sent back from where it was received: what is sent around it keeps its place.
+#[test]
+fn what_is_sent_around_a_message_that_goes_back_keeps_its_order() {
+    on_each_driver(|stand| {
+        let mut peer = stand.open("/echo");
+        let texts = [100, 4_095, 4_096, 9_000, 16_384, 40_000, 65_600].map(|len| "ab".repeat(len / 2));
+        // Some of each come with the next one, so that the receives fill large buffers sooner or later.
+        for together in [1, 3, 1, 1] {
+            for texts in texts.chunks(together) {
+                let said = |text: &String| framed(Opcode::Text, format!("around {text}").as_bytes());
+                peer.client.send(&texts.iter().flat_map(said).collect::<Vec<_>>()).expect("it reads");
+                for text in texts {
+                    assert_eq!(peer.text(), "before");
+                    assert!(peer.text() == *text && peer.text() == *text, "{} bytes", text.len());
+                    assert_eq!(peer.text().len(), 42_000);
+                    assert_eq!(peer.text(), "after");
+                }
+            }
+        }
+        // Whole frames follow whole frames when the handler falls behind one.
+        peer.say(&format!("last {}", texts[3]));
+        let mut heard = vec![peer.frame()];
+        while heard.last().is_some_and(|(first, _)| *first != 0x88) {
+            heard.push(peer.frame());
+        }
+        assert!(
+            heard
+                .iter()
+                .all(|(first, text)| *first == 0x88 || *text == texts[3].as_bytes() || text == b"more")
+        );
+        stand.stop();
+    });
+}
+
 #[test]
 fn what_comes_with_the_request_is_heard_and_answered_at_once() {
     on_each_driver(|stand| {

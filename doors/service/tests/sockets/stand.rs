@@ -69,6 +69,17 @@ impl SocketHandler for Parrot {
                 self.groups.group(group).send_except(Message::Text(rest), Some(socket.id()));
             }
             "ping" => socket.ping(rest.as_bytes()),
+            "around" => {
+                let behind = "behind ".repeat(6_000);
+                for said in ["before", rest, rest, &behind, "after"] {
+                    socket.send_text(said).expect("there is room");
+                }
+            }
+            "last" => {
+                socket.send_text(rest).expect("there is room");
+                socket.send_text("more").expect("there is room");
+                panic!("as it was asked to");
+            }
             "much" => while socket.send_text("much of this is never read").is_ok() {},
             // One that closes hears what was on its way, and cannot answer.
             _ => assert_eq!(socket.send_text(text).is_ok(), socket.is_open()),

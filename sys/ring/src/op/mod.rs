@@ -30,6 +30,11 @@ pub enum Op {
         /// A connected socket.
         socket: Handle,
     },
+    /// The same into buffers of [`crate::SLICE_BYTES_MAX`] bytes, of which there are few: for peers that send much at once.
+    LargeStream {
+        /// A connected socket.
+        socket: Handle,
+    },
     /// Receives datagrams, batch by batch, until cancelled or failed for good.
     Datagrams(Box<Datagrams>),
     /// Receives exactly `want` bytes into `buffer` from `filled` on; fewer only at the end of the stream, at an
@@ -91,7 +96,14 @@ impl Op {
     /// Whether one submission may complete more than once.
     #[must_use]
     pub fn is_multishot(&self) -> bool {
-        matches!(self, Self::Accept { .. } | Self::Stream { .. } | Self::Watch { .. } | Self::Datagrams(_))
+        matches!(
+            self,
+            Self::Accept { .. }
+                | Self::Stream { .. }
+                | Self::LargeStream { .. }
+                | Self::Watch { .. }
+                | Self::Datagrams(_)
+        )
     }
 
     /// The operation's name in counters and messages.
@@ -100,6 +112,7 @@ impl Op {
         match self {
             Self::Accept { .. } => "accept",
             Self::Stream { .. } => "stream",
+            Self::LargeStream { .. } => "large-stream",
             Self::Datagrams(_) => "datagrams",
             Self::Exact { .. } => "exact",
             Self::Send { .. } => "send",
@@ -134,9 +147,10 @@ impl Op {
     pub fn target(&self) -> Option<(&Handle, Interest)> {
         match self {
             Self::Accept { listener } => Some((listener, Interest::Readable)),
-            Self::Stream { socket } | Self::Watch { socket } | Self::Exact { socket, .. } => {
-                Some((socket, Interest::Readable))
-            }
+            Self::Stream { socket }
+            | Self::LargeStream { socket }
+            | Self::Watch { socket }
+            | Self::Exact { socket, .. } => Some((socket, Interest::Readable)),
             Self::Datagrams(datagrams) => Some((&datagrams.socket, Interest::Readable)),
             Self::Send { socket, .. } => Some((socket, Interest::Writable)),
             Self::SendZeroCopy(send) => send.socket().map(|socket| (socket, Interest::Writable)),

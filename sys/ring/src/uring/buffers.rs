@@ -21,9 +21,10 @@ pub(super) struct Buffers {
 }
 
 impl Buffers {
-    /// Registers `count` (a power of two) buffers of `buffer_bytes` as group 0.
+    /// Registers `count` (a power of two) buffers of `buffer_bytes` as this group.
     pub(super) fn register(
         ring: &io_uring::IoUring,
+        group: u16,
         pool: Pool,
         count: u16,
         buffer_bytes: usize,
@@ -35,7 +36,7 @@ impl Buffers {
         // SAFETY: I7: the mapping is page-aligned, large enough, and outlives the ring (see `Drop for Uring`).
         let registered = unsafe {
             let address = entries.as_ptr() as u64;
-            ring.submitter().register_buf_ring_with_flags(address, count, 0, 0)
+            ring.submitter().register_buf_ring_with_flags(address, count, group, 0)
         };
         if let Err(error) = registered {
             // SAFETY: I7: the kernel refused the mapping, so nothing uses it.

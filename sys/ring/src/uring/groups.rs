@@ -9,7 +9,7 @@ use io_uring::types::Fd;
 use io_uring::{IoUring, cqueue, opcode};
 use std::io;
 
-/// Group ids in use; 0 is the streams'.
+/// Group ids in use; the first ones are the streams'.
 pub(super) struct Groups {
     next: u16,
     free: Vec<u16>,
@@ -17,7 +17,7 @@ pub(super) struct Groups {
 
 impl Groups {
     pub(super) fn new() -> Self {
-        Self { next: super::STREAM_GROUP + 1, free: Vec::new() }
+        Self { next: super::LARGE_GROUP + 1, free: Vec::new() }
     }
 
     /// Gives an operation's buffers to the kernel, as a group of their own, unless they are with it already.

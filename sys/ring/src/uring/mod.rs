@@ -10,9 +10,9 @@ pub use probe::{Features, probe};
 
 use crate::driver::{Arrival, Driver, Event, Wait};
 use crate::handle::Handle;
-use crate::op::{Gather, Interest, Op, partial};
+use crate::op::{Gather, Interest, Op, ReadFile, partial};
 use crate::ring::{Restriction, RingOptions};
-use crate::slice::Pool;
+use crate::slice::{Pool, SLICE_BYTES_MAX};
 use crate::slots::{OpId, Slots};
 use crate::wake::Waker;
 use buffers::Buffers;
@@ -33,6 +33,8 @@ const CANCEL: u64 = 2;
 
 /// The buffer group of stream receives.
 const STREAM_GROUP: u16 = 0;
+/// The buffer group of those that fill large buffers.
+const LARGE_GROUP: u16 = 1;
 
 /// Set in a zero-copy notification's result when the kernel copied (io_uring's IORING_NOTIF_USAGE_ZC_COPIED).
 const ZERO_COPY_COPIED: u32 = 1 << 31;
@@ -44,6 +46,9 @@ pub(crate) struct Uring {
     ring: IoUring,
     restriction: Restriction,
     buffers: Buffers,
+    /// Made when they are first wanted.
+    large: Option<Buffers>,
+    large_buffers: u16,
     groups: Groups,
     registered: Registered,
     pool: Pool,
@@ -68,13 +73,20 @@ impl Uring {
     /// Sets a ring up with the strongest flags the kernel takes.
     pub(crate) fn new(options: &RingOptions, pool: Pool, waker: Waker) -> io::Result<Self> {
         let (ring, restriction) = probe::build(options)?;
-        let buffers =
-            Buffers::register(&ring, pool.clone(), options.stream_buffers, options.stream_buffer_bytes)?;
+        let buffers = Buffers::register(
+            &ring,
+            STREAM_GROUP,
+            pool.clone(),
+            options.stream_buffers,
+            options.stream_buffer_bytes,
+        )?;
         let has_batch_wait = ring.params().is_feature_min_timeout();
         Ok(Self {
             ring,
             restriction,
             buffers,
+            large: None,
+            large_buffers: options.large_buffers,
             groups: Groups::new(),
             registered: Registered::default(),
             pool,
@@ -93,6 +105,24 @@ impl Uring {
     /// Whether the ring is restricted.
     pub(crate) fn restriction(&self) -> Restriction {
         self.restriction.clone()
+    }
+
+    /// Whether there are large buffers now.
+    fn has_large_buffers(&mut self) -> bool {
+        if self.large.is_none() && self.large_buffers > 0 {
+            let (pool, count) = (self.pool.clone(), self.large_buffers);
+            self.large = Buffers::register(&self.ring, LARGE_GROUP, pool, count, SLICE_BYTES_MAX).ok();
+            // A kernel that will not have them is not asked again.
+            self.large_buffers = 0;
+        }
+        self.large.is_some()
+    }
+
+    fn replenish(&mut self) {
+        self.buffers.replenish();
+        if let Some(large) = &mut self.large {
+            large.replenish();
+        }
     }
 
     fn push(&mut self, entry: Entry) {
@@ -180,7 +210,7 @@ impl Uring {
     }
 
     fn reap(&mut self, slots: &mut Slots, events: &mut Vec<Event>) {
-        let Self { ring, buffers, waker, woken, wake_armed, unfinished, .. } = self;
+        let Self { ring, buffers, large, waker, woken, wake_armed, unfinished, .. } = self;
         let mut completions = ring.completion();
         let mut carried = None;
         while let Some(entry) = carried.take().or_else(|| completions.next()) {
@@ -196,6 +226,8 @@ impl Uring {
                         carried = groups::reap(id, entry, &mut completions, datagrams, events);
                         continue;
                     }
+                    let of_large = matches!(slots.get_mut(id), Some(Op::LargeStream { .. }));
+                    let buffers = large.as_mut().filter(|_| of_large).unwrap_or(buffers);
                     match translate(id, &entry, buffers, slots) {
                         Outcome::Event(event) => events.push(event),
                         Outcome::Unfinished => unfinished.push(id),
@@ -205,7 +237,7 @@ impl Uring {
             }
         }
         drop(completions);
-        buffers.replenish();
+        self.replenish();
         while let Some(id) = self.unfinished.pop() {
             if let Some(op) = slots.get_mut(id) {
                 self.submit(id, op);
@@ -227,6 +259,11 @@ impl Driver for Uring {
             self.failed.push(Event { id, result, more: false, arrival: Arrival::None });
             return;
         }
+        if let Op::LargeStream { socket } = op
+            && !self.has_large_buffers()
+        {
+            *op = Op::Stream { socket: socket.clone() };
+        }
         let block = fixed_block(op).and_then(|block| self.registered.index(&self.ring, &self.pool, block));
         let entry = prepare(op, block).user_data(id.bits());
         self.push(entry);
@@ -243,7 +280,7 @@ impl Driver for Uring {
     }
 
     fn poll(&mut self, wait: Wait, slots: &mut Slots, events: &mut Vec<Event>) -> io::Result<()> {
-        self.buffers.replenish();
+        self.replenish();
         self.fill_submission();
         let before = events.len();
         // Work that could not be submitted must not be slept on.
@@ -307,12 +344,19 @@ impl Drop for Uring {
         if !self.quiet {
             // Something may still be in flight: what the kernel could write to stays mapped (I7).
             self.buffers.leak();
+            if let Some(large) = &mut self.large {
+                large.leak();
+            }
             return;
         }
-        let unregistered = self.ring.submitter().unregister_buf_ring(STREAM_GROUP).is_ok();
-        if unregistered {
-            // SAFETY: I7: nothing is in flight and the kernel has let go of the buffer ring.
-            unsafe { self.buffers.unmap() };
+        for (group, buffers) in [(STREAM_GROUP, Some(&mut self.buffers)), (LARGE_GROUP, self.large.as_mut())]
+        {
+            if let Some(buffers) = buffers
+                && self.ring.submitter().unregister_buf_ring(group).is_ok()
+            {
+                // SAFETY: I7: nothing is in flight and the kernel has let go of the buffer ring.
+                unsafe { buffers.unmap() };
+            }
         }
     }
 }
@@ -339,6 +383,7 @@ fn prepare(op: &mut Op, block: Option<u16>) -> Entry {
             .build(),
         Op::Datagrams(datagrams) => groups::prepare(datagrams),
         Op::Stream { socket } => opcode::RecvMulti::new(Fd(socket.raw()), STREAM_GROUP).build(),
+        Op::LargeStream { socket } => opcode::RecvMulti::new(Fd(socket.raw()), LARGE_GROUP).build(),
         Op::Exact { socket, buffer, filled, want } => {
             let target = buffer.get_mut(*filled as usize..*want as usize).unwrap_or_default();
             let bytes = u32::try_from(target.len()).unwrap_or(0);
@@ -390,16 +435,16 @@ fn prepare(op: &mut Op, block: Option<u16>) -> Entry {
             // The offset of all ones means the file's own position.
             opcode::Write::new(file, left.as_ptr(), len).offset(write.offset.unwrap_or(u64::MAX)).build()
         }
-        Op::Read(read) => {
-            let (file, offset, target) = (Fd(read.file.raw()), read.offset, read.target());
-            let bytes = u32::try_from(target.len()).unwrap_or(0);
-            match block {
-                Some(block) => {
-                    opcode::ReadFixed::new(file, target.as_mut_ptr(), bytes, block).offset(offset).build()
-                }
-                None => opcode::Read::new(file, target.as_mut_ptr(), bytes).offset(offset).build(),
-            }
-        }
+        Op::Read(read) => prepare_read(read, block),
+    }
+}
+
+fn prepare_read(read: &mut ReadFile, block: Option<u16>) -> Entry {
+    let (file, offset, target) = (Fd(read.file.raw()), read.offset, read.target());
+    let bytes = u32::try_from(target.len()).unwrap_or(0);
+    match block {
+        Some(block) => opcode::ReadFixed::new(file, target.as_mut_ptr(), bytes, block).offset(offset).build(),
+        None => opcode::Read::new(file, target.as_mut_ptr(), bytes).offset(offset).build(),
     }
 }
 
@@ -438,12 +483,11 @@ fn translate(id: OpId, entry: &cqueue::Entry, buffers: &mut Buffers, slots: &mut
     let result = entry.result();
     let flags = entry.flags();
     let more = cqueue::more(flags);
-    // The buffer is taken even if the operation is unknown: it must return to the pool.
+    let mut event = Event { id, result, more, arrival: Arrival::None };
+    // The ring counts an event of an unknown operation. A buffer that it names stays the kernel's: nobody knows of which group.
+    let Some(op) = slots.get_mut(id) else { return Outcome::Event(event) };
     let bytes = usize::try_from(result).unwrap_or(0);
     let arrived = cqueue::buffer_select(flags).and_then(|buffer| buffers.take(buffer, bytes));
-    let mut event = Event { id, result, more, arrival: Arrival::None };
-    // The ring counts an event of an unknown operation.
-    let Some(op) = slots.get_mut(id) else { return Outcome::Event(event) };
     match op {
         Op::Accept { .. } if result >= 0 => {
             // SAFETY: I5: an accept's result is a descriptor the kernel just made for us.
@@ -455,7 +499,7 @@ fn translate(id: OpId, entry: &cqueue::Entry, buffers: &mut Buffers, slots: &mut
             open.opened = Some(unsafe { OwnedFd::from_raw_fd(result) });
             event.result = 0;
         }
-        Op::Stream { .. } => {
+        Op::Stream { .. } | Op::LargeStream { .. } => {
             if let Some(slice) = arrived.filter(|slice| !slice.is_empty()) {
                 event.arrival = Arrival::Bytes(slice);
             }

@@ -56,6 +56,37 @@ fn a_stream_brings_every_byte_in_order_and_then_the_end() {
 }
 
 #[test]
+fn a_large_stream_brings_much_at_once() {
+    on_each(|bench| {
+        let (socket, mut peer) = bench.pair();
+        let sent = pattern(3, 0, 40_000);
+        bench.write_all(&mut *peer, &sent);
+        bench.submit(Op::LargeStream { socket: socket.clone() }, RECEIVE);
+        let (mut got, mut largest) = (Vec::new(), 0);
+        while got.len() < sent.len() {
+            let completion = bench.next_of(RECEIVE);
+            if !completion.more {
+                bench.submit(Op::LargeStream { socket: socket.clone() }, RECEIVE);
+            }
+            let bytes = bytes_of(completion);
+            largest = largest.max(bytes.len());
+            got.extend(bytes);
+        }
+        assert!(got == sent, "{} bytes on {}", got.len(), bench.name());
+        // What is simulated comes in pieces of any length.
+        assert!(
+            largest > 2 * 2048 || bench.name() == "simulated",
+            "{largest} bytes at once on {}",
+            bench.name()
+        );
+        peer.finish();
+        while !is_end(&bench.next_of(RECEIVE)) {
+            bench.submit(Op::LargeStream { socket: socket.clone() }, RECEIVE);
+        }
+    });
+}
+
+#[test]
 fn bytes_and_end_that_come_together_are_both_heard() {
     on_each(|bench| {
         for started_first in [false, true] {
