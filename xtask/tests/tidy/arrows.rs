@@ -16,7 +16,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("pure/*", &[]),
     ("sys/sdk", &["sys/plugin"]),
     ("sys/*", &["pure/*"]),
-    ("engine", &["sys/ring", "sys/heap", "pure/pace"]),
+    ("engine", &["sys/ring", "sys/heap", "pure/lock", "pure/pace"]),
     ("tls", &["engine"]),
     ("acme", &["tls", "pure/*"]),
     ("doors/web", &["engine", "pure/*"]),
