@@ -7,13 +7,14 @@ use crate::mailbox::{Mailbox, Message, Visit};
 use crate::preface::Preface;
 use crate::protocol::Protocol;
 use crate::worker::{self, Worker, WorkerHandle};
+use ringway_lock::{Mutex, MutexGuard};
 use ringway_ring::socket::Address;
 use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::mpsc::{Receiver, channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 /// Most endpoints that a server has had in its life: the places of removed ones are not used again.

@@ -1,7 +1,8 @@
 //! Counters of one worker: written by its thread alone, with plain stores; readers add the workers up.
 
+use ringway_lock::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident),* $(,)?) => {

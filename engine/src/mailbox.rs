@@ -2,10 +2,11 @@
 
 use crate::observe::Survey;
 use crate::worker::Worker;
+use ringway_lock::{Mutex, MutexGuard};
 use ringway_ring::Waker;
 use std::fmt;
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 /// Something to be done on a worker's thread, between turns.
 pub(crate) struct Visit(pub(crate) Box<dyn FnOnce(&mut Worker) + Send>);

@@ -1,12 +1,13 @@
 //! The bounded thread pool: blocking work off the workers.
 
+use ringway_lock::Mutex;
 use std::fmt;
 use std::future::Future;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 type Job = Box<dyn FnOnce() + Send>;

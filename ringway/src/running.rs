@@ -12,10 +12,11 @@ use crate::web::log::errors::{ErrorLog, Level};
 use crate::web::log::files::LogFiles;
 use crate::web::site_counters::SiteBook;
 use crate::web::upstream::Group;
+use ringway_lock::Mutex;
 use serde_json::Value;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// How long the workers may take to tell of their connections.

@@ -4,6 +4,7 @@ use crate::filter::ACME_PROTOCOL;
 use crate::options::{CertificateOptions, Pem};
 use crate::problem::Problem;
 use crate::x509::Facts;
+use ringway_lock::RwLock;
 use rustls::crypto::aws_lc_rs::sign::any_supported_type;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -12,7 +13,7 @@ use rustls::sign::CertifiedKey;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Most answers to challenges of a certificate authority that are kept at a time.

@@ -6,6 +6,7 @@ use crate::record::{ALERT, HANDSHAKE};
 use crate::{TicketKeys, TlsServer, self_signed};
 use ringway_engine::ring::{Pool, Slice};
 use ringway_engine::{Filter, Inbox, Session};
+use ringway_lock::Mutex;
 use ringway_testkit::Seed;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{Resumption, UnbufferedClientConnection};
@@ -16,7 +17,7 @@ use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme, SupportedProtocolVersion};
 use std::io;
 use std::rc::Rc;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 /// One end of a connection.

@@ -4,10 +4,11 @@
 //! process looks at these notes once a second, as long as there is a service.
 
 use crate::log::Log;
+use ringway_lock::Mutex;
 use rustix::time::{ClockId, clock_gettime};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, PoisonError, Weak};
 use std::time::Duration;
 
 /// A handler that runs for this long has blocked its worker, in milliseconds.

@@ -2,12 +2,13 @@
 
 use crate::later::NobodyWaits;
 use crate::response::Response;
+use ringway_lock::{Condvar, Mutex, MutexGuard};
 use ringway_web::body_source::BodySource;
 use std::collections::VecDeque;
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 

@@ -1,10 +1,11 @@
 //! Values from other threads to a worker: a bounded queue with any number of senders and one receiver.
 
 use crate::channel::SendError;
+use ringway_lock::{Mutex, MutexGuard};
 use std::collections::VecDeque;
 use std::fmt;
 use std::future::poll_fn;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 /// Sends values to a worker, from any thread. Clones send to the same.

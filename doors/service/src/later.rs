@@ -1,10 +1,11 @@
 //! Answers that are given later, from any thread.
 
 use crate::response::{IntoResponse, Response};
+use ringway_lock::Mutex;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 /// Makes the answer on the worker, where it belongs.

@@ -1,8 +1,9 @@
 //! The log of a service: the last lines are kept for whoever looks, and all go to where the host says.
 
+use ringway_lock::Mutex;
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Lines that are kept.

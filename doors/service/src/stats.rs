@@ -3,9 +3,10 @@
 use crate::log::Log;
 use crate::routes::Table;
 use ringway_engine::Counter;
+use ringway_lock::Mutex;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 macro_rules! totals {
     ($($(#[$doc:meta])* $name:ident),* $(,)?) => {

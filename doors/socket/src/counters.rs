@@ -1,7 +1,8 @@
 //! What is counted of an endpoint: written by its workers alone, with plain stores; readers add the workers up.
 
 use ringway_engine::Counter;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use ringway_lock::{Mutex, MutexGuard};
+use std::sync::{Arc, PoisonError};
 use std::thread::{self, ThreadId};
 use std::time::Duration;
 

@@ -1,9 +1,10 @@
 //! What a site has done: counters with one writer each, a histogram of latencies, and the book that adds them up.
 
 use ringway_engine::Counter;
+use ringway_lock::{Mutex, MutexGuard};
 use std::fmt;
 use std::sync::atomic::{Ordering, fence};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock, PoisonError};
 
 /// Bounds of the histogram: four to an octave, from 16 µs to 67 s.
 const OCTAVES: usize = 22;

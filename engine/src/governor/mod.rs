@@ -10,11 +10,12 @@ pub(crate) use side::{Reading, Side};
 
 use crate::mailbox::{Mailbox, Message, Visit};
 use crate::worker::Worker;
+use ringway_lock::{Mutex, MutexGuard};
 use ringway_pace::governor::{Policy, Rules, SMALL_BYTES_MAX, Verdicts};
 use scope::{Entry, Table, Words};
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
 /// Least M, in bytes a second.

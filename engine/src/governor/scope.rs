@@ -2,10 +2,11 @@
 
 use super::{Bandwidth, Direction, EstimateBy, SAMPLE_MS, Scope, ScopeStatus};
 use crate::counters::Counter;
+use ringway_lock::Mutex;
 use ringway_pace::governor::{Estimate, Histogram, IDLE_US_MAX, Load, Rules, Verdicts};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, TryLockError};
+use std::sync::{Arc, TryLockError};
 
 const SAMPLE_NS: u64 = SAMPLE_MS * 1_000_000;
 

@@ -1,7 +1,8 @@
 //! How a port's threads are told to end, and tell that they have.
 
+use ringway_lock::{Condvar, Mutex, MutexGuard};
+use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 /// Orders to all threads, and who is left.

@@ -1,7 +1,8 @@
 //! Where owners and pool threads of a port meet: the schedule under one lock, taken a few times a batch.
 
 use super::schedule::{Job, Need, Schedule};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use ringway_lock::{Condvar, Mutex, MutexGuard};
+use std::sync::PoisonError;
 
 /// The schedule with its sleepers. What a sleeper waits for changes under the lock that it gives up when it falls asleep,
 /// and it asks again when it wakes: no wake-up is lost, and none is taken for more than a hint.

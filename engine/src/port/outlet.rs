@@ -2,12 +2,13 @@
 //! when the socket is full.
 
 use crate::counters::Counter;
+use ringway_lock::{Mutex, MutexGuard};
 use ringway_ring::socket::{SendBatch, dropped_datagrams, send_datagrams};
 use ringway_ring::{Handle, Interest, Op, OpId, Ring};
 use std::fmt;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Set in the token of a wait for room; the rest is the socket's place among its owner's.
 const ROOM: u64 = 1 << 32;

@@ -9,10 +9,11 @@ use crate::web::log::errors::ErrorLog;
 use crate::web::pipeline::{RequestStage, Verdict};
 use ringway_http::response::EncodeError;
 use ringway_http::status::Status;
+use ringway_lock::{Mutex, MutexGuard, RwLock};
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError};
 use std::time::SystemTime;
 
 /// Below this path the authority looks for proofs (RFC 8555 section 8.3).

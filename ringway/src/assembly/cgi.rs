@@ -8,9 +8,10 @@ use crate::sandbox::Identity;
 use crate::starter::{self, Numbers, Rules};
 use crate::web::cgi::CgiOptions;
 use ringway_http::reply::Limits;
+use ringway_lock::Mutex;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 /// Whom a process asks for scripts, and what that one keeps to.
 #[derive(Clone, Debug, Default)]

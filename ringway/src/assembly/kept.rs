@@ -13,9 +13,10 @@ use crate::web::compress::CompressionLimit;
 use crate::web::log::errors::ErrorLog;
 use crate::web::log::files::LogFiles;
 use crate::web::site_counters::SiteBook;
+use ringway_lock::Mutex;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 /// What a new configuration takes over from the one before.

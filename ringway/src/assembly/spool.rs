@@ -3,7 +3,8 @@
 use super::AssemblyError;
 use crate::config::settings::Spool;
 use crate::web::spool::{SpoolOptions, SpoolSpace};
-use std::sync::{Arc, Mutex, PoisonError};
+use ringway_lock::Mutex;
+use std::sync::{Arc, PoisonError};
 
 /// Longest body that waits where no directory is set, and most bytes of all of them.
 const MEMORY_BODY_BYTES_MAX: usize = 1024 * 1024;

@@ -12,10 +12,11 @@ use crate::web::upstream::{
     BackendOptions, Balance, Check, Encryption, Group, GroupOptions, MakeFilter, PassiveRules, ProxyHeader,
     Speaks, TryRules,
 };
+use ringway_lock::Mutex;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 /// The place of connections to upstreams among the kinds of outbound connections.
 const OUTBOUND: usize = 0;

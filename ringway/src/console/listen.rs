@@ -1,6 +1,7 @@
 //! The console's socket: a thread that accepts, and one for each of a few clients.
 
 use crate::console::{Answer, REQUEST_BYTES_MAX, Request};
+use ringway_lock::{Condvar, Mutex, MutexGuard};
 use rustix::fs::{Mode, fchmod};
 use rustix::net::{AddressFamily, Shutdown, SocketAddrUnix, SocketFlags, SocketType};
 use std::fmt;
@@ -9,7 +10,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 /// Most clients at the same time.

@@ -2,9 +2,10 @@
 
 use super::ansi;
 use super::course::Phase;
+use ringway_lock::{Mutex, MutexGuard};
 use std::collections::HashMap;
 use std::fmt::Write;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::Waker;
 
 /// Most pages that follow at the same time.

@@ -1,9 +1,10 @@
 //! What a program says: passed on to the terminal as it comes, its end kept for the page.
 
+use ringway_lock::Mutex;
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::thread;
 use std::time::Duration;
 

@@ -12,6 +12,7 @@ use crate::web::exchange::Exchange;
 use crate::web::pipeline::{Handled, Handler, RequestStage, Verdict};
 use ringway_http::response::EncodeError;
 use ringway_http::status::Status;
+use ringway_lock::Mutex;
 use serde::Serialize;
 use std::fmt;
 use std::fmt::Write;
@@ -19,7 +20,7 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, ready};
 
 /// Most viewers at the same time.

@@ -13,6 +13,7 @@ use crate::web::log::errors::{ErrorLog, Level};
 use crate::web::pipeline::{Handled, Handler};
 use ringway_http::response::EncodeError;
 use ringway_http::status::Status;
+use ringway_lock::{Mutex, RwLock};
 use serde_json::{Map, Value};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
@@ -20,7 +21,7 @@ use std::fmt;
 use std::io;
 use std::rc::{Rc, Weak};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError};
 
 /// Lines of a service's log in figures: the youngest.
 const LOG_LINES_SHOWN: usize = 40;

@@ -8,11 +8,12 @@ use crate::config::settings;
 use crate::service::library::{Library, LibraryOptions};
 use crate::service::{Service, ServiceTotals};
 #[cfg(feature = "libraries")]
+use ringway_lock::Mutex;
+#[cfg(feature = "libraries")]
 use std::os::unix::fs::MetadataExt;
 #[cfg(feature = "libraries")]
 use std::path::{Path, PathBuf};
-#[cfg(feature = "libraries")]
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 /// Where a service comes from. Clones are the same.
 #[derive(Clone)]

@@ -3,8 +3,9 @@
 use crate::error::Problem;
 use crate::image::Image;
 use crate::mapping::LINGERING_MAX;
+use ringway_lock::{Condvar, Mutex, MutexGuard};
 use std::path::{Path, PathBuf};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 /// What is known of a library.

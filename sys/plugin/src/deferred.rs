@@ -2,10 +2,11 @@
 
 use crate::answer::Answer;
 use crate::error::Fault;
+use ringway_lock::{Mutex, MutexGuard};
 use std::cell::Cell;
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 /// Most answers that are owed at once, by all libraries.

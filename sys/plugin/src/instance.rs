@@ -6,12 +6,13 @@ use crate::connection::Connections;
 use crate::error::{Fault, LoadError, Problem};
 use crate::library::Library;
 use crate::request::{self, Message, OfBody, Over, RequestView, Said, SocketView, User};
+use ringway_lock::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::ffi::{CStr, c_char, c_void};
 use std::fmt;
 use std::marker::PhantomData;
 use std::ptr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, PoisonError};
 
 /// Room for the reason why an instance cannot be made, and for what it says of its health, in bytes.
 const REASON_BYTES: usize = 1024;

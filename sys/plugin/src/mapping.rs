@@ -4,11 +4,12 @@ use crate::abi;
 use crate::census;
 use crate::error::Problem;
 use crate::image::Image;
+use ringway_lock::{Mutex, MutexGuard};
 use std::ffi::{CStr, CString, c_int, c_void};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::ptr::NonNull;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
 
 /// Libraries that could not be unmapped when nobody used them any more; with so many no further ones are loaded.
 pub const LINGERING_MAX: usize = 64;

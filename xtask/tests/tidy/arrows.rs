@@ -17,7 +17,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("sys/sdk", &["sys/plugin"]),
     ("sys/*", &["pure/*"]),
     ("engine", &["sys/ring", "sys/heap", "pure/lock", "pure/pace"]),
-    ("tls", &["engine"]),
+    ("tls", &["engine", "pure/lock"]),
     ("acme", &["tls", "pure/*"]),
     ("doors/web", &["engine", "pure/*"]),
     ("doors/service", &["doors/web", "engine", "sys/plugin", "pure/*"]),

@@ -6,9 +6,10 @@
 //! needs of a confined process what workers need too: threads, epoll, an eventfd. Connections outward are the sandbox's
 //! matter.
 
+use ringway_lock::{Mutex, MutexGuard};
 use std::fmt;
 use std::io;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
 use std::time::Duration;
 use tokio::runtime::{Builder, EnterGuard, Handle, Runtime};
 

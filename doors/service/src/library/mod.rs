@@ -27,6 +27,7 @@ use crate::routes::Methods;
 use crate::{Service, SetupError};
 use hosted::Hosted;
 use ringway_engine::WorkerHandle;
+use ringway_lock::{Mutex, MutexGuard};
 use ringway_plugin::{Broadcast, Instance, Setting};
 use ringway_web::pipeline::Handler;
 use sockets::Rooms;
@@ -35,7 +36,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock, PoisonError};
 use std::task::Waker;
 
 /// How long an answer that was promised is waited for, in milliseconds, if nobody says.

@@ -1,10 +1,11 @@
 //! An answer that a library owes: what comes of it from any thread, until whoever waits takes it.
 
 use super::written::Written;
+use ringway_lock::{Condvar, Mutex, MutexGuard};
 use ringway_plugin::{Answer, Deferred, Fault};
 use std::collections::VecDeque;
 use std::io::Read;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 

@@ -5,11 +5,12 @@ use crate::cookie::{KeyError, random_bytes};
 use crate::socket::{Groups, Relay};
 use crate::worker::Worker;
 use ringway_engine::{Post, WorkerHandle};
+use ringway_lock::{Mutex, MutexGuard};
 use ringway_ws::decoder::Message;
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 /// Most messages that wait to be published.
 const WAITING_MAX: usize = 4_096;

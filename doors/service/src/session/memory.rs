@@ -2,9 +2,10 @@
 
 use super::SessionError;
 use super::record::{Change, Key, Life, Record};
+use ringway_lock::{Mutex, MutexGuard};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 /// Parts with a lock each.
 const SHARDS: usize = 16;

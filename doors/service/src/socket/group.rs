@@ -3,12 +3,13 @@
 use super::core::SocketId;
 use super::hub;
 use ringway_engine::{Post, WorkerHandle};
+use ringway_lock::{Mutex, MutexGuard};
 use ringway_ws::decoder::Message;
 use ringway_ws::encoder;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, PoisonError, Weak};
 use std::thread::{self, ThreadId};
 
 /// What becomes of members that read too slowly.

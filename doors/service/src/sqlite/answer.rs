@@ -1,9 +1,10 @@
 //! One value from a database thread to whoever awaits it, on whatever thread that is.
 
 use super::SqliteError;
+use ringway_lock::Mutex;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 /// The database's side of an answer. Dropped unused, it says that the database is closed.

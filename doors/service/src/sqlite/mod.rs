@@ -18,11 +18,12 @@ pub use rusqlite::{Params, Row, Transaction};
 use answer::pair;
 use connection::Timed;
 use queue::Queue;
+use ringway_lock::Mutex;
 use rusqlite::{Connection, TransactionBehavior};
 use std::borrow::Cow;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, PoisonError, Weak};
 use std::time::{Duration, Instant};
 use work::{Job, Queued, Write};
 

@@ -1,8 +1,9 @@
 //! What waits for a database thread: bounded, taken singly or as many as there are.
 
 use super::SqliteError;
+use ringway_lock::{Condvar, Mutex, MutexGuard};
 use std::collections::VecDeque;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
 
 /// A bounded queue between the workers and the threads of one kind.
 pub(super) struct Queue<J> {

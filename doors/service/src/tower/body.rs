@@ -2,11 +2,12 @@
 
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
+use ringway_lock::{Mutex, MutexGuard};
 use ringway_web::request_body::BodyError;
 use std::collections::VecDeque;
 use std::fmt;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 /// Bytes of a body that may wait to be read, besides the piece that came last; the client is told to wait beyond them.

@@ -31,6 +31,7 @@ use http::{Extensions, Request, Response};
 use notes::Notes;
 pub use on_tokio::{OnTokio, OnTokioBody, OnTokioService, on_tokio};
 use ringway_engine::{Session, WorkerHandle};
+use ringway_lock::Mutex;
 use ringway_web::exchange::Exchange;
 use ringway_web::pipeline::Handler;
 pub use service::IntoService;
@@ -38,7 +39,7 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use tower_service::Service;
 #[cfg(feature = "axum")]

@@ -12,6 +12,7 @@ use http::{Extensions, Response, StatusCode};
 use ringway_engine::WorkerHandle;
 use ringway_http::head::Known;
 use ringway_http::response::EncodeError;
+use ringway_lock::Mutex;
 use ringway_web::exchange::Exchange;
 use ringway_web::pipeline::Reply;
 use ringway_ws::handshake::{Refusal, Upgrade};
@@ -20,7 +21,7 @@ use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::Poll;
 
 /// A request that may become a WebSocket. Where it is none the client is told so (426, or 400 where it asks in a way that

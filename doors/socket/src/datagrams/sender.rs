@@ -2,9 +2,10 @@
 
 use crate::datagrams::replies::Given;
 use ringway_engine::{Post, WorkerHandle};
+use ringway_lock::{Mutex, MutexGuard};
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 /// Sends datagrams by the socket of one worker, from any thread. Cheap to clone.
 #[derive(Clone)]

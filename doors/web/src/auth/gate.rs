@@ -5,13 +5,14 @@
 //! that has been wrong is let in at a slow rate only.
 
 use crate::limit::{client_key, secret};
+use ringway_lock::{Mutex, MutexGuard};
 use ringway_pace::{BucketTable, Taken, TokenRate};
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::future::Future;
 use std::net::IpAddr;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 

@@ -2,13 +2,14 @@
 
 use crate::auth::lines::{LineError, LineReason, entries};
 use crate::auth::password::PasswordHash;
+use ringway_lock::Mutex;
 use rustix::fs::{Mode, OFlags};
 use std::collections::HashMap;
 use std::fmt;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 /// Largest file of users, in bytes: some hundred thousand.
 pub const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
@@ -209,7 +210,7 @@ impl Users {
         self.0.generation.load(Ordering::Acquire)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, (Arc<UserTable>, Option<Stamp>)> {
+    fn lock(&self) -> ringway_lock::MutexGuard<'_, (Arc<UserTable>, Option<Stamp>)> {
         self.0.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

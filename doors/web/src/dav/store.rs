@@ -21,6 +21,7 @@ use crate::root::{Kind, RootDir, Way};
 use ringway_dav::locks::Locks;
 use ringway_dav::properties::Properties;
 use ringway_http::status::Status;
+use ringway_lock::{Mutex, MutexGuard};
 use rustix::fs::{
     AtFlags, FileType, FlockOperation, Mode, OFlags, flock, fstat, fsync, mkdirat, openat, renameat, statat,
     unlinkat,
@@ -30,7 +31,7 @@ use rustix::rand::{GetRandomFlags, getrandom};
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The hidden directory.

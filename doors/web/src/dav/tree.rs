@@ -8,10 +8,11 @@ use crate::load::LoadOptions;
 use crate::path::relative;
 use crate::root::{Kind, OpenRoot, Refresh, Root, Way};
 use ringway_dav::fields::Reference;
+use ringway_lock::Mutex;
 use std::fmt;
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, PoisonError, Weak};
 use std::task::{Poll, Waker};
 use std::time::Instant;
 

@@ -3,7 +3,8 @@
 use super::outcome::Failure;
 use ringway_dav::multistatus::Precondition;
 use ringway_http::status::Status;
-use std::sync::{Arc, Mutex, PoisonError};
+use ringway_lock::Mutex;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How old a count must be before it is made anew because something does not fit: files are also removed by others.

@@ -9,12 +9,13 @@ use crate::pipeline::{RequestStage, Verdict};
 use crate::rules::addresses::AddressSet;
 use ringway_http::response::EncodeError;
 use ringway_http::status::Status;
+use ringway_lock::Mutex;
 use ringway_pace::{BucketTable, Taken, TokenRate};
 use std::fmt;
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
 /// Addresses that are remembered unless told otherwise: two megabytes.

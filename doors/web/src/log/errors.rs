@@ -8,6 +8,7 @@
 use crate::civil::Civil;
 use crate::escape;
 use crate::log::files::LogFile;
+use ringway_lock::Mutex;
 use ringway_pace::{Bucket, Taken, TokenRate};
 use std::collections::HashMap;
 use std::fmt;
@@ -15,7 +16,7 @@ use std::os::fd::OwnedFd;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Bytes of a message before `...` stands for the rest.
@@ -220,11 +221,11 @@ impl ErrorLog {
         let _written_or_late = is_done.recv_timeout(until.saturating_duration_since(Instant::now()));
     }
 
-    fn kinds(&self) -> std::sync::MutexGuard<'_, Kinds> {
+    fn kinds(&self) -> ringway_lock::MutexGuard<'_, Kinds> {
         self.shared.kinds.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn sender(&self) -> std::sync::MutexGuard<'_, Option<SyncSender<Message>>> {
+    fn sender(&self) -> ringway_lock::MutexGuard<'_, Option<SyncSender<Message>>> {
         self.shared.sender.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

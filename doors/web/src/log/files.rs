@@ -3,6 +3,7 @@
 //! A file is swapped by counting its generation up. Writers look at that number before they write, so nobody waits for
 //! anybody: what is being written when a file is renamed still goes to the old one, and no line is lost or written twice.
 
+use ringway_lock::Mutex;
 use rustix::fs::{FileType, FlockOperation, Mode, OFlags};
 use std::ffi::OsString;
 use std::fmt;
@@ -10,7 +11,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, PoisonError, Weak};
 
 /// Most old files that are kept.
 pub const KEPT_MAX: u32 = 1000;
@@ -318,7 +319,7 @@ impl LogFiles {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+fn lock<T>(mutex: &Mutex<T>) -> ringway_lock::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

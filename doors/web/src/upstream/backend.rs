@@ -5,10 +5,11 @@ use crate::upstream::balance::hash_of;
 use crate::upstream::health::{self, Change, Health, Rules, Standing};
 use crate::upstream::notify::Notify;
 use crate::upstream::options::{ADDRESSES_MAX, Origin};
+use ringway_lock::{Mutex, MutexGuard};
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, LazyLock, PoisonError, Weak};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// Bytes that are kept of the reason for the latest failure.

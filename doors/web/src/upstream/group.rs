@@ -8,9 +8,10 @@ use crate::upstream::key::{Key, Tried};
 use crate::upstream::notify::Notify;
 use crate::upstream::options::{GroupOptions, Origin, Speaks, TryRules};
 use crate::upstream::queue::Queue;
+use ringway_lock::Mutex;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, PoisonError, Weak};
 
 /// An upstream: backends that do the same work. One for all workers of a process.
 pub struct Group {

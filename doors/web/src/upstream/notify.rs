@@ -1,7 +1,8 @@
 //! News for one task of another thread: a flag and who waits for it.
 
+use ringway_lock::Mutex;
 use std::pin::Pin;
-use std::sync::{Mutex, PoisonError};
+use std::sync::PoisonError;
 use std::task::{Context, Poll, Waker};
 
 /// Told by any thread, waited for by one task. What is told while nobody waits is not lost.

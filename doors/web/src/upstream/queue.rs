@@ -1,8 +1,9 @@
 //! The queue of those who wait until a backend has room: bounded, in order, for all workers of a process.
 
+use ringway_lock::{Mutex, MutexGuard};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::{Context, Waker};
 use std::thread::ThreadId;
 use std::time::{Duration, Instant};

@@ -4,10 +4,11 @@ use super::{ConnView, PeerView};
 use crate::abi;
 use crate::error::Fault;
 use crate::instance;
+use ringway_lock::{Mutex, MutexGuard};
 use std::cell::Cell;
 use std::fmt::Write as _;
 use std::ptr::NonNull;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
 
 /// Misuses of an instance on a worker that are told one by one. Then only every second, fourth, eighth is.
 pub const MISUSES_TOLD_MAX: u64 = 8;
