@@ -87,6 +87,24 @@ impl Conn<'_> {
         ConnKey(self.id)
     }
 
+    /// The same connection, lent on for a shorter time.
+    #[must_use]
+    pub fn reborrow(&mut self) -> Conn<'_> {
+        Conn { core: &mut *self.core, local: self.local, id: self.id }
+    }
+
+    /// When the deadline is that is set.
+    #[must_use]
+    pub fn deadline_ms(&mut self) -> Option<u64> {
+        self.core.conns.get(self.id)?;
+        self.core.deadlines.deadline(self.id.index)
+    }
+
+    /// Ends what is sent when all before it is with the kernel: the peer sees the end of the stream and may go on sending.
+    pub fn shut_write(&mut self) {
+        self.core.shutdown_write(self.id);
+    }
+
     /// Bytes that were sent and are not with the kernel: see [`crate::Stream::queued_bytes`].
     #[must_use]
     pub fn queued_bytes(&mut self) -> usize {

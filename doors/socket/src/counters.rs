@@ -62,7 +62,7 @@ counters! {
     bytes_in,
     /// Bytes sent.
     bytes_out,
-    /// Connections that ended because something went wrong: see `Reason::is_error`.
+    /// Connections that ended because something went wrong: see [`crate::Reason::is_error`].
     errors,
     /// Of them those that broke the framing, and datagrams that were refused.
     faults,
@@ -109,13 +109,14 @@ fn bucket(ns: u64) -> usize {
     usize::try_from(bits).unwrap_or(TIME_BUCKETS).min(TIME_BUCKETS - 1)
 }
 
-type Workers = Vec<(ThreadId, Arc<WorkerCounters>)>;
-
 /// The counters of an endpoint. Cheap to clone; for all threads. A replaced handler goes on with those of the one before.
 #[derive(Clone, Debug, Default)]
 pub struct EndpointCounters {
     workers: Arc<Mutex<Workers>>,
 }
+
+/// The counters of each worker, by its thread.
+type Workers = Vec<(ThreadId, Arc<WorkerCounters>)>;
 
 impl EndpointCounters {
     /// Those of the calling thread's worker.

@@ -1,9 +1,42 @@
 //! Endpoints that speak protocols of their own: framing, handlers, datagrams, and handlers in libraries.
+//!
+//! A [`Handler`] gets whole messages of a connection, told apart by a [`Framing`], and answers in place; everything else (sockets,
+//! TLS, limits, deadlines, counters) is the server's. [`SocketProtocol`] puts one on an endpoint of the engine's.
 
+mod builtin;
+mod connection;
 mod counters;
 #[cfg(feature = "datagrams")]
 pub mod datagrams;
+mod dress;
+mod framing;
+mod groups;
+mod handler;
+mod log;
+mod message;
+mod out;
+mod owner;
+mod protocol;
+mod reading;
+mod remote;
+mod state;
+mod urgent;
+#[cfg(feature = "websockets")]
+mod websocket;
 
+pub use builtin::{BuiltinError, Settings, builtin};
+pub use connection::{Connection, ConnectionId, GROUPS_MAX};
 pub use counters::{
     EndpointCounters, EndpointTotals, TIME_BUCKETS, TIMED_SHARE, WorkerCounters, time_bucket_end_ns,
 };
+pub use framing::{
+    ByteOrder, DELIMITER_BYTES_MAX, Found, Framing, FramingError, FramingFault, FramingLimits, Measure,
+};
+pub use groups::{Group, GroupOptions, Slow};
+pub use handler::{Closed, Handler, HandlerFactory, Reason, SendError};
+pub use log::{LINES_PER_S_MAX, Level, Log};
+pub use message::Message;
+pub use owner::{ConnectionLimits, IDLE_MS_MAX, Terms};
+pub use protocol::SocketProtocol;
+pub use remote::{RemoteError, Sender};
+pub use urgent::Urgent;

@@ -1,0 +1,500 @@
+//! A handler at work on connections: what comes is taken apart and handled, what is due is done, turn by turn.
+
+use crate::connection::{Connection, Intent, Work};
+use crate::groups;
+use crate::handler::{Closed, Handler, HandlerFactory, Reason};
+use crate::log::Level;
+use crate::owner::{Owner, Terms};
+use crate::reading;
+use crate::remote::Wish;
+use crate::state::{self, Facts, Phase, Rare, Tick, Word};
+use ringway_engine::{Conn, Description, Events, Protocol, ProtocolFactory, Turn, WorkerHandle};
+use std::any::Any;
+use std::fmt;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+
+/// Speaks a handler's protocol on an endpoint of the engine's. One value per worker.
+///
+/// When an endpoint gets another one, connections that are open stay with the handler that they have; it is dropped with the
+/// last of them.
+pub struct SocketProtocol {
+    owner: Rc<Owner>,
+}
+
+impl SocketProtocol {
+    /// A handler with its terms, on the calling worker.
+    ///
+    /// # Errors
+    /// `InvalidInput` for a framing that makes no sense; when the worker has more than a thousand endpoints and replaced
+    /// handlers.
+    pub fn new(handler: Rc<dyn Handler>, terms: Arc<Terms>, worker: &WorkerHandle) -> io::Result<Self> {
+        let tick_ms = handler.tick_ms();
+        let owner = Owner::enter(handler, terms)?;
+        if tick_ms > 0 {
+            worker.spawn(tick(Rc::downgrade(&owner), worker.clone(), tick_ms));
+        }
+        Ok(Self { owner })
+    }
+
+    /// What makes one on each worker: for [`ringway_engine::Endpoint`].
+    #[must_use]
+    pub fn factory(handlers: HandlerFactory, terms: Arc<Terms>) -> ProtocolFactory {
+        Arc::new(move |worker| {
+            let protocol = Self::new(handlers(worker)?, Arc::clone(&terms), worker)?;
+            Ok(Rc::new(protocol) as Rc<dyn Protocol>)
+        })
+    }
+
+    /// The two words that a connection begins with that this side opens for the handler: for [`WorkerHandle::open`].
+    #[must_use]
+    pub fn outbound_context(&self, user: u64) -> [u64; 2] {
+        let mut word = Word { owner: self.owner.place, ..Word::default() };
+        word.facts.set(Facts::OUTBOUND);
+        [word.bits(), user]
+    }
+}
+
+impl Drop for SocketProtocol {
+    fn drop(&mut self) {
+        self.owner.retire();
+    }
+}
+
+impl fmt::Debug for SocketProtocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SocketProtocol").field("owner", &self.owner).finish()
+    }
+}
+
+impl Protocol for SocketProtocol {
+    fn turn(&self, conn: &mut Conn<'_>, events: Events) -> Turn {
+        let [bits, user] = conn.context();
+        let word = Word::from_bits(bits);
+        let owner = match word.owner {
+            0 => Rc::clone(&self.owner),
+            place if place == self.owner.place => Rc::clone(&self.owner),
+            // It belongs to a handler that was replaced.
+            place => match state::owner(place) {
+                Some(owner) => owner,
+                None => return Turn::Abort,
+            },
+        };
+        let mut work = Work::new(owner, word, user);
+        let worked = catch_unwind(AssertUnwindSafe(|| work.step(conn, events)));
+        if let Err(panic) = worked {
+            work.panicked(conn, &*panic);
+        }
+        work.finish(conn)
+    }
+
+    fn closed(&self, context: [u64; 2]) {
+        let [bits, user] = context;
+        let word = Word::from_bits(bits);
+        if word.facts.has(Facts::COUNTED)
+            && let Some(owner) = state::owner(word.owner)
+        {
+            ended(&owner, word, user);
+        }
+    }
+
+    fn describe(&self, context: [u64; 2]) -> Description {
+        let word = Word::from_bits(context[0]);
+        let state = match word.phase {
+            _ if word.facts.has(Facts::ENDED) => "ending",
+            Phase::Raw => "open",
+            Phase::Deciding => "deciding",
+            Phase::Upgrading => "upgrading",
+            Phase::WebSocket => "socket",
+        };
+        Description { state, ..Description::default() }
+    }
+}
+
+/// Calls a handler now and then as long as it gets connections.
+async fn tick(owner: Weak<Owner>, worker: WorkerHandle, every_ms: u64) {
+    loop {
+        worker.sleep_until(worker.now_ms().saturating_add(every_ms)).await;
+        let Some(owner) = owner.upgrade().filter(|owner| !owner.is_retired()) else { return };
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| owner.handler.tick(&worker))) {
+            owner.counters.panics.add(1);
+            let said = words_of(&*panic);
+            owner.log(Level::Error, worker.now_ms(), &|| format!("the handler panicked in tick: {said}"));
+        }
+    }
+}
+
+/// A connection of an owner's has ended.
+fn ended(owner: &Rc<Owner>, word: Word, user: u64) {
+    let rare = state::take(word.rare);
+    let reason = rare.as_ref().and_then(|rare| rare.reason);
+    let reason = reason.unwrap_or(if word.facts.has(Facts::ENDED) { Reason::Peer } else { Reason::Broken });
+    if let Some(rare) = &rare {
+        owner.give_back(rare.assembly.len());
+        if let Some(remote) = &rare.remote {
+            remote.close();
+        }
+        rare.key.into_iter().for_each(groups::forget);
+    }
+    if word.rare > 0 {
+        state::release(word.rare, rare);
+    }
+    if reason.is_error() {
+        owner.counters.errors.add(1);
+    }
+    let told = !word.facts.has(Facts::TOLD)
+        || catch_unwind(AssertUnwindSafe(|| owner.handler.closed(&Closed { user, reason }))).is_ok();
+    if !told {
+        owner.counters.panics.add(1);
+    }
+    owner.lost();
+}
+
+impl Work {
+    fn new(owner: Rc<Owner>, word: Word, user: u64) -> Self {
+        let out = owner.take_out();
+        let rare = if word.rare > 0 { state::take(word.rare) } else { None };
+        Self {
+            owner,
+            word,
+            user,
+            rare,
+            out,
+            intent: Intent::Stay,
+            is_due_new: false,
+            is_pause_new: false,
+            is_shutting: false,
+        }
+    }
+
+    /// Lends the connection to the handler.
+    pub(crate) fn call(&mut self, conn: &mut Conn<'_>, call: impl FnOnce(&dyn Handler, &mut Connection<'_>)) {
+        let owner = Rc::clone(&self.owner);
+        call(&*owner.handler, &mut Connection { conn: conn.reborrow(), work: self });
+    }
+
+    fn step(&mut self, conn: &mut Conn<'_>, events: Events) {
+        let queued = if conn.is_flushed() { 0 } else { conn.queued_bytes() };
+        self.out.begin(queued);
+        if events.has(Events::OPENED) {
+            self.open(conn, events);
+        }
+        if conn.is_broken() {
+            self.intent = Intent::Close;
+            return;
+        }
+        if events.has(Events::DATA) {
+            self.word.heard = Tick::at(conn.now_ms());
+        }
+        if events.has(Events::NUDGED) {
+            self.nudged(conn);
+        }
+        if groups::has_backlogs() && self.intent == Intent::Stay && !groups::resume(conn) {
+            self.end(Intent::Abort, Reason::Full);
+        }
+        reading::read(self, conn);
+        if events.has(Events::TIMEOUT) {
+            self.look_at_the_clock(conn);
+        }
+        self.look_at_the_end(conn);
+        self.look_at_sending(conn);
+        self.look_at_draining(conn);
+    }
+
+    /// The first turn.
+    fn open(&mut self, conn: &mut Conn<'_>, events: Events) {
+        let now_ms = conn.now_ms();
+        self.word.owner = self.owner.place;
+        self.word.heard = Tick::at(now_ms);
+        self.word.facts.set(Facts::COUNTED);
+        self.owner.gained();
+        self.is_due_new = true;
+        if events.has(Events::BUSY) {
+            self.owner.counters.refused.add(1);
+            self.owner.log(Level::Info, now_ms, &|| format!("a connection was refused: {}", Reason::Busy));
+            return self.end(Intent::Close, Reason::Busy);
+        }
+        self.word.phase = reading::first_phase(self, now_ms);
+        if self.word.phase == Phase::Raw {
+            self.tell_opened(conn);
+        }
+    }
+
+    /// The handler hears of the connection.
+    pub(crate) fn tell_opened(&mut self, conn: &mut Conn<'_>) {
+        if !self.word.facts.has(Facts::TOLD) {
+            self.word.facts.set(Facts::TOLD);
+            self.call(conn, |handler, conn| handler.opened(conn));
+        }
+    }
+
+    /// Somebody elsewhere wants something.
+    fn nudged(&mut self, conn: &mut Conn<'_>) {
+        let remote = self.rare.as_ref().and_then(|rare| rare.remote.clone());
+        let Some(remote) = remote.filter(|_| self.intent == Intent::Stay) else { return };
+        for wish in remote.take() {
+            self.call(conn, |handler, conn| {
+                let sent = match wish {
+                    Wish::Send(bytes, false) => conn.send(&bytes),
+                    Wish::Send(bytes, true) => conn.send_text(&String::from_utf8_lossy(&bytes)),
+                    Wish::Raw(bytes) => conn.send_raw(&bytes),
+                    Wish::Shut => return conn.shut_down_write(),
+                    Wish::Close => return conn.close(),
+                    Wish::Abort => return conn.abort(),
+                    Wish::Nudge => return handler.nudged(conn),
+                };
+                if sent == Err(crate::SendError::Full) {
+                    // Who sent it is not there to hear of it.
+                    conn.work.end(Intent::Abort, Reason::Full);
+                }
+            });
+        }
+    }
+
+    /// All that the peer has sent was handled, and it has ended.
+    fn look_at_the_end(&mut self, conn: &mut Conn<'_>) {
+        let is_over = conn.is_ended()
+            && self.intent == Intent::Stay
+            && !self.word.facts.has(Facts::ENDED)
+            && !self.word.facts.has(Facts::PAUSED);
+        if !is_over {
+            return;
+        }
+        let is_cut = self.rare.as_ref().is_some_and(|rare| rare.began_ms > 0);
+        // What is whole and waits for room is handled first.
+        if conn.has_input() && !is_cut {
+            return;
+        }
+        self.word.facts.set(Facts::ENDED);
+        self.tell_opened(conn);
+        if is_cut {
+            self.fail(conn, Intent::Close, Reason::CutOff);
+        } else if self.intent == Intent::Stay {
+            self.call(conn, |handler, conn| handler.ended(conn));
+        }
+    }
+
+    fn look_at_sending(&mut self, conn: &mut Conn<'_>) {
+        if self.intent == Intent::Stay && self.rare.as_ref().is_some_and(|rare| rare.wants_sent) {
+            self.out.flush(conn);
+            if conn.is_flushed() {
+                self.rare().wants_sent = false;
+                self.call(conn, |handler, conn| handler.written(conn));
+            }
+        }
+    }
+
+    fn look_at_draining(&mut self, conn: &mut Conn<'_>) {
+        if self.intent != Intent::Stay || self.word.facts.has(Facts::DRAINED) || !conn.is_draining() {
+            return;
+        }
+        let is_between = self.rare.as_ref().is_none_or(|rare| rare.began_ms == 0);
+        if is_between && self.word.facts.has(Facts::TOLD) {
+            self.word.facts.set(Facts::DRAINED);
+            self.call(conn, |handler, conn| handler.draining(conn));
+        } else if !self.word.facts.has(Facts::TOLD) {
+            self.end(Intent::Close, Reason::Handler);
+        }
+    }
+
+    /// Does what is due.
+    fn look_at_the_clock(&mut self, conn: &mut Conn<'_>) {
+        let now_ms = conn.now_ms();
+        let limits = self.owner.terms.limits;
+        self.is_due_new = true;
+        let rare = self.rare.as_deref();
+        let is_due = |at_ms: u64| at_ms > 0 && at_ms <= now_ms;
+        if rare.is_some_and(|rare| is_due(rare.phase_until_ms)) {
+            reading::phase_is_over(self, conn);
+        }
+        if self.rare.as_ref().is_some_and(|rare| is_due(rare.timeout_ms)) && self.intent == Intent::Stay {
+            self.rare().timeout_ms = 0;
+            self.owner.counters.timeouts.add(1);
+            self.call(conn, |handler, conn| handler.timeout(conn));
+        }
+        if self.intent != Intent::Stay {
+            return;
+        }
+        let began_ms = self.rare.as_ref().map_or(0, |rare| rare.began_ms);
+        let is_reading =
+            !self.word.facts.has(Facts::PAUSED) && self.out.waiting() <= reading::WAITING_BYTES_MAX;
+        if limits.read_ms_max > 0 && began_ms > 0 && is_due(began_ms + limits.read_ms_max) && is_reading {
+            self.owner.counters.timeouts.add(1);
+            return self.fail(conn, Intent::Abort, Reason::Slow);
+        }
+        if limits.idle_ms_max > 0
+            && self.word.heard.age_ms(now_ms) >= limits.idle_ms_max
+            && self.is_quiet(conn)
+        {
+            self.owner.counters.timeouts.add(1);
+            return self.fail(conn, Intent::Close, Reason::Idle);
+        }
+        if self.word.facts.has(Facts::WATCHED) {
+            self.look_at_progress(conn);
+        }
+    }
+
+    /// Whether nothing is on its way to the peer either: one that takes what is sent is not idle.
+    fn is_quiet(&self, conn: &mut Conn<'_>) -> bool {
+        self.out.waiting() == 0 || conn.is_flushed()
+    }
+
+    /// Whether the peer takes what is sent.
+    fn look_at_progress(&mut self, conn: &mut Conn<'_>) {
+        if conn.is_flushed() {
+            self.word.facts.clear(Facts::WATCHED);
+            if let Some(rare) = &mut self.rare {
+                rare.progress = None;
+            }
+            return;
+        }
+        let (now_ms, now) = (conn.now_ms(), conn.send_progress());
+        let stall_ms = self.owner.terms.limits.stall_ms_max;
+        match self.rare().progress {
+            Some((before, at_ms)) if !now.has_moved(before, 1) => {
+                if now_ms >= at_ms.saturating_add(stall_ms) {
+                    self.owner.counters.timeouts.add(1);
+                    self.fail(conn, Intent::Abort, Reason::Stalled);
+                }
+            }
+            _ => self.rare().progress = Some((now, now_ms)),
+        }
+    }
+
+    /// The connection ends for what went wrong, which is told in the log.
+    pub(crate) fn fail(&mut self, conn: &mut Conn<'_>, intent: Intent, reason: Reason) {
+        self.end(intent, reason);
+        if matches!(reason, Reason::Framing(_) | Reason::Upgrade) {
+            self.owner.counters.faults.add(1);
+        }
+        let level = match reason {
+            Reason::Panicked | Reason::NoMemory | Reason::Framing(crate::FramingFault::Measure) => {
+                Level::Error
+            }
+            Reason::Idle => return,
+            _ => Level::Info,
+        };
+        let peer = conn.peer();
+        let told = || match peer {
+            Some(peer) => format!("the connection of {peer} is closed: {reason}"),
+            None => format!("a connection is closed: {reason}"),
+        };
+        self.owner.log(level, conn.now_ms(), &told);
+    }
+
+    /// The handler panicked: it is not called again for this connection, but for its end.
+    fn panicked(&mut self, conn: &mut Conn<'_>, panic: &(dyn Any + Send)) {
+        self.owner.counters.panics.add(1);
+        self.out.clear();
+        self.end(Intent::Abort, Reason::Panicked);
+        let (peer, said) = (conn.peer(), words_of(panic));
+        let told = || match peer {
+            Some(peer) => format!("the handler panicked; the connection of {peer} is reset: {said}"),
+            None => format!("the handler panicked; its connection is reset: {said}"),
+        };
+        self.owner.log(Level::Error, conn.now_ms(), &told);
+    }
+
+    /// Sends what the turn has made and keeps what is to be kept.
+    fn finish(mut self, conn: &mut Conn<'_>) -> Turn {
+        if self.intent == Intent::Abort {
+            self.out.clear();
+        } else {
+            self.out.flush(conn);
+        }
+        if self.out.is_broken {
+            self.end(Intent::Abort, Reason::NoMemory);
+        }
+        if self.out.sent > 0 {
+            self.owner.counters.bytes_out.add(self.out.sent);
+        }
+        if self.is_shutting && self.intent == Intent::Stay {
+            conn.shut_write();
+        }
+        if self.is_pause_new && self.intent == Intent::Stay {
+            conn.pause(self.word.facts.has(Facts::PAUSED));
+        }
+        let turn = self.turn(conn);
+        let Self { owner, mut word, user, rare, out, .. } = self;
+        owner.put_out(out);
+        let is_kept = keep(&mut word, rare);
+        conn.set_context([word.bits(), user]);
+        if is_kept { turn } else { Turn::Abort }
+    }
+
+    fn turn(&mut self, conn: &mut Conn<'_>) -> Turn {
+        let stall_ms = self.owner.terms.limits.stall_ms_max;
+        match self.intent {
+            Intent::Abort => Turn::Abort,
+            Intent::Stay => {
+                self.arm(conn);
+                Turn::Idle
+            }
+            Intent::Close => {
+                if conn.is_flushed() || stall_ms == 0 {
+                    conn.clear_deadline();
+                } else {
+                    conn.set_deadline(conn.now_ms().saturating_add(stall_ms));
+                }
+                if conn.is_ended() { Turn::Close } else { Turn::Linger }
+            }
+        }
+    }
+
+    /// Asks for a turn when the next thing is due. One that is set too early is left: it finds nothing and is set anew.
+    fn arm(&mut self, conn: &mut Conn<'_>) {
+        let limits = self.owner.terms.limits;
+        if limits.stall_ms_max > 0 && !self.word.facts.has(Facts::WATCHED) && !conn.is_flushed() {
+            self.word.facts.set(Facts::WATCHED);
+            self.is_due_new = true;
+        }
+        if !self.is_due_new {
+            return;
+        }
+        let now_ms = conn.now_ms();
+        let idle_ms = limits.idle_ms_max.saturating_sub(self.word.heard.age_ms(now_ms)).max(Tick::MS);
+        let watched = limits.stall_ms_max > 0 && self.word.facts.has(Facts::WATCHED);
+        let rare = self.rare.as_deref();
+        let after = |limit_ms: u64, from_ms: u64| {
+            if limit_ms == 0 || from_ms == 0 { 0 } else { from_ms.saturating_add(limit_ms) }
+        };
+        let due = [
+            after(if limits.idle_ms_max == 0 { 0 } else { idle_ms }, now_ms.max(1)),
+            after(if watched { limits.stall_ms_max } else { 0 }, now_ms.max(1)),
+            rare.map_or(0, |rare| after(limits.read_ms_max, rare.began_ms)),
+            rare.map_or(0, |rare| rare.timeout_ms),
+            rare.map_or(0, |rare| rare.phase_until_ms),
+        ];
+        let Some(next_ms) = due.into_iter().filter(|at_ms| *at_ms > 0).min() else { return };
+        let next_ms = next_ms.max(now_ms + 1);
+        if conn.deadline_ms().is_none_or(|armed_ms| next_ms < armed_ms) {
+            conn.set_deadline(next_ms);
+        }
+    }
+}
+
+/// Puts what a connection keeps back into the room; false when that is full.
+fn keep(word: &mut Word, rare: Option<Box<Rare>>) -> bool {
+    match rare {
+        Some(rare) if !rare.is_idle() => match state::keep(word.rare, rare) {
+            Some(place) => {
+                word.rare = place;
+                true
+            }
+            None => false,
+        },
+        rare => {
+            if word.rare > 0 || rare.is_some() {
+                state::release(std::mem::take(&mut word.rare), rare);
+            }
+            true
+        }
+    }
+}
+
+fn words_of(panic: &(dyn Any + Send)) -> String {
+    let said = panic.downcast_ref::<&str>().map(|said| (*said).to_owned());
+    said.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default()
+}

@@ -1,0 +1,5 @@
+//! Endpoints of messages over real sockets, on every driver.
+
+mod echo;
+mod faults;
+mod stand;
