@@ -6,12 +6,13 @@ use crate::framing::FRAME_BYTES_MAX;
 use crate::owner::Terms;
 use ringway_engine::ring::{Pool, SLICE_BYTES_MAX, Slice};
 use ringway_engine::{Conn, ConnKey, Delivery, Post, WorkerHandle};
+use ringway_lock::{Mutex, MutexGuard};
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::thread::{self, ThreadId};
 
 /// Bytes that may wait in a connection while more of what its groups send follows.

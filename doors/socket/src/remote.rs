@@ -1,9 +1,10 @@
 //! Connections reached from other threads: what is sent to them there waits for a turn of theirs.
 
 use ringway_engine::{ConnKey, Post};
+use ringway_lock::{Mutex, MutexGuard};
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 /// What somebody on another thread wants of a connection.
 #[derive(Debug)]
