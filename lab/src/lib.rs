@@ -33,6 +33,8 @@ pub mod outcome;
 pub mod progress;
 pub mod refusal;
 pub mod report;
+pub mod stress;
+mod trusting;
 pub mod udp;
 pub mod watch;
 

@@ -3,8 +3,8 @@
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 use ringway_lab::{
-    Outcome, Progress, Refusal, Sinks, ceiling, compare, echo, governor, heap, http, jitter, report, udp,
-    watch,
+    Outcome, Progress, Refusal, Sinks, ceiling, compare, echo, governor, heap, http, jitter, report, stress,
+    udp, watch,
 };
 use std::process::ExitCode;
 
@@ -49,6 +49,8 @@ enum Command {
     Udp(udp::Arguments),
     /// Run all instruments as the project's claims need it and write the document.
     Report(report::Arguments),
+    /// Stress a server with thousands of clients over TCP, TLS, Unix sockets, WebSockets or UDP, and check every byte.
+    Stress(stress::Arguments),
     /// Sample CPU, memory, descriptors and network of a command or a running process, children included.
     Watch(watch::Arguments),
 }
@@ -65,6 +67,7 @@ impl Command {
             Command::Jitter(arguments) => jitter::run(arguments, progress),
             Command::Udp(arguments) => udp::run(arguments, progress),
             Command::Report(arguments) => report::run(arguments, progress),
+            Command::Stress(arguments) => stress::run(&arguments, progress),
             Command::Watch(arguments) => watch::run(arguments, progress),
         }
     }

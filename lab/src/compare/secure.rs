@@ -6,8 +6,8 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, ClientConnection, StreamOwned};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConnection, StreamOwned};
 
 use super::idle::{self, Idle};
 use super::made::Made;
@@ -16,6 +16,7 @@ use crate::http::url::Url;
 use crate::measure::cores;
 use crate::progress::Progress;
 use crate::refusal::Refusal;
+use crate::trusting;
 
 /// What is asked of `h2load`.
 #[derive(Clone, Debug)]
@@ -121,7 +122,7 @@ pub(super) fn idle(served: &mut Served, count: usize, progress: &Progress) -> Re
     let address = served.secure.ok_or_else(no_port)?;
     crate::http::load::raise_descriptors(count)?;
     let request = idle::request(&Url::parse(&served.url)?);
-    let config = Arc::new(trusting()?);
+    let config = Arc::new(trusting::config()?);
     let before_kib = served.read().resident_kib;
     let mut open = Vec::with_capacity(count);
     for index in 0..count {
@@ -141,56 +142,6 @@ pub(super) fn idle(served: &mut Served, count: usize, progress: &Progress) -> Re
     }
     let with_kib = served.read().resident_kib;
     Ok(Idle { connections: open.len(), before_kib, with_kib })
-}
-
-/// A client that takes any certificate: the servers are the lab's own, and their certificates of the moment.
-fn trusting() -> Result<ClientConfig, Refusal> {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let versions = ClientConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&rustls::version::TLS13])
-        .map_err(Refusal::because("no TLS 1.3"))?;
-    let config = versions.dangerous().with_custom_certificate_verifier(Arc::new(AnyCertificate));
-    Ok(config.with_no_client_auth())
-}
-
-/// Finds every certificate right.
-#[derive(Debug)]
-struct AnyCertificate;
-
-impl rustls::client::danger::ServerCertVerifier for AnyCertificate {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<rustls::client::danger::ServerCertVerified, rustls::Error> {
-        Ok(rustls::client::danger::ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _message: &[u8],
-        _certificate: &CertificateDer<'_>,
-        _signature: &rustls::DigitallySignedStruct,
-    ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
-        Ok(rustls::client::danger::HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _message: &[u8],
-        _certificate: &CertificateDer<'_>,
-        _signature: &rustls::DigitallySignedStruct,
-    ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
-        Ok(rustls::client::danger::HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
-        let algorithms = rustls::crypto::aws_lc_rs::default_provider().signature_verification_algorithms;
-        algorithms.supported_schemes()
-    }
 }
 
 #[test]
