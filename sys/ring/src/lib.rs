@@ -32,6 +32,7 @@ mod lane;
 mod memory;
 mod op;
 mod ring;
+pub mod schedule;
 mod slice;
 mod slots;
 mod uring;
