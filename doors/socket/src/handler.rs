@@ -70,8 +70,10 @@ pub trait Handler: 'static {
         let _nothing_to_do = worker;
     }
 
-    /// How long the message is that `input` begins with, where the endpoint's framing is [`crate::Framing::Handler`].
-    fn measure(&self, input: &[u8]) -> Measure {
+    /// How long the message is that `input` begins with, where the endpoint's framing is [`crate::Framing::Handler`]. `user` is the
+    /// connection's word.
+    fn measure(&self, user: u64, input: &[u8]) -> Measure {
+        let _is_the_same_for_all = user;
         Measure::Bytes(input.len())
     }
 }

@@ -12,6 +12,8 @@ mod dress;
 mod framing;
 mod groups;
 mod handler;
+#[cfg(feature = "libraries")]
+pub mod library;
 mod log;
 mod message;
 mod out;

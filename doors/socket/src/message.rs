@@ -82,6 +82,11 @@ impl<'m> Message<'m> {
         self.payload.end = self.payload.end.min(self.payload.start.saturating_add(bytes));
     }
 
+    /// Leaves bytes out of the payload's beginning, for an answer in place without them.
+    pub fn advance(&mut self, bytes: usize) {
+        self.payload.start = self.payload.end.min(self.payload.start.saturating_add(bytes));
+    }
+
     pub(crate) fn into_reply(self) -> Reply<'m> {
         let Self { bytes, payload, place, is_text } = self;
         Reply { bytes, payload, place, is_text }

@@ -282,6 +282,11 @@ impl Work {
             if conn.is_flushed() {
                 self.rare().wants_sent = false;
                 self.call(conn, |handler, conn| handler.written(conn));
+                self.out.flush(conn);
+                if self.rare().wants_sent && conn.is_flushed() {
+                    // The kernel has taken what was sent since: no event will tell of that.
+                    conn.worker().nudge(conn.key());
+                }
             }
         }
     }

@@ -160,7 +160,7 @@ fn feed(work: &mut Work, conn: &mut Conn<'_>, input: &mut Slice, seen: usize) ->
         if rest.is_empty() {
             return (at, Left::Nothing);
         }
-        match find(&owner, rest, std::mem::take(&mut seen)) {
+        match find(&owner, work.user, rest, std::mem::take(&mut seen)) {
             Found::Whole { total, payload } => {
                 let message = Message::new(&mut rest[..total], payload, Place::Input(at));
                 handle(&owner, work, conn, message);
@@ -181,9 +181,9 @@ fn feed(work: &mut Work, conn: &mut Conn<'_>, input: &mut Slice, seen: usize) ->
     }
 }
 
-fn find(owner: &Owner, input: &[u8], seen: usize) -> Found {
+fn find(owner: &Owner, user: u64, input: &[u8], seen: usize) -> Found {
     let terms = &owner.terms;
-    let measure = &mut |input: &[u8]| owner.handler.measure(input);
+    let measure = &mut |input: &[u8]| owner.handler.measure(user, input);
     terms.framing.next(input, seen, &terms.framing_limits, measure)
 }
 
@@ -229,7 +229,7 @@ fn begin_assembly(work: &mut Work, conn: &mut Conn<'_>, input: &Slice) -> bool {
 /// Adds what came to a message that is assembled, and handles it when it is whole; false when nothing came.
 fn assemble(work: &mut Work, conn: &mut Conn<'_>) -> bool {
     let Some(mut input) = take(work, conn, 0) else { return false };
-    let owner = Rc::clone(&work.owner);
+    let (owner, user) = (Rc::clone(&work.owner), work.user);
     let rare = work.rare();
     let had = rare.assembly.len();
     let missing = rare.total.map_or(usize::MAX, |total| total.saturating_sub(had));
@@ -242,7 +242,7 @@ fn assemble(work: &mut Work, conn: &mut Conn<'_>) -> bool {
     // The handler need not be asked again for what it has said.
     let found = match rare.total {
         Some(total) if rare.assembly.len() < total => Found::NeedMore(Some(total)),
-        _ => find(&owner, &rare.assembly, had),
+        _ => find(&owner, user, &rare.assembly, had),
     };
     match found {
         Found::Whole { total, payload } => {

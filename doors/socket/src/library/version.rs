@@ -1,0 +1,171 @@
+//! Which version of a library a worker uses, and how it goes over to another one.
+
+use super::Shared;
+use ringway_engine::WorkerHandle;
+use ringway_plugin::{ConnectionTable, ConnectionWorker, Level, LoadError};
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::future::poll_fn;
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Poll;
+
+/// Complaints of an endpoint's library that are told one by one.
+const COMPLAINTS_TOLD: u64 = 8;
+
+/// What hears of another version.
+type Told = dyn Fn(&Rc<Version>);
+
+/// A version of a library in use on a worker, until the last of its connections has ended.
+pub(super) struct Version {
+    generation: Cell<u64>,
+    pub(super) worker: ConnectionWorker,
+    pub(super) table: ConnectionTable,
+    pub(super) message_bytes_max: usize,
+}
+
+/// The versions that a worker uses: which one new connections get.
+pub(super) struct Versions {
+    shared: Arc<Shared>,
+    handle: WorkerHandle,
+    current: RefCell<Rc<Version>>,
+    /// What is told when there is another one.
+    told: RefCell<Option<Rc<Told>>>,
+    /// Names its watch.
+    number: u64,
+}
+
+impl Version {
+    fn start(shared: &Shared, handle: &WorkerHandle) -> Result<Rc<Self>, LoadError> {
+        // Read before the instance: at worst this is asked to renew once more.
+        let generation = shared.generation();
+        let instance = shared.current().clone();
+        let worker = ConnectionWorker::start(&instance)?;
+        let table = worker.connections();
+        let limit = table.message_bytes_max().map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
+        let version = Rc::new(Self {
+            generation: Cell::new(generation),
+            worker,
+            table,
+            message_bytes_max: limit.unwrap_or(usize::MAX),
+        });
+        if let Some(tick_ms) = table.tick_ms() {
+            handle.spawn(tick(Rc::downgrade(&version), handle.clone(), tick_ms.into()));
+        }
+        Ok(version)
+    }
+
+    /// Its file, for messages.
+    pub(super) fn file(&self) -> impl fmt::Display {
+        self.worker.instance().library().path().display()
+    }
+
+    pub(super) fn generation(&self) -> u64 {
+        self.generation.get()
+    }
+}
+
+/// Has a version's time come now and then, as long as anybody uses it.
+async fn tick(version: Weak<Version>, handle: WorkerHandle, tick_ms: u64) {
+    loop {
+        handle.sleep_until(handle.now_ms().saturating_add(tick_ms)).await;
+        match version.upgrade() {
+            Some(version) => version.worker.tick(),
+            None => return,
+        }
+    }
+}
+
+impl Versions {
+    pub(super) fn new(shared: Arc<Shared>, handle: &WorkerHandle) -> Result<Rc<Self>, LoadError> {
+        static NUMBERS: AtomicU64 = AtomicU64::new(0);
+        let current = RefCell::new(Version::start(&shared, handle)?);
+        let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
+        let versions =
+            Rc::new(Self { shared, handle: handle.clone(), current, told: RefCell::new(None), number });
+        handle.spawn(watch(Arc::clone(&versions.shared), Rc::downgrade(&versions), number));
+        Ok(versions)
+    }
+
+    /// Has `told` hear of another version when there is one.
+    pub(super) fn tell(&self, told: impl Fn(&Rc<Version>) + 'static) {
+        *self.told.borrow_mut() = Some(Rc::new(told));
+    }
+
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// The version that new connections get.
+    pub(super) fn current(&self) -> Rc<Version> {
+        self.renew();
+        Rc::clone(&self.current.borrow())
+    }
+
+    /// Says what a library did wrong: the first times, and then ever less often.
+    pub(super) fn complain(&self, what: fmt::Arguments<'_>) {
+        let count = self.shared.complaints.fetch_add(1, Ordering::Relaxed) + 1;
+        if count <= COMPLAINTS_TOLD || count.is_power_of_two() {
+            (self.shared.options.listener)(Level::Error, &what.to_string());
+        }
+    }
+
+    fn has_news(&self) -> bool {
+        self.current.borrow().generation() != self.shared.generation()
+    }
+
+    /// Goes over to another version, if there is one.
+    fn renew(&self) {
+        if !self.has_news() {
+            return;
+        }
+        let generation = self.shared.generation();
+        match Version::start(&self.shared, &self.handle) {
+            Ok(version) => {
+                let old = self.current.replace(Rc::clone(&version));
+                let told = self.told.borrow().clone();
+                if let Some(told) = told {
+                    told(&version);
+                }
+                drop(old);
+            }
+            Err(error) => {
+                self.complain(format_args!("a worker goes on with the old version: {error}"));
+                // It is not tried again before there is another one.
+                self.current.borrow().generation.set(generation);
+            }
+        }
+    }
+}
+
+/// Has a worker go over to another version although no connection comes.
+async fn watch(shared: Arc<Shared>, versions: Weak<Versions>, number: u64) {
+    poll_fn(|context| {
+        loop {
+            let Some(versions) = versions.upgrade() else { return Poll::Ready(()) };
+            versions.renew();
+            shared.watch(number, context.waker());
+            // Whoever has replaced it since has not seen the waker.
+            if !versions.has_news() {
+                return Poll::Pending;
+            }
+        }
+    })
+    .await;
+}
+
+impl Drop for Versions {
+    fn drop(&mut self) {
+        // The watch finds nobody and ends.
+        self.shared.unwatch(self.number);
+    }
+}
+
+impl fmt::Debug for Versions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Versions")
+            .field("generation", &self.current.borrow().generation())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,4 @@
+//! Protocols in shared libraries: the examples, what libraries do wrong, replacement under traffic.
+
+mod examples;
+mod stand;
