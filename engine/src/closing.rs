@@ -132,6 +132,7 @@ impl Core {
         if self.has_rates {
             self.paced.disarm(id.index);
         }
+        self.nap_no_more(id);
         self.doors[usize::from(record.endpoint)].leave();
         self.counters.closed.add(1);
         self.counters.open.set(self.conns.len() as u64);

@@ -88,7 +88,8 @@ impl Door {
             // Better no connection than one that is not encrypted.
             return Err(Box::new(()));
         }
-        record.extra().filter = Some(catch_unwind(AssertUnwindSafe(|| source.make()))?);
+        let filter = catch_unwind(AssertUnwindSafe(|| source.make_for(&mut || record.peer())))?;
+        record.extra().filter = Some(filter);
         record.flags.set(Flags::SHAKING);
         Ok(true)
     }
@@ -154,6 +155,9 @@ pub(crate) struct Core {
     pub(crate) has_rates: bool,
     /// Connections whose next piece waits for their own rate.
     pub(crate) paced: Wheel,
+    /// Connections whose filter wants to be called again.
+    #[cfg(feature = "filters")]
+    pub(crate) naps: Wheel,
 }
 
 impl Core {
@@ -192,6 +196,8 @@ impl Core {
             governor: None,
             has_rates: false,
             paced: Wheel::new(0),
+            #[cfg(feature = "filters")]
+            naps: Wheel::new(0),
         }
     }
 
@@ -257,6 +263,9 @@ impl Core {
         }
         if is_shaking {
             self.deadlines.arm(id.index, self.now_ms.saturating_add(limits.handshake_ms_max));
+        }
+        if is_shaking {
+            self.begin_filter(id);
         }
         let mut events = Events::OPENED;
         if self.is_draining || self.doors[usize::from(endpoint)].is_draining {
@@ -349,12 +358,17 @@ impl Core {
 
     /// Gives back what a connection counted for.
     pub(crate) fn discount(&mut self, record: &Record) {
-        if record.flags.has(Flags::COUNTED)
-            && let Some(count) = self.per_address.get_mut(&record.address_key)
-        {
+        if record.flags.has(Flags::COUNTED) {
+            self.discount_key(record.address_key);
+        }
+    }
+
+    /// One connection of that address is another's, or none any more.
+    pub(crate) fn discount_key(&mut self, key: u32) {
+        if let Some(count) = self.per_address.get_mut(&key) {
             *count -= 1;
             if *count == 0 {
-                self.per_address.remove(&record.address_key);
+                self.per_address.remove(&key);
             }
         }
     }

@@ -237,7 +237,8 @@ impl Core {
             let Some(record) = self.conns.get(id) else { return };
             let is_open = !record.flags.has(Flags::ENDED) && !record.flags.has(Flags::BROKEN);
             let may_come = record.is_owned() && record.flags.has(Flags::READABLE);
-            if !is_open || !may_come || record.inbox.len() > bytes || !self.pull(id) {
+            let is_dammed = record.is_dammed();
+            if !is_open || !may_come || is_dammed || record.inbox.len() > bytes || !self.pull(id) {
                 return;
             }
         }

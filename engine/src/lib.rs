@@ -8,6 +8,7 @@ mod core;
 mod counters;
 mod endpoint;
 mod filter;
+mod filtering;
 mod governor;
 mod held;
 mod inbox;

@@ -121,6 +121,7 @@ impl Core {
         } else if record.has_filter() {
             record.extra().wire.push(slice);
             self.decode(id);
+            self.dam(id);
         } else {
             record.inbox.push(slice);
             self.notify(id, Events::DATA);
@@ -142,8 +143,17 @@ impl Core {
     }
 
     pub(crate) fn peer_ended(&mut self, id: ConnId) {
-        let Some(record) = self.conns.get(id) else { return };
+        let Some(mut record) = self.conns.get(id) else { return };
         let was_ended = record.flags.has(Flags::ENDED);
+        if !was_ended && record.has_filter() && !record.flags.is_closing() {
+            if self.ends_later(id) {
+                return;
+            }
+            record = match self.conns.get(id) {
+                Some(record) if !record.flags.has(Flags::ENDED) => record,
+                _ => return,
+            };
+        }
         record.flags.set(Flags::ENDED);
         if record.flags.has(Flags::LINGERING) {
             self.close_now(id);
@@ -232,6 +242,9 @@ impl Core {
     pub(crate) fn rearm(&mut self, id: ConnId) {
         let Some(record) = self.conns.get(id) else { return };
         if record.receiving.is_some() || record.flags.has(Flags::ENDED) || record.flags.has(Flags::STARVED) {
+            return;
+        }
+        if record.is_dammed() {
             return;
         }
         let socket = record.socket.clone();
@@ -349,21 +362,24 @@ impl Core {
         let Some(extra) = record.extra.as_mut().filter(|_| cfg!(feature = "filters")) else { return };
         let Extra { filter: Some(filter), wire, plain, .. } = &mut **extra else { return };
         let before = record.inbox.len();
+        let held = filter.holds();
         let mut replies = Vec::new();
         let received = catch_unwind(AssertUnwindSafe(|| {
             filter.receive(wire, &mut record.inbox, &mut |slice| replies.push(slice), &pool)
         }));
         let has_news = record.inbox.len() > before;
         // No record layer of ours has records that large: this one waits for an end that does not come.
-        let is_stuck = wire.len() > SLICE_BYTES_MAX;
+        let is_stuck = wire.len() > SLICE_BYTES_MAX && filter.wants_input();
         let is_ended = filter.is_ended() && !record.flags.has(Flags::ENDED);
-        let is_waiting = !plain.is_empty();
-        let is_agreed = record.flags.has(Flags::SHAKING) && filter.session().is_some();
+        let is_waiting = !plain.is_empty() || held;
+        let is_agreed = record.flags.has(Flags::SHAKING) && filter.is_open();
+        let nap_ms = filter.nap_ms();
         self.note_failure(id, &received);
         if !self.is_sound(received) || is_stuck {
             self.filter_failed(id, replies);
             return;
         }
+        self.nap(id, nap_ms);
         for reply in replies {
             self.send_wire(id, Outgoing::Bytes(reply));
         }
@@ -379,6 +395,7 @@ impl Core {
         if is_ended {
             self.peer_ended(id);
         }
+        self.undam(id);
     }
 
     /// The handshake is done: the protocol hears of its connection.
@@ -386,6 +403,9 @@ impl Core {
         let Some(record) = self.conns.get(id) else { return };
         record.flags.clear(Flags::SHAKING);
         self.deadlines.disarm(id.index);
+        if !self.client_is_told(id) {
+            return;
+        }
         self.counters.handshakes.add(1);
         self.notify(id, Events::OPENED);
     }

@@ -49,6 +49,11 @@ pub(crate) struct Extra {
     pub(crate) filter: Option<Box<dyn Filter>>,
     /// Arrived records that are not whole yet.
     pub(crate) wire: Inbox,
+    /// Nothing more is received before the filter has taken what came; the transport's end is only told then.
+    #[cfg(feature = "filters")]
+    pub(crate) is_dammed: bool,
+    #[cfg(feature = "filters")]
+    pub(crate) ends_late: bool,
     /// The read of the file at the front of `plain`.
     pub(crate) reading: Option<OpId>,
     pub(crate) peer: Option<SocketAddr>,
@@ -80,6 +85,13 @@ pub(crate) struct Extra {
     /// The connection's own rate, and whether the piece that is kept back waits for it.
     pub(crate) rate: Option<ConnRate>,
     pub(crate) is_paced: bool,
+}
+
+impl Extra {
+    /// Whether the filter has plain bytes that are not on the wire.
+    pub(crate) fn holds(&self) -> bool {
+        cfg!(feature = "filters") && self.filter.as_ref().is_some_and(|filter| filter.holds())
+    }
 }
 
 /// Facts about a connection, as bits.
@@ -247,14 +259,27 @@ impl Record {
         cfg!(feature = "filters") && self.extra.as_ref().is_some_and(|extra| extra.filter.is_some())
     }
 
+    /// Whether its filter has to take what came before more is received.
+    #[cfg(feature = "filters")]
+    pub(crate) fn is_dammed(&self) -> bool {
+        self.extra.as_ref().is_some_and(|extra| extra.is_dammed)
+    }
+
+    #[cfg(not(feature = "filters"))]
+    #[expect(clippy::unused_self, reason = "without filters it is a constant")]
+    pub(crate) fn is_dammed(&self) -> bool {
+        false
+    }
+
     pub(crate) fn session(&self) -> Option<Rc<Session>> {
         self.extra.as_ref()?.filter.as_ref()?.session()
     }
 
     /// Whether everything given to the connection is with the kernel.
     pub(crate) fn is_flushed(&self) -> bool {
-        let waits =
-            |extra: &Extra| !extra.queue.is_empty() || !extra.plain.is_empty() || extra.reading.is_some();
+        let waits = |extra: &Extra| {
+            !extra.queue.is_empty() || !extra.plain.is_empty() || extra.reading.is_some() || extra.holds()
+        };
         self.sending.is_none() && !self.extra.as_ref().is_some_and(|extra| waits(extra))
     }
 

@@ -1,7 +1,7 @@
 //! How plain bytes and ranges of files become records of a filter: in place, several to a buffer.
 
 use crate::core::Core;
-use crate::filter::Room;
+use crate::filter::{Filter, Room};
 use crate::record::{ConnId, Outgoing};
 use ringway_ring::{CLASS_BYTES, Handle, Pool, Ring, SLICE_BYTES_MAX, Slice, SliceMut};
 use std::collections::VecDeque;
@@ -43,6 +43,10 @@ impl Core {
                 made = Sealed::Waits;
                 return Ok(());
             };
+            if cfg!(feature = "filters") && filter.rewrites() {
+                made = rewrite(&mut **filter, plain, room, ring, &pool, &mut before)?;
+                return Ok(());
+            }
             let layout = Layout::new(room);
             let Some((mut buffer, most)) = layout.buffer(plain, &pool)? else {
                 made = Sealed::Nothing;
@@ -60,11 +64,49 @@ impl Core {
             made = Sealed::Records { wire: buffer.freeze(wire_bytes), has_file: filled.has_file };
             Ok(())
         }));
+        if cfg!(feature = "filters") {
+            let nap_ms = filter.nap_ms();
+            self.nap(id, nap_ms);
+        }
         for words in before {
             self.send_wire(id, Outgoing::Bytes(words));
         }
         if self.is_sound(sealed) { made } else { Sealed::Failed }
     }
+}
+
+/// Gives the next plain bytes to a filter that makes others of them, which are put into `wire`; the last are given back.
+fn rewrite(
+    filter: &mut dyn Filter,
+    plain: &mut VecDeque<Outgoing>,
+    room: Room,
+    ring: &mut Ring,
+    pool: &Pool,
+    wire: &mut Vec<Slice>,
+) -> io::Result<Sealed> {
+    if let Some(Outgoing::File { head: None, file, offset, bytes, .. }) = plain.front_mut()
+        && let Some(descriptor) = file.kernel()
+    {
+        let sent = filter.send_file(descriptor, *offset, *bytes, &mut |slice| wire.push(slice), pool)?;
+        if sent > *bytes {
+            return Err(io::Error::other("a filter has sent more of a file than there is"));
+        }
+        if sent > 0 {
+            *offset += sent;
+            *bytes -= sent;
+            drop_empty(plain);
+            return Ok(wire.pop().map_or(Sealed::Nothing, |wire| Sealed::Records { wire, has_file: true }));
+        }
+    }
+    let layout = Layout::new(Room { head: 0, tail: 0, ..room });
+    let Some((mut buffer, most)) = layout.buffer(plain, pool)? else { return Ok(Sealed::Nothing) };
+    let filled = layout.fill(&mut buffer[..], most, plain, ring)?;
+    if filled.bytes == 0 {
+        return Ok(Sealed::Cold);
+    }
+    filter.rewrite(buffer.freeze(filled.bytes), &mut |slice| wire.push(slice), pool)?;
+    let has_file = filled.has_file;
+    Ok(wire.pop().map_or(Sealed::Nothing, |wire| Sealed::Records { wire, has_file }))
 }
 
 /// Where plain bytes lie in a buffer of records: all are of one size but the last, which is as long as is left.

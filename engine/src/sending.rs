@@ -217,7 +217,7 @@ impl Core {
             }
             if extra.plain.is_empty() {
                 if !is_shut || extra.filter.is_none() {
-                    return true;
+                    return !extra.holds();
                 }
                 self.say_last_words(id);
                 continue;

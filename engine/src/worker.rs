@@ -250,7 +250,8 @@ impl Worker {
         let deadlines = [core.deadlines.next_wakeup(), self.local.timers.next_wakeup(), governed];
         let own = [self.parts.drain_until_ms, core.next_trim_ms()];
         let all = deadlines.into_iter().chain(retries).chain(own);
-        let next = all.flatten().min().map(|at_ms| at_ms.saturating_sub(core.clock_ms()));
+        let next =
+            all.flatten().chain(core.next_nap_ms()).min().map(|at_ms| at_ms.saturating_sub(core.clock_ms()));
         [next, core.until_feeding_ms()].into_iter().flatten().min()
     }
 
@@ -299,6 +300,7 @@ impl Worker {
                 }
             }
         }
+        self.local.core.borrow_mut().wake_filters();
         let now_ms = self.local.core.borrow().now_ms;
         self.local.timers.expire(now_ms);
         if self.parts.drain_until_ms.is_some_and(|at_ms| at_ms <= now_ms) {

@@ -9,6 +9,8 @@ mod counters;
 #[cfg(feature = "datagrams")]
 pub mod datagrams;
 mod dress;
+#[cfg(feature = "filters")]
+pub mod filters;
 mod framing;
 mod groups;
 mod handler;
