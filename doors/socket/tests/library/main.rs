@@ -1,4 +1,6 @@
 //! Protocols in shared libraries: the examples, what libraries do wrong, replacement under traffic.
 
 mod examples;
+mod faults;
+mod replaced;
 mod stand;

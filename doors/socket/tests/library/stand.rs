@@ -127,7 +127,7 @@ impl Stand {
     }
 
     pub(crate) fn lines_of(&self) -> LineClient {
-        LineClient { stream: BufReader::new(self.connect()) }
+        LineClient::to(self.address())
     }
 
     /// A socket for datagrams to the endpoint.
@@ -186,6 +186,10 @@ pub(crate) struct LineClient {
 }
 
 impl LineClient {
+    pub(crate) fn to(address: SocketAddr) -> Self {
+        Self { stream: BufReader::new(connect(address)) }
+    }
+
     pub(crate) fn say(&mut self, line: &str) {
         self.stream.get_mut().write_all(format!("{line}\n").as_bytes()).expect("it reads");
     }
@@ -257,15 +261,37 @@ pub(crate) fn in_c(name: &str) -> PathBuf {
 /// A plug-in in Rust of `contrib/plugin/rust`, built as it is outside of this repository: by cargo.
 pub(crate) fn in_rust(name: &str) -> PathBuf {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    let folder = BUILT.get_or_init(|| {
+    built(&BUILT, "contrib/plugin/rust").join(format!("lib{name}.so"))
+}
+
+/// An example of the SDK's.
+pub(crate) fn of_sdk(name: &str) -> PathBuf {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    built(&BUILT, "sys/sdk").join(format!("lib{name}.so"))
+}
+
+/// Where cargo has put the examples of a package.
+fn built(once: &'static OnceLock<PathBuf>, package: &str) -> &'static Path {
+    once.get_or_init(|| {
         let own = std::env::current_exe().expect("this program");
         // target/PROFILE/deps/library-HASH
         let target = own.ancestors().nth(3).expect("cargo's directories").join("plugins");
         let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         cargo.args(["build", "--quiet", "--offline", "--examples", "--target-dir"]).arg(&target);
-        let output = cargo.current_dir(root().join("contrib/plugin/rust")).output().expect("cargo");
+        let output = cargo.current_dir(root().join(package)).output().expect("cargo");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         target.join("debug/examples")
-    });
-    folder.join(format!("lib{name}.so"))
+    })
+}
+/// A library of a test's own, in C, in its place at once, as whoever replaces a library should do it.
+pub(crate) fn build(scratch: &Scratch, name: &str, source: &str) -> PathBuf {
+    let text = scratch.file(&format!("{name}.c"), source.as_bytes());
+    let (fresh, library) =
+        (scratch.path().join(format!("{name}.new")), scratch.path().join(format!("{name}.so")));
+    let mut cc = Command::new("cc");
+    cc.args(["-std=c11", "-Wall", "-Wextra", "-Werror", "-O1", "-fPIC", "-shared", "-fvisibility=hidden"]);
+    cc.arg("-pthread").arg(format!("-I{}", root().join("sys/plugin/include").display()));
+    assert!(cc.arg(text).arg("-o").arg(&fresh).status().expect("a C compiler").success(), "{name}");
+    std::fs::rename(&fresh, &library).expect("the same directory");
+    library
 }
