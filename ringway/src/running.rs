@@ -35,6 +35,8 @@ pub struct Running {
     rules: Mutex<Vec<(Scope, Bandwidth)>>,
     is_draining: AtomicBool,
     posts: Mutex<Arc<Posts>>,
+    /// Endpoints that have processes of their own, as the supervisor has told last.
+    apart: Mutex<Value>,
 }
 
 /// What a configuration brings along; replaced as a whole by a reload.
@@ -118,6 +120,7 @@ impl Running {
             rules: Mutex::default(),
             is_draining: AtomicBool::new(false),
             posts: Mutex::new(Arc::new(posts)),
+            apart: Mutex::new(Value::Null),
         }
     }
 
@@ -125,6 +128,19 @@ impl Running {
     #[must_use]
     pub fn posts(&self) -> Arc<Posts> {
         Arc::clone(&self.posts.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// What is known of the endpoints that have processes of their own: a list of objects with `name`, `process` (its number, or
+    /// null while none serves), `deaths`, `failure`, `restart_in_ms`, and `figures`, which is what the command `endpoints` of
+    /// that process's console answered last. Null where there are none, or before the supervisor has told of them.
+    #[must_use]
+    pub fn apart(&self) -> Value {
+        self.apart.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Notes what the supervisor tells of them.
+    pub(crate) fn note_apart(&self, figures: Value) {
+        *self.apart.lock().unwrap_or_else(PoisonError::into_inner) = figures;
     }
 
     /// Puts a new configuration's posts in force, after a reload. Counters go on where a site keeps its [`SiteBook`].

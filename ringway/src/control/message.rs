@@ -95,6 +95,11 @@ pub enum Order {
         /// As it came.
         request: Value,
     },
+    /// What is known of the endpoints that have processes of their own.
+    Apart {
+        /// For machines, endpoint by endpoint.
+        figures: Value,
+    },
     /// Say the keys of session tickets.
     TicketKeys,
     /// Say whether the workers live.
@@ -265,6 +270,7 @@ impl Order {
             Self::ReopenLogs => "reopen-logs",
             Self::Drain { .. } => "drain",
             Self::Console { .. } => "console",
+            Self::Apart { .. } => "apart",
             Self::TicketKeys => "ticket-keys",
             Self::Pulse { .. } => "pulse",
         }

@@ -125,6 +125,14 @@ impl Served for ConfiguredServer {
         serde_json::json!({ "ok": false, "text": "this program was built without console.\n" })
     }
 
+    #[cfg(feature = "console")]
+    fn apart(&mut self, figures: Value) {
+        self.running.faces().note_apart(figures);
+    }
+
+    #[cfg(not(feature = "console"))]
+    fn apart(&mut self, _figures: Value) {}
+
     fn renew_accepts(&self) {
         self.running.control().renew_accepts();
     }

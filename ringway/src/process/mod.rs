@@ -75,6 +75,9 @@ pub trait Served {
     /// Answers a request of the console.
     fn console(&mut self, request: Value) -> Value;
 
+    /// What is known of the endpoints that have processes of their own.
+    fn apart(&mut self, figures: Value);
+
     /// Looks at the queues of the listening sockets, whatever the kernel says of them.
     fn renew_accepts(&self);
 
@@ -260,6 +263,10 @@ impl Process {
             }
             Order::Console { id, request } => {
                 Some(Report::Answer { id, answer: self.served.console(request) })
+            }
+            Order::Apart { figures } => {
+                self.served.apart(figures);
+                None
             }
             Order::TicketKeys => Some(Report::TicketKeys { keys: self.keys() }),
             Order::Pulse { id } => Some(Report::Pulse { id, is_alive: self.served.is_alive(PULSE_MAX) }),

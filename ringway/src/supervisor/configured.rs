@@ -1,6 +1,6 @@
 //! Plans from configuration files.
 
-use super::plan::{Place, Plan, Source};
+use super::plan::{Apart, Place, Plan, Source};
 use crate::config::load;
 use crate::config::settings::{self, Config, Site};
 use crate::config::surroundings::{self, Questions};
@@ -96,8 +96,10 @@ fn resolve(config: &mut Config) -> Result<(), String> {
 
 fn plan(config: &Config, secrets: Secrets) -> Result<Plan, String> {
     let server = &config.server;
-    let settings =
-        serde_json::to_value(config).map_err(|error| format!("the settings have no JSON form: {error}"))?;
+    let settings = json_of(config)?;
+    let (shared, apart) = parted(config);
+    let served = if apart.is_empty() { settings.clone() } else { json_of(&shared)? };
+    let apart = apart.iter().map(|config| part(config, &secrets)).collect::<Result<Vec<_>, _>>()?;
     #[cfg(feature = "cgi")]
     let scripts = crate::assembly::script_rules(config)?;
     #[cfg(not(feature = "cgi"))]
@@ -109,11 +111,13 @@ fn plan(config: &Config, secrets: Secrets) -> Result<Plan, String> {
     });
     Ok(Plan {
         settings,
+        served,
         secrets,
         watched: secret_files(config).map(|(path, _)| path.as_path().to_owned()).collect(),
         places: places(config)?,
+        apart,
         workers: workers(server),
-        rules: rules(config)?,
+        rules: rules(&shared)?,
         fixed,
         drain: Duration::from_millis(server.drain.ms()),
         pid_file: server.pid_file.as_ref().map(|path| path.as_path().to_owned()),
@@ -121,6 +125,53 @@ fn plan(config: &Config, secrets: Secrets) -> Result<Plan, String> {
         notes: Vec::new(),
         #[cfg(feature = "cgi")]
         scripts,
+    })
+}
+
+fn json_of(config: &Config) -> Result<Value, String> {
+    serde_json::to_value(config).map_err(|error| format!("the settings have no JSON form: {error}"))
+}
+
+/// What one server process serves, and beside it a configuration for each endpoint that has one of its own: there is nothing
+/// in it but that endpoint, and certificates if it shows some.
+fn parted(config: &Config) -> (Config, Vec<Config>) {
+    let is_apart = |endpoint: &settings::Endpoint| endpoint.isolate.is_some();
+    let mut shared = config.clone();
+    shared.endpoint.retain(|endpoint| !is_apart(endpoint));
+    let alone = |endpoint: &settings::Endpoint| {
+        let mut alone = config.clone();
+        alone.endpoint = vec![endpoint.clone()];
+        (alone.console, alone.dashboard) = Default::default();
+        (alone.metrics, alone.health) = Default::default();
+        (alone.acme, alone.governor, alone.rate_limit) = (None, None, None);
+        // Certificates of an authority are issued to the process that serves the rest, and change there.
+        alone.certificate.retain(|certificate| endpoint.tls && !certificate.acme);
+        alone.upstream.clear();
+        alone.service.clear();
+        alone.site.clear();
+        alone.user.clear();
+        alone
+    };
+    let apart = config.endpoint.iter().filter(|endpoint| is_apart(endpoint)).map(alone).collect();
+    (shared, apart)
+}
+
+/// What a process that serves one endpoint is given.
+fn part(config: &Config, secrets: &Secrets) -> Result<Apart, String> {
+    let mut own = Secrets::default();
+    for (path, _) in secret_files(config) {
+        let path = path.to_string();
+        if let Some(bytes) = secrets.get(&path) {
+            own.insert(&path, bytes.to_vec());
+        }
+    }
+    Ok(Apart {
+        name: config.endpoint.iter().map(|endpoint| endpoint.name.to_string()).collect(),
+        settings: json_of(config)?,
+        secrets: own,
+        keys: places(config)?.into_iter().map(|place| place.key).collect(),
+        workers: workers(&config.server),
+        rules: rules(config)?,
     })
 }
 

@@ -3,7 +3,7 @@
 use super::grants::Grants;
 use super::plan::Plan;
 use super::sockets::Sockets;
-use crate::control::{Channel, Order, Report, VERSION};
+use crate::control::{Channel, Order, Report, Start, VERSION};
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, kill_process, waitpid};
 use std::ffi::OsString;
 use std::io;
@@ -44,6 +44,8 @@ pub(super) enum Phase {
 pub(super) struct Generation {
     /// Counted from 1.
     pub(super) number: u64,
+    /// The endpoint that it serves, and nothing else; `None`: the one that serves all others.
+    pub(super) endpoint: Option<String>,
     pub(super) process: Pid,
     pub(super) phase: Phase,
     /// What it was allowed.
@@ -75,26 +77,42 @@ impl Generation {
         sockets: &Sockets,
         ticket_keys: &[u8],
     ) -> Result<Self, String> {
-        let sentence = |error: io::Error| format!("cannot start a server process: {error}");
-        let (near, far) = Channel::pair(REPORT_BYTES_MAX).map_err(sentence)?;
         #[cfg(feature = "cgi")]
         let (starter, end) = super::starters::start(plan)?;
         #[cfg(not(feature = "cgi"))]
         let end: Option<OwnedFd> = None;
+        let start = plan.start(number, sockets.counts(), ticket_keys, end.is_some());
+        let generation = Self::begin(number, start, sockets, end.as_ref());
+        #[cfg(feature = "cgi")]
+        let generation = generation.map(|generation| Self { starter, ..generation });
+        generation
+    }
+
+    /// Starts one that serves this endpoint and nothing else.
+    ///
+    /// # Errors
+    /// A sentence.
+    pub(super) fn start_for(
+        endpoint: &str,
+        number: u64,
+        start: Start,
+        sockets: &Sockets,
+    ) -> Result<Self, String> {
+        let generation = Self::begin(number, start, sockets, None)?;
+        Ok(Self { endpoint: Some(endpoint.to_owned()), ..generation })
+    }
+
+    fn begin(number: u64, start: Start, sockets: &Sockets, more: Option<&OwnedFd>) -> Result<Self, String> {
+        let sentence = |error: io::Error| format!("cannot start a server process: {error}");
+        let (near, far) = Channel::pair(REPORT_BYTES_MAX).map_err(sentence)?;
         let process = spawn(far.into_parts().0, number).map_err(sentence)?;
         let mut generation = Self::new(number, process, near, Phase::Starting);
-        #[cfg(feature = "cgi")]
-        {
-            generation.starter = starter;
-        }
-        generation.grants = Grants::of(&plan.rules);
+        generation.grants = Grants::of(&start.rules);
         generation.deadline = Some(Instant::now() + START_MAX);
-        let start = plan.start(number, sockets.counts(), ticket_keys, end.is_some());
-        let start = Order::Start(Box::new(start));
         generation.tell(&Order::Hello { version: VERSION, generation: number });
         let mut descriptors = sockets.descriptors();
-        descriptors.extend(end.as_ref().map(AsFd::as_fd));
-        generation.tell_with(&start, &descriptors);
+        descriptors.extend(more.map(AsFd::as_fd));
+        generation.tell_with(&Order::Start(Box::new(start)), &descriptors);
         Ok(generation)
     }
 
@@ -115,6 +133,7 @@ impl Generation {
     fn new(number: u64, process: Pid, channel: Channel, phase: Phase) -> Self {
         Self {
             number,
+            endpoint: None,
             process,
             phase,
             grants: Grants::default(),
@@ -127,6 +146,11 @@ impl Generation {
             #[cfg(feature = "cgi")]
             starter: None,
         }
+    }
+
+    /// Whether it is the one that serves what has no process of its own.
+    pub(super) fn is_current(&self) -> bool {
+        self.endpoint.is_none() && self.phase == Phase::Serving
     }
 
     /// Tells it something. One that does not listen is killed; that it has ended is seen later.

@@ -7,6 +7,7 @@
 //! a new program, get a server process of their own, while the old one finishes what is under way.
 
 mod activation;
+mod apart;
 mod configured;
 #[cfg(feature = "console")]
 mod face;
@@ -33,7 +34,7 @@ pub use files::{Note, read_note, read_process};
 pub use generation::COMMAND;
 #[cfg(feature = "services")]
 pub(crate) use notify::Notify;
-pub use plan::{Place, Plan, Source};
+pub use plan::{Apart, Place, Plan, Source};
 pub use supervise::{Options, supervise};
 pub use takeover::{REHEARSE, Rehearsal, TAKE_OVER};
 pub use wish::{Handle, Outcome};

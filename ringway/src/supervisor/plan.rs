@@ -10,14 +10,18 @@ use std::time::Duration;
 /// What one configuration asks of supervisor and server process.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// The configuration, resolved, for the server process.
+    /// The configuration, resolved.
     pub settings: Value,
+    /// What of it the server process serves: all but what is `apart`.
+    pub served: Value,
     /// What the server process needs and shall not be able to read itself, such as private keys.
     pub secrets: Secrets,
     /// The files they come from, and others whose change means a reload.
     pub watched: Vec<PathBuf>,
     /// Where to listen.
     pub places: Vec<Place>,
+    /// Endpoints that have processes of their own.
+    pub apart: Vec<Apart>,
     /// Worker threads; never 0.
     pub workers: usize,
     /// What the server process needs of the machine.
@@ -36,6 +40,23 @@ pub struct Plan {
     /// Which scripts are started for the server process, and how.
     #[cfg(feature = "cgi")]
     pub scripts: Vec<crate::starter::Rules>,
+}
+
+/// An endpoint with a server process of its own, and what that is given.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Apart {
+    /// The endpoint's name.
+    pub name: String,
+    /// The configuration, resolved, with this endpoint only.
+    pub settings: Value,
+    /// As in [`Plan`], of what it needs itself.
+    pub secrets: Secrets,
+    /// The keys of its places.
+    pub keys: Vec<String>,
+    /// Worker threads; never 0.
+    pub workers: usize,
+    /// What it needs of the machine.
+    pub rules: Rules,
 }
 
 /// Somewhere to listen.
@@ -74,7 +95,7 @@ impl Plan {
     ) -> Start {
         Start {
             generation,
-            settings: self.settings.clone(),
+            settings: self.served.clone(),
             secrets: self.secrets.clone(),
             listeners,
             workers: self.workers,
@@ -88,10 +109,39 @@ impl Plan {
     /// What a running server process is given instead.
     pub(super) fn reload(&self, id: u64, listeners: Vec<(String, usize)>) -> Reload {
         let drain_ms = self.drain_ms();
-        Reload { id, settings: self.settings.clone(), secrets: self.secrets.clone(), listeners, drain_ms }
+        Reload { id, settings: self.served.clone(), secrets: self.secrets.clone(), listeners, drain_ms }
+    }
+
+    /// Which listening sockets are the server process's: those of nobody else.
+    pub(super) fn own_keys(&self) -> Vec<String> {
+        let is_own = |key: &&String| self.apart.iter().all(|apart| !apart.keys.contains(key));
+        self.places.iter().map(|place| &place.key).filter(is_own).cloned().collect()
     }
 
     pub(super) fn drain_ms(&self) -> u64 {
         u64::try_from(self.drain.as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+impl Apart {
+    /// As [`Plan::start`].
+    pub(super) fn start(
+        &self,
+        generation: u64,
+        listeners: Vec<(String, usize)>,
+        ticket_keys: &[u8],
+        drain_ms: u64,
+    ) -> Start {
+        Start {
+            generation,
+            settings: self.settings.clone(),
+            secrets: self.secrets.clone(),
+            listeners,
+            workers: self.workers,
+            rules: self.rules.clone(),
+            ticket_keys: ticket_keys.to_vec(),
+            drain_ms,
+            has_starter: false,
+        }
     }
 }

@@ -58,6 +58,15 @@ impl Sockets {
         }
     }
 
+    /// Those of these addresses.
+    pub(super) fn only(&self, keys: &[String]) -> Self {
+        let bound = self.bound.iter().filter(|(key, _)| keys.contains(key));
+        Self {
+            bound: bound.map(|(key, sockets)| (key.clone(), sockets.clone())).collect(),
+            offered: Vec::new(),
+        }
+    }
+
     /// How many sockets there are for each address.
     pub(super) fn counts(&self) -> Vec<(String, usize)> {
         self.bound.iter().map(|(key, sockets)| (key.clone(), sockets.len())).collect()

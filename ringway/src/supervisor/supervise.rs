@@ -1,5 +1,6 @@
 //! The supervisor's loop: it sleeps until a signal, a server process, a wish or a deadline wants something.
 
+use super::apart::Ward;
 use super::files::{Note, PidFile};
 use super::generation::{Generation, Phase};
 use super::grants::Stamps;
@@ -7,7 +8,7 @@ use super::notify::Notify;
 use super::plan::{Plan, Source};
 use super::signals::Signals;
 use super::sockets::Sockets;
-use super::tasks::Task;
+use super::tasks::{Awaited, Task};
 use super::wish::{Handle, Outcome, Want, Wish};
 use crate::control::{Order, Report};
 use crate::sandbox::Layer;
@@ -81,6 +82,12 @@ pub(super) struct Supervisor {
     pub(super) sockets: Sockets,
     pub(super) generations: Vec<Generation>,
     pub(super) generations_ever: u64,
+    /// Endpoints with processes of their own.
+    pub(super) wards: Vec<Ward>,
+    /// When those are asked next what they have counted.
+    pub(super) figures_at: Instant,
+    /// The program was replaced, and its endpoints' processes have yet to be.
+    pub(super) is_new_program: bool,
     /// Who started the scripts of server processes that have ended.
     #[cfg(feature = "cgi")]
     pub(super) leftover_starters: Vec<super::starters::Leftover>,
@@ -122,6 +129,11 @@ pub(super) struct Beginning {
     pub(super) started_at: u64,
 }
 
+/// How long is waited before a process that ended is started again, after so long a wait before.
+pub(super) fn next_back_off(last: Option<Duration>) -> Duration {
+    last.map_or(BACK_OFF_FIRST, |last| (last * 2).min(BACK_OFF_MAX))
+}
+
 impl Supervisor {
     fn start(
         mut source: Box<dyn Source>,
@@ -160,6 +172,9 @@ impl Supervisor {
         let notify = Notify::from_environment();
         Self {
             stamps: Stamps::of(&plan.watched),
+            wards: Vec::new(),
+            figures_at: Instant::now(),
+            is_new_program: false,
             source,
             options,
             plan,
@@ -229,7 +244,7 @@ impl Supervisor {
 
     /// The server process that serves, when there is one.
     pub(super) fn current(&mut self) -> Option<&mut Generation> {
-        self.generations.iter_mut().find(|generation| generation.phase == Phase::Serving)
+        self.generations.iter_mut().find(|generation| generation.is_current())
     }
 
     pub(super) fn is_stopping(&self) -> bool {
@@ -258,7 +273,8 @@ impl Supervisor {
     }
 
     fn next_deadline(&self) -> Instant {
-        let own = [self.restart_at, self.pulse_at, self.task.as_ref().and_then(Task::deadline)];
+        let task = self.task.as_ref().and_then(Task::deadline);
+        let own = [self.restart_at, self.pulse_at, task, self.deadline_apart()];
         let theirs = self.generations.iter().map(|generation| generation.deadline);
         #[cfg(feature = "cgi")]
         let theirs = theirs.chain([self.starters_deadline()]);
@@ -340,10 +356,7 @@ impl Supervisor {
     pub(super) fn fetch_ticket_keys(&mut self) {
         self.has_fresh_keys = false;
         let deadline = Instant::now() + KEYS_MAX;
-        let Some(index) = self.generations.iter().position(|generation| generation.phase == Phase::Serving)
-        else {
-            return;
-        };
+        let Some(index) = self.generations.iter().position(Generation::is_current) else { return };
         self.generations[index].tell(&Order::TicketKeys);
         while !self.has_fresh_keys && Instant::now() < deadline {
             let left = Timespec::try_from(deadline.saturating_duration_since(Instant::now())).ok();
@@ -367,7 +380,11 @@ impl Supervisor {
             }
             Report::Ready { addresses, driver, notes, layers } => {
                 let number = self.generations[index].number;
-                if self.generations[index].phase == Phase::Starting {
+                let is_starting = self.generations[index].phase == Phase::Starting;
+                if let Some(name) = self.generations[index].endpoint.clone().filter(|_| is_starting) {
+                    notes.iter().for_each(|note| say!("ringway: endpoint \"{name}\": {note}."));
+                    self.serves_apart(index, &name);
+                } else if is_starting {
                     self.announce(number, &addresses, &driver, &notes, &layers);
                     self.serves(index);
                     // From now on little is done here, and little of the program is wanted.
@@ -375,18 +392,27 @@ impl Supervisor {
                 }
             }
             Report::Failed { sentence } => self.generations[index].failure = Some(sentence),
-            Report::Reloaded { id, error } => self.reloaded(id, error),
+            Report::Reloaded { id, error } => match &self.generations[index].endpoint {
+                Some(name) => self.reloaded_apart(&name.clone(), id, error.as_deref()),
+                None => self.reloaded(id, error),
+            },
             Report::Draining => {
                 let number = self.generations[index].number;
-                self.settled(number);
+                self.came(Awaited::Process(number), None);
             }
             Report::LogsReopened { errors } => errors.iter().for_each(|error| say!("ringway: {error}.")),
             Report::Answer { id, answer } => {
+                if self.answered_apart(id, &answer) {
+                    return;
+                }
                 if let Some(wish) = self.questions.remove(&id) {
                     wish.end(Outcome { data: answer, ..Outcome::done("") });
                 }
             }
             Report::TicketKeys { keys } => {
+                if let Some(name) = self.generations[index].endpoint.clone() {
+                    return self.keep_keys_apart(&name, keys);
+                }
                 self.ticket_keys = keys;
                 self.has_fresh_keys = true;
             }
@@ -444,9 +470,12 @@ impl Supervisor {
 
     fn ended(&mut self, generation: &Generation, ending: &str) {
         let reason = generation.failure.clone().unwrap_or_else(|| format!("the server process {ending}"));
+        if let Some(name) = &generation.endpoint {
+            return self.ended_apart(generation, name, &reason);
+        }
         match generation.phase {
             Phase::Starting => self.did_not_start(generation.number, reason),
-            Phase::Draining => self.settled(generation.number),
+            Phase::Draining => self.came(Awaited::Process(generation.number), None),
             Phase::Serving => {
                 say!("ringway: server process {} died: {reason}.", generation.number);
                 self.notify.status("A server process died and is started again");
@@ -467,7 +496,7 @@ impl Supervisor {
             return;
         }
         self.restart_at = Some(Instant::now() + self.back_off);
-        self.back_off = (self.back_off * 2).min(BACK_OFF_MAX);
+        self.back_off = next_back_off(Some(self.back_off));
     }
 
     fn keep_time(&mut self) {
@@ -488,6 +517,7 @@ impl Supervisor {
             self.restart_at = None;
             self.begin_restart();
         }
+        self.keep_time_apart(now);
         if self.pulse_at.is_some_and(|at| at <= now) {
             self.pulse();
         }
@@ -536,6 +566,7 @@ impl Supervisor {
         say!("Stopping: finishing what is under way, at most {} s.", self.plan.drain.as_secs());
         self.notify.stopping();
         self.restart_at = None;
+        self.stop_apart();
         self.abandon("the server is stopping");
         let drain = self.plan.drain;
         for generation in &mut self.generations {
@@ -586,6 +617,7 @@ impl Supervisor {
             .map(|generation| {
                 json!({
                     "number": generation.number,
+                    "endpoint": generation.endpoint,
                     "process": generation.process.as_raw_nonzero().get(),
                     "phase": phase(generation.phase),
                     "program": generation.program,
@@ -598,6 +630,7 @@ impl Supervisor {
             "program": env!("CARGO_PKG_VERSION"),
             "started_at": self.started_at,
             "generations": generations,
+            "apart": self.figures_apart(),
             "last": self.last,
         })
     }

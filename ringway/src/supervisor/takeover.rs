@@ -76,6 +76,9 @@ pub(super) enum Errand {
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct PassedGeneration {
     pub(super) number: u64,
+    /// The endpoint that it serves, and nothing else.
+    #[serde(default)]
+    pub(super) endpoint: Option<String>,
     pub(super) process: i32,
     pub(super) is_serving: bool,
     /// How much time it has left, in milliseconds, when it is to end.

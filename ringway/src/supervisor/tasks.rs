@@ -49,9 +49,26 @@ pub(super) enum Task {
     Rehearse { child: Child, wish: Wish, deadline: Instant },
     /// The server processes before have still to say that they accept nothing any more: whoever connects after what was
     /// asked for is said to be done meets the new one.
-    Settle { left: Vec<u64>, deadline: Instant, what: &'static str, wish: Option<Wish>, text: String },
+    Settle {
+        left: Vec<Awaited>,
+        deadline: Instant,
+        what: &'static str,
+        wish: Option<Wish>,
+        text: String,
+        /// What did not come about of it.
+        complaints: Vec<String>,
+    },
     /// It can, and will in a moment: who asked for it is told so first.
     HandOver { deadline: Instant },
+}
+
+/// What a supervisor waits for before it calls something done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Awaited {
+    /// The process of this number serves, accepts nothing any more, or has ended.
+    Process(u64),
+    /// The answer to this order.
+    Answer(u64),
 }
 
 /// What a new server process is for.
@@ -151,7 +168,8 @@ impl Supervisor {
 
     fn swap(&mut self, plan: Plan, sockets: Sockets, wish: Wish) {
         let id = self.next_id();
-        let added = sockets.without(&self.sockets);
+        let before = self.sockets.only(&self.plan.own_keys());
+        let added = sockets.only(&plan.own_keys()).without(&before);
         let order = Order::Reload(Box::new(plan.reload(id, added.counts())));
         if let Some(current) = self.current() {
             current.tell_with(&order, &added.descriptors());
@@ -165,12 +183,9 @@ impl Supervisor {
         match self.task.take() {
             Some(Task::Swap { id, plan, sockets, wish, .. }) if id == its_id => match error {
                 None => {
-                    self.adopt(*plan, sockets);
-                    self.conclude(
-                        "reload",
-                        Some(&wish),
-                        Outcome::done("Reloaded, by the same server process"),
-                    );
+                    let left = self.adopt(*plan, sockets, true);
+                    let text = "Reloaded, by the same server process".to_owned();
+                    self.settle("reload", Some(wish), text, left);
                 }
                 Some(error) => {
                     let text = format!("not reloaded, everything is as it was: {error}");
@@ -185,8 +200,9 @@ impl Supervisor {
     fn change(&mut self, plan: Plan, sockets: Sockets, purpose: Purpose) {
         self.fetch_ticket_keys();
         let number = self.generations_ever + 1;
-        let started = if self.generations.len() < GENERATIONS_MAX {
-            Generation::start(number, &plan, &sockets, &self.ticket_keys)
+        let count = self.generations.iter().filter(|generation| generation.endpoint.is_none()).count();
+        let started = if count < GENERATIONS_MAX {
+            Generation::start(number, &plan, &sockets.only(&plan.own_keys()), &self.ticket_keys)
         } else {
             Err(format!("{GENERATIONS_MAX} server processes still finish what is under way"))
         };
@@ -220,18 +236,19 @@ impl Supervisor {
                 generation.phase = Phase::Serving;
                 generation.since = Instant::now();
                 generation.deadline = None;
-            } else if generation.phase != Phase::Draining {
+            } else if generation.phase != Phase::Draining && generation.endpoint.is_none() {
                 generation.drain(drain);
-                left.push(generation.number);
+                left.push(Awaited::Process(generation.number));
             }
         }
-        self.adopt(*plan, sockets);
+        let is_asked = !matches!(purpose, Purpose::Restart | Purpose::Renew(_));
+        left.extend(self.adopt(*plan, sockets, is_asked));
         self.forget_restart();
         self.fulfilled(number, purpose, left);
     }
 
     /// `left` are the server processes that accept still.
-    fn fulfilled(&mut self, number: u64, purpose: Purpose, left: Vec<u64>) {
+    fn fulfilled(&mut self, number: u64, purpose: Purpose, left: Vec<Awaited>) {
         let (what, wish, text) = match purpose {
             Purpose::First => ("start", None, "Ready".to_owned()),
             Purpose::Restart => ("restart", None, format!("Serving again, by server process {number}")),
@@ -246,21 +263,31 @@ impl Supervisor {
                 ("upgrade", None, format!("Upgraded from {from} to {version}, by server process {number}"))
             }
         };
-        let deadline = Instant::now() + SETTLE_MAX;
-        self.task = Some(Task::Settle { left, deadline, what, wish, text });
-        self.settled(0);
+        self.settle(what, wish, text, left);
     }
 
-    /// A server process accepts nothing any more, or has ended.
-    pub(super) fn settled(&mut self, number: u64) {
+    /// Calls it done as soon as nobody is left to be waited for.
+    fn settle(&mut self, what: &'static str, wish: Option<Wish>, text: String, left: Vec<Awaited>) {
+        let deadline = Instant::now() + SETTLE_MAX;
+        self.task = Some(Task::Settle { left, deadline, what, wish, text, complaints: Vec::new() });
+        self.conclude_settled();
+    }
+
+    /// What was waited for has come, or something instead of it that is to be complained of.
+    pub(super) fn came(&mut self, awaited: Awaited, complaint: Option<String>) {
+        if let Some(Task::Settle { left, complaints, .. }) = &mut self.task {
+            left.retain(|other| *other != awaited);
+            complaints.extend(complaint);
+            self.conclude_settled();
+        } else if let Some(complaint) = complaint {
+            say!("ringway: {}.", complaint.trim_end_matches('.'));
+        }
+    }
+
+    fn conclude_settled(&mut self) {
         match self.task.take() {
-            Some(Task::Settle { mut left, deadline, what, wish, text }) => {
-                left.retain(|other| *other != number);
-                if left.is_empty() {
-                    self.conclude(what, wish.as_ref(), Outcome::done(text));
-                } else {
-                    self.task = Some(Task::Settle { left, deadline, what, wish, text });
-                }
+            Some(Task::Settle { left, what, wish, text, complaints, .. }) if left.is_empty() => {
+                self.conclude(what, wish.as_ref(), settled(text, &complaints));
             }
             other => self.task = other,
         }
@@ -333,8 +360,8 @@ impl Supervisor {
                 end(&mut child);
                 wish.end(Outcome::failed(reason));
             }
-            Some(Task::Settle { what, wish, text, .. }) => {
-                self.conclude(what, wish.as_ref(), Outcome::done(text));
+            Some(Task::Settle { what, wish, text, complaints, .. }) => {
+                self.conclude(what, wish.as_ref(), settled(text, &complaints));
             }
             Some(Task::Change { .. } | Task::HandOver { .. }) | None => {}
         }
@@ -359,15 +386,16 @@ impl Supervisor {
                 end(&mut child);
                 self.conclude("upgrade", Some(&wish), Outcome::failed("not upgraded: the new program hangs"));
             }
-            Some(Task::Settle { what, wish, text, .. }) => {
-                self.conclude(what, wish.as_ref(), Outcome::done(text));
+            Some(Task::Settle { what, wish, text, complaints, .. }) => {
+                self.conclude(what, wish.as_ref(), settled(text, &complaints));
             }
             Some(Task::HandOver { .. }) => self.hand_over(),
             other => self.task = other,
         }
     }
 
-    fn adopt(&mut self, plan: Plan, sockets: Sockets) {
+    /// Puts a plan in force; `is_asked`: it may be another than before, or read from other files. Whom to wait for.
+    fn adopt(&mut self, plan: Plan, sockets: Sockets, is_asked: bool) -> Vec<Awaited> {
         if let Err(sentence) = self.pid_file.write(plan.pid_file.as_deref()) {
             say!("ringway: {sentence}.");
         }
@@ -378,9 +406,14 @@ impl Supervisor {
         }
         self.sockets.without(&sockets).unlink();
         self.stamps = super::grants::Stamps::of(&plan.watched);
-        self.plan = plan;
-        self.sockets = sockets;
+        let before = std::mem::replace(&mut self.plan, plan);
+        let sockets_before = std::mem::replace(&mut self.sockets, sockets);
         self.open_console();
+        let is_new_program = std::mem::take(&mut self.is_new_program);
+        if !is_asked {
+            return Vec::new();
+        }
+        self.keep_apart(&before, &sockets_before, is_new_program)
     }
 }
 
@@ -475,6 +508,7 @@ impl Supervisor {
     fn state(&self, errand: Errand) -> State {
         let passed = |generation: &Generation| PassedGeneration {
             number: generation.number,
+            endpoint: generation.endpoint.clone(),
             process: generation.process.as_raw_nonzero().get(),
             is_serving: generation.phase == Phase::Serving,
             left_ms: generation.deadline.map(|deadline| {
@@ -538,6 +572,8 @@ impl Supervisor {
         for (passed, channel) in state.generations.into_iter().zip(channels) {
             supervisor.generations.extend(supervisor.resumed(passed, channel));
         }
+        supervisor.wards = supervisor.plan.apart.iter().cloned().map(super::apart::Ward::new).collect();
+        supervisor.resume_apart();
         supervisor.go_on(state.errand, old, loaded);
         Ok(supervisor)
     }
@@ -548,11 +584,13 @@ impl Supervisor {
         let resumed = Generation::resume(passed.number, process, phase, channel, passed.unread);
         let mut generation = resumed.ok()?;
         generation.program = passed.program;
+        generation.endpoint = passed.endpoint;
         #[cfg(feature = "cgi")]
         {
             generation.starter = passed.starter.and_then(crate::starter::Process::passed);
         }
-        generation.grants = super::grants::Grants::of(&self.plan.rules);
+        let part = self.plan.apart.iter().find(|part| Some(&part.name) == generation.endpoint.as_ref());
+        generation.grants = super::grants::Grants::of(part.map_or(&self.plan.rules, |part| &part.rules));
         generation.deadline = passed.left_ms.map(|left_ms| Instant::now() + Duration::from_millis(left_ms));
         Some(generation)
     }
@@ -565,6 +603,7 @@ impl Supervisor {
                 self.conclude("upgrade", None, Outcome::failed(text));
             }
             Errand::Upgrade { from } => {
+                self.is_new_program = true;
                 let ready = loaded.and_then(|plan| {
                     self.sockets.with(&plan.places, plan.workers).map(|sockets| (plan, sockets))
                 });
@@ -574,6 +613,14 @@ impl Supervisor {
                 }
             }
         }
+    }
+}
+
+/// What came of something, with what did not come about.
+fn settled(text: String, complaints: &[String]) -> Outcome {
+    match complaints {
+        [] => Outcome::done(text),
+        _ => Outcome::failed(format!("{text}; but {}", complaints.join("; "))),
     }
 }
 
