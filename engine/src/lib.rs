@@ -29,6 +29,8 @@ mod sealing;
 mod sending;
 mod server;
 mod session;
+#[cfg(feature = "stalls")]
+pub mod stall;
 mod stream;
 mod task;
 mod timer;

@@ -48,7 +48,7 @@ pub(crate) struct Built {
     pub(crate) fallback: Option<Route>,
     pub(crate) worker: Worker,
     pub(crate) stats: Arc<WorkerStats>,
-    pub(crate) note: Arc<Note>,
+    pub(crate) note: Note,
     pub(crate) exits: RefCell<Vec<ExitHook>>,
     #[cfg(feature = "sessions")]
     pub(crate) sessions: Option<Sessions>,

@@ -23,6 +23,7 @@ mod owner;
 mod protocol;
 mod reading;
 mod remote;
+mod stalls;
 mod state;
 mod urgent;
 #[cfg(feature = "websockets")]
@@ -43,4 +44,5 @@ pub use message::Message;
 pub use owner::{ConnectionLimits, IDLE_MS_MAX, Terms};
 pub use protocol::SocketProtocol;
 pub use remote::{RemoteError, Sender};
+pub use stalls::STALL_MAX;
 pub use urgent::Urgent;

@@ -5,8 +5,10 @@ use crate::framing::{Framing, FramingLimits};
 use crate::handler::Handler;
 use crate::log::{Level, Log};
 use crate::out::Out;
+use crate::stalls;
 use crate::state;
 use crate::urgent::Urgent;
+use ringway_engine::stall::Note;
 use std::cell::Cell;
 use std::fmt;
 use std::io;
@@ -18,6 +20,8 @@ use std::sync::Arc;
 pub struct Terms {
     /// Its name, for the log.
     pub name: Arc<str>,
+    /// What its handler is called, for the log.
+    pub handler: Arc<str>,
     /// How messages are told apart.
     pub framing: Framing,
     /// What a peer may send at a time.
@@ -62,6 +66,8 @@ pub(crate) struct Owner {
     pub(crate) handler: Rc<dyn Handler>,
     pub(crate) terms: Arc<Terms>,
     pub(crate) counters: Arc<WorkerCounters>,
+    /// Whether the worker is in the handler.
+    pub(crate) note: Arc<Note>,
     pub(crate) place: u16,
     /// Connections of it that are open.
     connections: Cell<usize>,
@@ -79,11 +85,13 @@ impl Owner {
     pub(crate) fn enter(handler: Rc<dyn Handler>, terms: Arc<Terms>) -> io::Result<Rc<Self>> {
         terms.framing.check().map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
         let counters = terms.counters.here();
+        let note = stalls::note(&terms);
         let owner = state::enter(|place| {
             Rc::new(Self {
                 handler,
                 terms,
                 counters,
+                note,
                 place,
                 connections: Cell::new(0),
                 is_retired: Cell::new(false),

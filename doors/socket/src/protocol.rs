@@ -7,6 +7,7 @@ use crate::log::Level;
 use crate::owner::{Owner, Terms};
 use crate::reading;
 use crate::remote::Wish;
+use crate::stalls;
 use crate::state::{self, Facts, Phase, Rare, Tick, Word};
 use ringway_engine::{Conn, Description, Events, Protocol, ProtocolFactory, Turn, WorkerHandle};
 use std::any::Any;
@@ -83,7 +84,9 @@ impl Protocol for SocketProtocol {
             },
         };
         let mut work = Work::new(owner, word, user);
+        work.owner.note.enter(0);
         let worked = catch_unwind(AssertUnwindSafe(|| work.step(conn, events)));
+        stalls::leave(&work.owner, || conn.now_ms());
         if let Err(panic) = worked {
             work.panicked(conn, &*panic);
         }
@@ -118,7 +121,10 @@ async fn tick(owner: Weak<Owner>, worker: WorkerHandle, every_ms: u64) {
     loop {
         worker.sleep_until(worker.now_ms().saturating_add(every_ms)).await;
         let Some(owner) = owner.upgrade().filter(|owner| !owner.is_retired()) else { return };
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| owner.handler.tick(&worker))) {
+        owner.note.enter(0);
+        let ticked = catch_unwind(AssertUnwindSafe(|| owner.handler.tick(&worker)));
+        stalls::leave(&owner, || worker.now_ms());
+        if let Err(panic) = ticked {
             owner.counters.panics.add(1);
             let said = words_of(&*panic);
             owner.log(Level::Error, worker.now_ms(), &|| format!("the handler panicked in tick: {said}"));
@@ -144,8 +150,10 @@ fn ended(owner: &Rc<Owner>, word: Word, user: u64) {
     if reason.is_error() {
         owner.counters.errors.add(1);
     }
+    owner.note.enter(0);
     let told = !word.facts.has(Facts::TOLD)
         || catch_unwind(AssertUnwindSafe(|| owner.handler.closed(&Closed { user, reason }))).is_ok();
+    let _told_of_and_gone = owner.note.leave();
     if !told {
         owner.counters.panics.add(1);
     }

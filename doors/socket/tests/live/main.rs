@@ -2,4 +2,5 @@
 
 mod echo;
 mod faults;
+mod stalls;
 mod stand;
