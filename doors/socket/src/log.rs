@@ -72,7 +72,7 @@ impl fmt::Debug for Log {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::Mutex;
+    use ringway_lock::Mutex;
 
     #[test]
     fn many_lines_of_one_second_are_left_out() {
