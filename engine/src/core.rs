@@ -6,6 +6,8 @@ use crate::filter::{Filter, FilterSource};
 use crate::governor::Side;
 use crate::preface::{Expected, Preface};
 use crate::protocol::Events;
+#[cfg(feature = "members")]
+use crate::record::Mode;
 use crate::record::{ConnId, Flags, Record, Records};
 use crate::task::TaskId;
 use crate::token::Token;
@@ -257,6 +259,11 @@ impl Core {
             return;
         }
         let Some(is_shaking) = self.prepare(&mut record, &limits) else { return };
+        #[cfg(feature = "members")]
+        if limits.receives_apart && !is_shaking {
+            record.mode = Mode::Paused;
+            record.flags.set(Flags::HELD);
+        }
         let id = self.insert(record);
         if limits.send_bytes_per_s > 0 {
             self.set_send_rate(id, limits.send_bytes_per_s, limits.send_burst_bytes);

@@ -64,6 +64,10 @@ pub struct EndpointLimits {
     /// How long the handshake of the endpoint's filter may take, in milliseconds, and its preface before that; the connection
     /// is closed then.
     pub handshake_ms_max: u64,
+    /// The endpoint's protocol receives itself ([`crate::Conn::arrived_apart`]), as it must to tell urgent data from others. Not
+    /// behind a filter.
+    #[cfg(feature = "members")]
+    pub receives_apart: bool,
 }
 
 impl Default for EndpointLimits {
@@ -77,6 +81,8 @@ impl Default for EndpointLimits {
             send_bytes_per_s: 0,
             send_burst_bytes: 0,
             handshake_ms_max: 15_000,
+            #[cfg(feature = "members")]
+            receives_apart: false,
         }
     }
 }
@@ -107,6 +113,10 @@ pub struct Endpoint {
     /// from instead of binding `address`. Any number of them serves any number of workers. They are duplicated; whoever
     /// gave them may keep them, and what waits in their queues outlives this server.
     pub listeners: Vec<Arc<OwnedFd>>,
+    /// Urgent data of its connections (RFC 9293 section 3.8.5) are ordinary bytes where they stand, as RFC 6093 recommends.
+    /// Otherwise they are not received with the others, and lost unless somebody reads them apart.
+    #[cfg(feature = "members")]
+    pub urgent_inline: bool,
 }
 
 impl fmt::Debug for Endpoint {
@@ -153,6 +163,8 @@ impl Endpoint {
             filter: None,
             preface: None,
             listeners: Vec::new(),
+            #[cfg(feature = "members")]
+            urgent_inline: false,
         }
     }
 
@@ -195,6 +207,11 @@ impl Endpoint {
     pub(crate) fn bind(&self, workers: usize) -> io::Result<Bound> {
         let (address, sockets) =
             if self.listeners.is_empty() { self.listen_for(workers)? } else { self.inherit()? };
+        #[cfg(feature = "members")]
+        if self.urgent_inline {
+            // Connections have what their listener has when they are made.
+            sockets.iter().try_for_each(socket::set_urgent_inline)?;
+        }
         // With a socket for every worker the kernel spreads connections. With fewer, whoever accepts shares out.
         let is_shared_out = workers > 1 && (!self.is_spread() || sockets.len() < workers);
         let mut listeners: Vec<Vec<OwnedFd>> = (0..workers).map(|_| Vec::new()).collect();

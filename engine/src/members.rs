@@ -5,9 +5,9 @@ use crate::connection::Conn;
 use crate::core::Core;
 use crate::mailbox::{Mailbox, Message, Visit};
 use crate::protocol::Events;
-use crate::record::{ConnId, Flags, Outgoing};
+use crate::record::{ConnId, Flags, Mode, Outgoing};
 use crate::worker::{Abandoned, WorkerHandle};
-use ringway_ring::Slice;
+use ringway_ring::{Handle, Slice};
 use std::fmt;
 use std::io;
 
@@ -15,6 +15,21 @@ use std::io;
 /// the connection has ended: nobody else's connection is ever meant by it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ConnKey(ConnId);
+
+impl ConnKey {
+    /// The name as a number, to be kept where only that can be.
+    #[must_use]
+    pub fn bits(self) -> u64 {
+        u64::from(self.0.generation) << 32 | u64::from(self.0.index)
+    }
+
+    /// The name of that number.
+    #[must_use]
+    pub fn from_bits(bits: u64) -> Self {
+        let half = |bits: u64| u32::try_from(bits & u64::from(u32::MAX)).unwrap_or(0);
+        Self(ConnId { generation: half(bits >> 32), index: half(bits) })
+    }
+}
 
 /// What became of bytes for one connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,6 +100,28 @@ impl Conn<'_> {
     #[must_use]
     pub fn key(&self) -> ConnKey {
         ConnKey(self.id)
+    }
+
+    /// Its socket, for calls that borrow one and neither read nor write the stream; `None` when simulated.
+    #[must_use]
+    pub fn socket(&mut self) -> Option<Handle> {
+        self.core.conns.get(self.id).map(|record| record.socket.clone())
+    }
+
+    /// Whether its protocol receives itself: see [`crate::EndpointLimits::receives_apart`].
+    #[must_use]
+    pub fn is_apart(&mut self) -> bool {
+        self.core.conns.get(self.id).is_some_and(|record| record.mode == Mode::Paused && !record.has_filter())
+    }
+
+    /// Takes in what the protocol has received itself, behind what is unread.
+    pub fn arrived_apart(&mut self, bytes: Slice) {
+        self.core.arrived(self.id, bytes, 0);
+    }
+
+    /// Looks at the end of what the peer sends, or at an error, that a receive of the protocol's own has met.
+    pub fn ended_apart(&mut self) {
+        self.core.receive_at_once(self.id, 1);
     }
 
     /// The same connection, lent on for a shorter time.

@@ -13,6 +13,8 @@ use crate::mailbox::{Mailbox, Message};
 use crate::pool::ThreadPool;
 use crate::preface::Preface;
 use crate::protocol::{Events, Protocol, Turn};
+#[cfg(feature = "members")]
+use crate::record::Mode;
 use crate::record::{ConnId, Flags};
 use crate::task::{self, Polled, TaskId, Tasks, Work};
 use crate::timer::Timers;
@@ -371,6 +373,8 @@ impl Worker {
         let Some(record) = core.conns.get(id) else { return };
         let endpoint = record.endpoint;
         let is_new = record.events.has(Events::OPENED) && record.receiving.is_none();
+        #[cfg(feature = "members")]
+        let is_new = is_new && record.mode != Mode::Paused;
         if is_new && !core.is_outbound(endpoint) {
             core.receive_at_once(id, self.parts.first_receive_bytes);
         }

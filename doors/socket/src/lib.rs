@@ -29,7 +29,7 @@ mod urgent;
 #[cfg(feature = "websockets")]
 mod websocket;
 
-pub use builtin::{BuiltinError, Settings, builtin};
+pub use builtin::{BuiltinError, Settings, builtin, builtin_framing, builtin_names};
 pub use connection::{Connection, ConnectionId, GROUPS_MAX};
 pub use counters::{
     EndpointCounters, EndpointTotals, TIME_BUCKETS, TIMED_SHARE, WorkerCounters, time_bucket_end_ns,

@@ -8,6 +8,7 @@ use crate::out::Out;
 use crate::stalls;
 use crate::state;
 use crate::urgent::Urgent;
+use ringway_engine::Endpoint;
 use ringway_engine::stall::Note;
 use std::cell::Cell;
 use std::fmt;
@@ -36,6 +37,14 @@ pub struct Terms {
     pub counters: EndpointCounters,
     /// Who is told what went wrong.
     pub log: Log,
+}
+
+impl Terms {
+    /// Says to the engine what these terms want of its endpoint: how urgent data are received.
+    pub fn prepare(&self, endpoint: &mut Endpoint) {
+        endpoint.urgent_inline = self.urgent == Urgent::Inline;
+        endpoint.limits.receives_apart = self.urgent != Urgent::Inline && endpoint.filter.is_none();
+    }
 }
 
 /// What a connection may do, and for how long.

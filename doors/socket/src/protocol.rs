@@ -9,6 +9,7 @@ use crate::reading;
 use crate::remote::Wish;
 use crate::stalls;
 use crate::state::{self, Facts, Phase, Rare, Tick, Word};
+use crate::urgent::{self, News, Urgent};
 use ringway_engine::{Conn, Description, Events, Protocol, ProtocolFactory, Turn, WorkerHandle};
 use std::any::Any;
 use std::fmt;
@@ -16,6 +17,9 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
+
+/// Receives of a connection's own in one turn.
+const RECEIVES_PER_TURN: usize = 16;
 
 /// Speaks a handler's protocol on an endpoint of the engine's. One value per worker.
 ///
@@ -33,6 +37,9 @@ impl SocketProtocol {
     /// handlers.
     pub fn new(handler: Rc<dyn Handler>, terms: Arc<Terms>, worker: &WorkerHandle) -> io::Result<Self> {
         let tick_ms = handler.tick_ms();
+        if terms.urgent != Urgent::Inline {
+            urgent::ready(worker)?;
+        }
         let owner = Owner::enter(handler, terms)?;
         if tick_ms > 0 {
             worker.spawn(tick(Rc::downgrade(&owner), worker.clone(), tick_ms));
@@ -202,6 +209,9 @@ impl Work {
         if groups::has_backlogs() && self.intent == Intent::Stay && !groups::resume(conn) {
             self.end(Intent::Abort, Reason::Full);
         }
+        if self.owner.terms.urgent != Urgent::Inline && self.intent == Intent::Stay {
+            self.receive_apart(conn, events);
+        }
         reading::read(self, conn);
         if events.has(Events::TIMEOUT) {
             self.look_at_the_clock(conn);
@@ -224,6 +234,12 @@ impl Work {
             self.owner.log(Level::Info, now_ms, &|| format!("a connection was refused: {}", Reason::Busy));
             return self.end(Intent::Close, Reason::Busy);
         }
+        let is_watched = self.owner.terms.urgent != Urgent::Inline && !conn.is_filtered();
+        if is_watched && urgent::watch(conn).is_err() {
+            // ENOMEM, or the limit of watches: better no connection than one whose urgent data are lost.
+            return self.fail(conn, Intent::Abort, Reason::NoMemory);
+        }
+        conn.allow_large_receives();
         self.word.phase = reading::first_phase(self, now_ms);
         if self.word.phase == Phase::Raw {
             self.tell_opened(conn);
@@ -236,6 +252,41 @@ impl Work {
             self.word.facts.set(Facts::TOLD);
             self.call(conn, |handler, conn| handler.opened(conn));
         }
+    }
+
+    /// Receives, where that is this side's part: urgent data are taken out on the way.
+    fn receive_apart(&mut self, conn: &mut Conn<'_>, events: Events) {
+        // Of what it has received itself the engine tells in another turn, which need not look again.
+        let is_own_echo =
+            !events.has(Events::NUDGED) && !events.has(Events::OPENED) && !events.has(Events::SENT);
+        if is_own_echo || !conn.is_apart() {
+            return;
+        }
+        for _ in 0..RECEIVES_PER_TURN {
+            if !reading::may_read(self, conn) || conn.is_ended() {
+                return;
+            }
+            match urgent::receive(conn) {
+                News::Urgent(byte) => self.urgent(conn, byte),
+                News::Bytes => {
+                    self.word.heard = Tick::at(conn.now_ms());
+                    reading::read(self, conn);
+                }
+                News::Nothing => return,
+                News::NoMemory => return self.fail(conn, Intent::Abort, Reason::NoMemory),
+            }
+        }
+        // Others have their turn before.
+        conn.worker().nudge(conn.key());
+    }
+
+    fn urgent(&mut self, conn: &mut Conn<'_>, byte: u8) {
+        self.owner.counters.urgent.add(1);
+        if self.owner.terms.urgent == Urgent::Abort {
+            return self.fail(conn, Intent::Abort, Reason::Urgent);
+        }
+        self.tell_opened(conn);
+        self.call(conn, |handler, conn| handler.urgent(conn, byte));
     }
 
     /// Somebody elsewhere wants something.
@@ -290,11 +341,6 @@ impl Work {
             if conn.is_flushed() {
                 self.rare().wants_sent = false;
                 self.call(conn, |handler, conn| handler.written(conn));
-                self.out.flush(conn);
-                if self.rare().wants_sent && conn.is_flushed() {
-                    // The kernel has taken what was sent since: no event will tell of that.
-                    conn.worker().nudge(conn.key());
-                }
             }
         }
     }
@@ -426,8 +472,8 @@ impl Work {
         if self.is_shutting && self.intent == Intent::Stay {
             conn.shut_write();
         }
-        if self.is_pause_new && self.intent == Intent::Stay {
-            conn.pause(self.word.facts.has(Facts::PAUSED));
+        if self.intent == Intent::Stay {
+            self.look_ahead(conn);
         }
         let turn = self.turn(conn);
         let Self { owner, mut word, user, rare, out, .. } = self;
@@ -435,6 +481,24 @@ impl Work {
         let is_kept = keep(&mut word, rare);
         conn.set_context([word.bits(), user]);
         if is_kept { turn } else { Turn::Abort }
+    }
+
+    /// Asks for another turn where nothing else would bring it: sending that ends at once tells nobody, and input that was left
+    /// for the handler's sake is there already.
+    fn look_ahead(&self, conn: &mut Conn<'_>) {
+        let wants_sent = self.rare.as_ref().is_some_and(|rare| rare.wants_sent);
+        let mut is_due = wants_sent && self.out.sent > 0 && conn.is_flushed();
+        if self.is_pause_new {
+            let is_paused = self.word.facts.has(Facts::PAUSED);
+            let is_apart = self.owner.terms.urgent != Urgent::Inline && conn.is_apart();
+            if !is_apart {
+                conn.pause(is_paused);
+            }
+            is_due |= !is_paused && (is_apart || conn.has_input() || conn.is_ended());
+        }
+        if is_due {
+            conn.worker().nudge(conn.key());
+        }
     }
 
     fn turn(&mut self, conn: &mut Conn<'_>) -> Turn {

@@ -81,7 +81,7 @@ pub(crate) fn read(work: &mut Work, conn: &mut Conn<'_>) {
     }
 }
 
-fn may_read(work: &mut Work, conn: &mut Conn<'_>) -> bool {
+pub(crate) fn may_read(work: &mut Work, conn: &mut Conn<'_>) -> bool {
     if work.intent != Intent::Stay || work.word.facts.has(Facts::PAUSED) {
         return false;
     }

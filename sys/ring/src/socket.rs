@@ -164,6 +164,14 @@ pub fn set_nodelay(fd: &OwnedFd) -> io::Result<()> {
     set_option(fd, libc::IPPROTO_TCP, libc::TCP_NODELAY, 1)
 }
 
+/// Has urgent data received where they stand among the others; for a listener, by the connections that are made from then on.
+///
+/// # Errors
+/// What `setsockopt(2)` says.
+pub fn set_urgent_inline(fd: &OwnedFd) -> io::Result<()> {
+    set_option(fd, libc::SOL_SOCKET, libc::SO_OOBINLINE, 1)
+}
+
 /// Makes a close send a reset instead of a FIN and drop what is unsent.
 ///
 /// # Errors

@@ -1,8 +1,14 @@
 //! The handlers that the server brings, by name.
 
+mod chat;
 mod echo;
+mod generator;
+mod length_echo;
+mod mail;
+mod policy;
 mod settings;
 
+use crate::framing::Framing;
 use crate::handler::HandlerFactory;
 use std::fmt;
 
@@ -12,7 +18,31 @@ pub use settings::Settings;
 type Make = fn(&Settings) -> Result<HandlerFactory, BuiltinError>;
 
 /// The handlers of connections by name, with the settings that each knows.
-const HANDLERS: &[(&str, &[&str], Make)] = &[("echo", &[], echo::echo), ("discard", &[], echo::discard)];
+const HANDLERS: &[(&str, &[&str], Make)] = &[
+    ("chat", chat::SETTINGS, chat::make),
+    ("discard", &[], echo::discard),
+    ("echo", &[], echo::echo),
+    ("generator", generator::SETTINGS, generator::make),
+    ("length-echo", length_echo::SETTINGS, length_echo::make),
+    ("mail", mail::SETTINGS, mail::make),
+    ("policy", policy::SETTINGS, policy::make),
+];
+
+/// The names of all handlers of connections, in order.
+pub fn builtin_names() -> impl Iterator<Item = &'static str> {
+    HANDLERS.iter().map(|(name, ..)| *name)
+}
+
+/// How a handler's messages are told apart where nobody says.
+#[must_use]
+pub fn builtin_framing(name: &str) -> Framing {
+    match name {
+        "chat" | "mail" => Framing::lines(),
+        "length-echo" => Framing::Handler,
+        "policy" => Framing::Delimiter(Box::new(*b"\0")),
+        _ => Framing::None,
+    }
+}
 
 /// The handler of that name with these settings.
 ///
@@ -56,7 +86,7 @@ impl fmt::Display for BuiltinError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unknown { name } => {
-                let names: Vec<&str> = HANDLERS.iter().map(|(name, ..)| *name).collect();
+                let names: Vec<&str> = builtin_names().collect();
                 write!(f, "no handler is called \"builtin:{name}\"; there are {}", names.join(", "))
             }
             Self::Setting { name, known } if known.is_empty() => {
@@ -78,7 +108,7 @@ mod tests {
     fn wrong_names_and_settings_are_explained() {
         let error =
             |name: &str, settings: Settings| builtin(name, &settings).err().expect("it is wrong").to_string();
-        assert!(error("ech", Settings::default()).contains("there are echo, discard"));
+        assert!(error("ech", Settings::default()).contains("there are chat, discard, echo"));
         let settings: Settings = [("size".to_owned(), "1".to_owned())].into_iter().collect();
         assert_eq!(error("echo", settings), "this handler has no setting size, and no other");
     }

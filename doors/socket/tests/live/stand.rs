@@ -7,7 +7,7 @@ use ringway_socket::{
     EndpointCounters, EndpointTotals, Handler, HandlerFactory, Level, Log, Settings, SocketProtocol, Terms,
     builtin,
 };
-use std::io;
+use std::io::{self, Read};
 use std::net::{SocketAddr, TcpStream};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
@@ -84,6 +84,7 @@ impl Setup {
 
     pub(crate) fn start(mut self) -> Stand {
         let terms = Arc::new(self.terms);
+        terms.prepare(&mut self.endpoint);
         self.endpoint.protocol = SocketProtocol::factory(self.handlers, Arc::clone(&terms));
         let server =
             Server::start(std::slice::from_ref(&self.endpoint), &self.options).expect("the server starts");
@@ -176,4 +177,18 @@ pub(crate) fn eventually<T, E: std::fmt::Debug>(what: &str, check: impl Fn() -> 
 pub(crate) fn pattern(offset: usize, count: usize) -> Vec<u8> {
     let byte = |at: usize| (at as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes()[0];
     (offset..offset + count).map(byte).collect()
+}
+
+/// The next line, without its end.
+pub(crate) fn read_line(stream: &mut TcpStream) -> String {
+    let mut line = Vec::new();
+    let mut byte = [0];
+    loop {
+        stream.read_exact(&mut byte).expect("a line comes");
+        match byte {
+            [b'\n'] => break,
+            [byte] => line.push(byte),
+        }
+    }
+    String::from_utf8_lossy(&line).trim_end().to_owned()
 }
