@@ -104,7 +104,7 @@ impl Run {
 
 /// A server of the lab's own in the background.
 pub(crate) struct Server {
-    child: Child,
+    pub(crate) child: Child,
     pub(crate) address: SocketAddr,
     stderr: BufReader<ChildStderr>,
 }

@@ -140,7 +140,10 @@ impl Clients<'_> {
                 return self.fail(index, What::Ended { message, at, owed, code });
             }
         }
-        client.urgent.extend(&heard.replies);
+        // Who has said that it ends says nothing more (RFC 6455 section 5.5.1).
+        if client.farewell != Farewell::Said {
+            client.urgent.extend(&heard.replies);
+        }
         let life = client.life;
         if heard.finished > 0 {
             self.answered(index, heard.finished);
