@@ -4,6 +4,7 @@ use crate::Client;
 use rustix::process::{Pid, Signal};
 use std::io::{self, BufRead, BufReader};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -40,6 +41,20 @@ impl Program {
         let mut program = Self { child, said, address: SocketAddr::from(([127, 0, 0, 1], 0)) };
         program.address = program.find_address()?;
         Ok(program)
+    }
+
+    /// Starts a program on the façade with `services` (TOML) as one site of its own: with all that a configuration brings, such as
+    /// a server process that is confined. The configuration lies in `directory`.
+    ///
+    /// # Errors
+    /// As [`Program::start`], and what writing the file says.
+    pub fn configured(command: &mut Command, directory: &Path, services: &str) -> io::Result<Self> {
+        let file = directory.join("server.toml");
+        let text = format!(
+            "[server]\nworkers = 2\n[console]\nenabled = false\n[[endpoint]]\nname = \"web\"\nlisten = [\"127.0.0.1:0\"]\n{services}"
+        );
+        std::fs::write(&file, text)?;
+        Self::start(command.arg("--config").arg(file))
     }
 
     /// Where it serves.

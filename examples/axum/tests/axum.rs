@@ -2,14 +2,26 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
 
-use ringway_testkit::Program;
+use ringway_testkit::{Program, Scratch};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 #[test]
 fn it_answers_as_it_would_on_hyper() {
-    let program =
-        Program::start(Command::new(env!("CARGO_BIN_EXE_example-axum")).args(["--port", "0"])).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_example-axum"));
+    it_answers(Program::start(command.args(["--port", "0"])).unwrap());
+}
+
+/// tokio's thread begins when the process is confined.
+#[test]
+fn it_answers_from_a_confined_process() {
+    let scratch = Scratch::new("axum-confined");
+    let services = "[[service]]\nname = \"axum\"\n[[site]]\nnames = [\"*\"]\n[[site.route]]\npath = \"/**\"\nservice = \"axum\"\n";
+    let mut command = Command::new(env!("CARGO_BIN_EXE_example-axum"));
+    it_answers(Program::configured(&mut command, scratch.path(), services).unwrap());
+}
+
+fn it_answers(program: Program) {
     let mut client = program.client().unwrap();
     let mut ask = |method: &str, path: &str, body: &str| {
         let head = format!(

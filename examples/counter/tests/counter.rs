@@ -40,6 +40,31 @@ fn serve(port: u16) -> Program {
     Program::start(&mut command).unwrap()
 }
 
+/// A confined process reaches the servers that its configuration names, and no others.
+#[test]
+fn a_confined_process_connects_to_what_it_is_told() {
+    let scratch = Scratch::new("counter-confined");
+    let port = free_port();
+    let Some(_store) = Store::start(port, &scratch) else {
+        eprintln!("SKIPPED: there is no redis-server");
+        return;
+    };
+    for (connect, status) in [(format!("[\"127.0.0.1:{port}\"]"), 200), ("[]".to_owned(), 503)] {
+        let services = format!(
+            "[[service]]\nname = \"counter\"\nconnect = {connect}\nconfig = {{ redis = \"redis://127.0.0.1:{port}\" }}\n\
+             [[site]]\nnames = [\"*\"]\n[[site.route]]\npath = \"/**\"\nservice = \"counter\"\n"
+        );
+        let mut command = Command::new(env!("CARGO_BIN_EXE_example-counter"));
+        let program = Program::configured(&mut command, scratch.path(), &services).unwrap();
+        if status == 503 && !program.said().contains("landlock: active") {
+            eprintln!("SKIPPED: this kernel confines nobody");
+            continue;
+        }
+        eventually(status, &program);
+        assert!(program.stop().unwrap().success());
+    }
+}
+
 fn count(program: &Program) -> (u16, String) {
     let mut client = program.client().unwrap();
     client.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();

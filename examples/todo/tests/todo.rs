@@ -23,6 +23,27 @@ fn ask(program: &Program, method: &str, path: &str, body: Option<&Value>) -> (u1
     (answer.status, serde_json::from_slice(&answer.body).unwrap_or_default())
 }
 
+/// A confined process writes its database, and nothing is lost when it is killed.
+#[test]
+fn a_confined_process_keeps_what_it_acknowledges() {
+    let scratch = Scratch::new("todo-confined");
+    std::fs::create_dir(scratch.path().join("data")).unwrap();
+    let services = format!(
+        "[[service]]\nname = \"todo\"\ndata = {:?}\n[[site]]\nnames = [\"*\"]\n[[site.route]]\npath = \"/**\"\nservice = \"todo\"\n",
+        scratch.path().join("data")
+    );
+    let start = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_example-todo"));
+        Program::configured(&mut command, scratch.path(), &services).unwrap()
+    };
+    let program = start();
+    assert_eq!(ask(&program, "POST", "", Some(&json!({ "title": "Stay" }))).0, 201);
+    program.kill().unwrap();
+    let program = start();
+    assert_eq!(ask(&program, "GET", "", None).1[0]["title"], "Stay");
+    assert!(program.stop().unwrap().success());
+}
+
 #[test]
 fn the_api_keeps_what_it_acknowledges() {
     let scratch = Scratch::new("todo");
