@@ -307,6 +307,11 @@ impl Stream {
         self.with(Core::shutdown_write);
     }
 
+    /// Resets the connection at once: the peer sees that what it got is not whole.
+    pub fn abort(&mut self) {
+        self.with(Core::abort);
+    }
+
     /// Waits until the handshake of a held connection's filter is done: see [`Stream::poll_handshake`].
     ///
     /// # Errors

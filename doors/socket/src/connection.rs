@@ -1,15 +1,17 @@
 //! A connection as its handler sees it, lent for one call.
 
+use crate::counters::WorkerCounters;
 use crate::dress::Dress;
 use crate::groups::{Group, MemberDress, Membership};
 use crate::handler::{Reason, SendError};
 use crate::message::Message;
 use crate::out::Out;
+use crate::outbound::Connector;
 use crate::owner::Owner;
 use crate::remote::{Remote, Sender};
 use crate::state::{self, Facts, Phase, Rare, Word};
 use ringway_engine::ring::{Handle, Pool, Slice};
-use ringway_engine::{Conn, ConnKey, Session, WorkerHandle};
+use ringway_engine::{Conn, ConnKey, DoorKey, Session, Stream, Turn, WorkerHandle};
 use std::fmt;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -45,6 +47,8 @@ pub(crate) struct Work {
     pub(crate) is_pause_new: bool,
     /// The end of what is sent is to follow.
     pub(crate) is_shutting: bool,
+    /// A task has the connection from here on.
+    pub(crate) task: Option<Turn>,
 }
 
 impl Work {
@@ -335,6 +339,43 @@ impl Connection<'_> {
     #[must_use]
     pub fn is_outbound(&self) -> bool {
         self.work.word.facts.has(Facts::OUTBOUND)
+    }
+
+    /// What makes connections outward for this handler, on this worker.
+    #[must_use]
+    pub fn connector(&self) -> Option<Connector> {
+        self.work.owner.connector.get().cloned()
+    }
+
+    /// Gives the connection to a task until its end; the reason is what the task comes to. An error resets it. No more turns
+    /// come, and no more messages.
+    pub(crate) fn hand_to_task<F: Future<Output = Reason> + 'static>(
+        &mut self,
+        work: impl FnOnce(Stream) -> F,
+    ) {
+        let stream = self.conn.detach();
+        let mut after = stream.twin();
+        let work = work(stream);
+        self.work.task = Some(Turn::task(async move {
+            let reason = work.await;
+            state::note_reason(&mut after, reason);
+            match reason {
+                _ if reason.is_error() => Turn::Abort,
+                _ if after.is_ended() => Turn::Close,
+                // The peer has not ended: a close would reset what it may not have read.
+                _ => Turn::Linger,
+            }
+        }));
+    }
+
+    /// What the connection came through.
+    pub(crate) fn door(&mut self) -> DoorKey {
+        self.conn.door()
+    }
+
+    /// What is counted on this worker.
+    pub(crate) fn counters(&self) -> Arc<WorkerCounters> {
+        Arc::clone(&self.work.owner.counters)
     }
 
     /// Whether the server drains, or the endpoint was removed.

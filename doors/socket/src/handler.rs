@@ -3,6 +3,7 @@
 use crate::connection::Connection;
 use crate::framing::{FramingFault, Measure};
 use crate::message::Message;
+use crate::outbound::Connector;
 use ringway_engine::WorkerHandle;
 use std::fmt;
 use std::io;
@@ -14,6 +15,11 @@ use std::sync::Arc;
 /// Nothing here may block: other connections of the worker wait meanwhile. A panic is caught, counted and ends the connection
 /// that it was for.
 pub trait Handler: 'static {
+    /// The handler is at its place, before any connection: what makes connections outward for it, on this worker.
+    fn started(&self, connector: &Connector) {
+        let _opens_none = connector;
+    }
+
     /// A connection is there; behind TLS, when its handshake is done. Who speaks first does so here.
     fn opened(&self, conn: &mut Connection<'_>) {
         let _nothing_to_say = conn;
@@ -124,6 +130,8 @@ pub enum Reason {
     Upgrade,
     /// The connection was one too many.
     Busy,
+    /// It could not be made: [`crate::outbound::Connector::connect`]; or the place behind it could not be reached.
+    Unreachable,
 }
 
 impl Reason {
@@ -146,6 +154,7 @@ impl Reason {
             Self::WebSocket(_) => "websocket",
             Self::Upgrade => "upgrade",
             Self::Busy => "busy",
+            Self::Unreachable => "unreachable",
         }
     }
 
@@ -177,6 +186,7 @@ impl fmt::Display for Reason {
             Self::WebSocket(code) => return write!(f, "closed with code {code}"),
             Self::Upgrade => "the request for a WebSocket could not be answered",
             Self::Busy => "there are connections_max already",
+            Self::Unreachable => "it could not be made",
         })
     }
 }

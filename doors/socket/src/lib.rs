@@ -12,6 +12,7 @@ mod dress;
 #[cfg(feature = "filters")]
 pub mod filters;
 mod framing;
+mod gateway;
 mod groups;
 mod handler;
 #[cfg(feature = "libraries")]
@@ -19,6 +20,7 @@ pub mod library;
 mod log;
 mod message;
 mod out;
+pub mod outbound;
 mod owner;
 mod protocol;
 mod reading;
@@ -37,6 +39,7 @@ pub use counters::{
 pub use framing::{
     ByteOrder, DELIMITER_BYTES_MAX, Found, Framing, FramingError, FramingFault, FramingLimits, Measure,
 };
+pub use gateway::{GatewayOptions, TARGETS_MAX, gateway};
 pub use groups::{Group, GroupOptions, Slow};
 pub use handler::{Closed, Handler, HandlerFactory, Reason, SendError};
 pub use log::{LINES_PER_S_MAX, Level, Log};

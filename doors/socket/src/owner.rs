@@ -5,12 +5,13 @@ use crate::framing::{Framing, FramingLimits};
 use crate::handler::Handler;
 use crate::log::{Level, Log};
 use crate::out::Out;
+use crate::outbound::{ClientTls, Connector};
 use crate::stalls;
 use crate::state;
 use crate::urgent::Urgent;
 use ringway_engine::Endpoint;
 use ringway_engine::stall::Note;
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::fmt;
 use std::io;
 use std::rc::Rc;
@@ -33,6 +34,8 @@ pub struct Terms {
     pub urgent: Urgent,
     /// Pages that may open WebSockets, by their `Origin`; empty: all may, and what has none always may.
     pub origins: Vec<Box<str>>,
+    /// What encrypts connections that the handler opens, where it asks for that.
+    pub client_tls: Option<ClientTls>,
     /// What is counted.
     pub counters: EndpointCounters,
     /// Who is told what went wrong.
@@ -82,6 +85,8 @@ pub(crate) struct Owner {
     connections: Cell<usize>,
     /// It gets no new ones.
     is_retired: Cell<bool>,
+    /// What makes connections outward for it; set when it is at its place.
+    pub(crate) connector: OnceCell<Connector>,
     /// Messages until the next one is timed.
     until_timed: Cell<u32>,
     /// Bytes of messages that are assembled.
@@ -104,6 +109,7 @@ impl Owner {
                 place,
                 connections: Cell::new(0),
                 is_retired: Cell::new(false),
+                connector: OnceCell::new(),
                 until_timed: Cell::new(0),
                 assembling: Cell::new(0),
                 out: Cell::new(None),
@@ -128,6 +134,9 @@ impl Owner {
     /// It gets no new connections.
     pub(crate) fn retire(&self) {
         self.is_retired.set(true);
+        if let Some(connector) = self.connector.get() {
+            connector.retire();
+        }
         self.leave_if_over();
     }
 

@@ -4,13 +4,14 @@ use crate::connection::{Connection, Intent, Work};
 use crate::groups;
 use crate::handler::{Closed, Handler, HandlerFactory, Reason};
 use crate::log::Level;
+use crate::outbound::{Connector, Link};
 use crate::owner::{Owner, Terms};
 use crate::reading;
 use crate::remote::Wish;
 use crate::stalls;
 use crate::state::{self, Facts, Phase, Rare, Tick, Word};
 use crate::urgent::{self, News, Urgent};
-use ringway_engine::{Conn, Description, Events, Protocol, ProtocolFactory, Turn, WorkerHandle};
+use ringway_engine::{Conn, Description, DoorKey, Events, Protocol, ProtocolFactory, Turn, WorkerHandle};
 use std::any::Any;
 use std::fmt;
 use std::io;
@@ -27,6 +28,7 @@ const RECEIVES_PER_TURN: usize = 16;
 /// last of them.
 pub struct SocketProtocol {
     owner: Rc<Owner>,
+    worker: WorkerHandle,
 }
 
 impl SocketProtocol {
@@ -44,7 +46,7 @@ impl SocketProtocol {
         if tick_ms > 0 {
             worker.spawn(tick(Rc::downgrade(&owner), worker.clone(), tick_ms));
         }
-        Ok(Self { owner })
+        Ok(Self { owner, worker: worker.clone() })
     }
 
     /// What makes one on each worker: for [`ringway_engine::Endpoint`].
@@ -54,14 +56,6 @@ impl SocketProtocol {
             let protocol = Self::new(handlers(worker)?, Arc::clone(&terms), worker)?;
             Ok(Rc::new(protocol) as Rc<dyn Protocol>)
         })
-    }
-
-    /// The two words that a connection begins with that this side opens for the handler: for [`WorkerHandle::open`].
-    #[must_use]
-    pub fn outbound_context(&self, user: u64) -> [u64; 2] {
-        let mut word = Word { owner: self.owner.place, ..Word::default() };
-        word.facts.set(Facts::OUTBOUND);
-        [word.bits(), user]
     }
 }
 
@@ -107,6 +101,19 @@ impl Protocol for SocketProtocol {
             && let Some(owner) = state::owner(word.owner)
         {
             ended(&owner, word, user);
+        } else if word.facts.has(Facts::OUTBOUND) && word.rare > 0 {
+            // It never came up, as whoever has asked for it hears.
+            state::release(word.rare, state::take(word.rare));
+        }
+    }
+
+    fn placed(&self, door: DoorKey) {
+        let owner = &self.owner;
+        let connector = owner.connector.get_or_init(|| Connector::new(&self.worker, door, owner));
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| owner.handler.started(connector))) {
+            owner.counters.panics.add(1);
+            let said = words_of(&*panic);
+            owner.log(Level::Error, 0, &|| format!("the handler panicked in started: {said}"));
         }
     }
 
@@ -181,6 +188,7 @@ impl Work {
             is_due_new: false,
             is_pause_new: false,
             is_shutting: false,
+            task: None,
         }
     }
 
@@ -195,6 +203,9 @@ impl Work {
         self.out.begin(queued);
         if events.has(Events::OPENED) {
             self.open(conn, events);
+        }
+        if self.task.is_some() {
+            return;
         }
         if conn.is_broken() {
             self.intent = Intent::Close;
@@ -250,6 +261,9 @@ impl Work {
     pub(crate) fn tell_opened(&mut self, conn: &mut Conn<'_>) {
         if !self.word.facts.has(Facts::TOLD) {
             self.word.facts.set(Facts::TOLD);
+            if let Some(link) = self.rare.as_ref().and_then(|rare| rare.link.as_ref()) {
+                link.came_up(conn.key());
+            }
             self.call(conn, |handler, conn| handler.opened(conn));
         }
     }
@@ -346,7 +360,11 @@ impl Work {
     }
 
     fn look_at_draining(&mut self, conn: &mut Conn<'_>) {
-        if self.intent != Intent::Stay || self.word.facts.has(Facts::DRAINED) || !conn.is_draining() {
+        // One that is made anew and again would keep a handler for ever that was replaced.
+        let link = self.rare.as_ref().and_then(|rare| rare.link.as_ref());
+        let is_given_up = self.owner.is_retired() && link.is_some_and(Link::is_maintained);
+        let is_over = is_given_up || conn.is_draining();
+        if self.intent != Intent::Stay || self.word.facts.has(Facts::DRAINED) || !is_over {
             return;
         }
         let is_between = self.rare.as_ref().is_none_or(|rare| rare.began_ms == 0);
@@ -503,6 +521,10 @@ impl Work {
 
     fn turn(&mut self, conn: &mut Conn<'_>) -> Turn {
         let stall_ms = self.owner.terms.limits.stall_ms_max;
+        if let Some(task) = self.task.take().filter(|_| self.intent == Intent::Stay) {
+            conn.clear_deadline();
+            return task;
+        }
         match self.intent {
             Intent::Abort => Turn::Abort,
             Intent::Stay => {

@@ -2,9 +2,10 @@
 
 use crate::groups::Membership;
 use crate::handler::Reason;
+use crate::outbound::Link;
 use crate::owner::Owner;
 use crate::remote::Remote;
-use ringway_engine::{ConnKey, SendProgress};
+use ringway_engine::{ConnKey, SendProgress, Stream};
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -164,6 +165,8 @@ pub(crate) struct Rare {
     /// Who wants to reach the connection from elsewhere.
     pub(crate) remote: Option<Arc<Remote>>,
     pub(crate) memberships: Vec<Membership>,
+    /// Who has asked for the connection, where this side has opened it.
+    pub(crate) link: Option<Link>,
     /// The connection's name, for its groups.
     pub(crate) key: Option<ConnKey>,
     #[cfg(feature = "websockets")]
@@ -186,6 +189,7 @@ impl Rare {
             && !self.wants_sent
             && self.remote.is_none()
             && self.memberships.is_empty()
+            && self.link.is_none()
     }
 }
 
@@ -264,6 +268,18 @@ pub(crate) fn keep(place: u32, rare: Box<Rare>) -> Option<u32> {
         *room.rares.get_mut(at)? = Some(rare);
         index.checked_add(1)
     })
+}
+
+/// Notes why a connection ends that a task has, between its turns.
+pub(crate) fn note_reason(stream: &mut Stream, reason: Reason) {
+    let [bits, user] = stream.context();
+    let mut word = Word::from_bits(bits);
+    let mut rare = take(word.rare).unwrap_or_else(fresh);
+    rare.reason.get_or_insert(reason);
+    if let Some(place) = keep(word.rare, rare) {
+        word.rare = place;
+        stream.set_context([word.bits(), user]);
+    }
 }
 
 /// Nothing is kept at `place` any more; `rare`, if there is one, is for the next who needs one.

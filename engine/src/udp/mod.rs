@@ -245,6 +245,15 @@ impl WorkerHandle {
     }
 }
 
+impl WorkerHandle {
+    /// Where this worker's socket of a UDP endpoint receives, with its real port.
+    #[must_use]
+    pub fn datagram_address(&self, endpoint: usize) -> Option<SocketAddr> {
+        let core = self.local.core.borrow();
+        core.udp.socket_of(endpoint)?.kernel().and_then(socket::local_address)
+    }
+}
+
 impl fmt::Debug for UdpEndpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("UdpEndpoint")

@@ -145,6 +145,11 @@ impl Side {
         Some((place, self.sockets[place].out.take()?))
     }
 
+    /// An endpoint's first socket.
+    pub(crate) fn socket_of(&self, endpoint: usize) -> Option<&Handle> {
+        self.sockets.iter().find(|socket| socket.endpoint == endpoint).map(|socket| &socket.socket)
+    }
+
     pub(crate) fn give_back(&mut self, place: usize, out: SendBatch) {
         if let Some(socket) = self.sockets.get_mut(place) {
             socket.out = Some(out);

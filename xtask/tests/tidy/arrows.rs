@@ -21,7 +21,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("acme", &["tls", "pure/*"]),
     ("doors/web", &["engine", "pure/*"]),
     ("doors/service", &["doors/web", "engine", "sys/plugin", "pure/*"]),
-    ("doors/socket", &["engine", "sys/plugin", "pure/*"]),
+    ("doors/socket", &["engine", "sys/plugin", "tls", "pure/*"]),
     ("doors/remote", &["doors/web", "engine", "sys/fabric", "pure/*"]),
     ("ringway", &["doors/*", "acme", "tls", "engine", "sys/*", "pure/*"]),
     ("examples/*", &["ringway"]),

@@ -9,10 +9,12 @@ mod policy;
 mod settings;
 
 use crate::framing::Framing;
+use crate::gateway;
 use crate::handler::HandlerFactory;
 use std::fmt;
 
 pub use settings::Settings;
+pub(crate) use settings::list;
 
 /// What makes a handler of its settings.
 type Make = fn(&Settings) -> Result<HandlerFactory, BuiltinError>;
@@ -22,6 +24,7 @@ const HANDLERS: &[(&str, &[&str], Make)] = &[
     ("chat", chat::SETTINGS, chat::make),
     ("discard", &[], echo::discard),
     ("echo", &[], echo::echo),
+    ("gateway", gateway::SETTINGS, gateway::from_settings),
     ("generator", generator::SETTINGS, generator::make),
     ("length-echo", length_echo::SETTINGS, length_echo::make),
     ("mail", mail::SETTINGS, mail::make),
@@ -51,7 +54,7 @@ pub fn builtin_framing(name: &str) -> Framing {
 pub fn builtin(name: &str, settings: &Settings) -> Result<HandlerFactory, BuiltinError> {
     let found = HANDLERS.iter().find(|(known, ..)| *known == name);
     let Some((_, known, make)) = found else {
-        return Err(BuiltinError::Unknown { name: name.into() });
+        return Err(BuiltinError::unknown(name, HANDLERS.iter().map(|(known, ..)| *known)));
     };
     settings.check_names(known)?;
     make(settings)
@@ -65,6 +68,8 @@ pub enum BuiltinError {
     Unknown {
         /// The name.
         name: Box<str>,
+        /// What there is.
+        known: Box<str>,
     },
     /// It has no such setting.
     Setting {
@@ -82,12 +87,18 @@ pub enum BuiltinError {
     },
 }
 
+impl BuiltinError {
+    pub(crate) fn unknown<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Self {
+        let known = known.collect::<Vec<_>>().join(", ");
+        Self::Unknown { name: name.into(), known: known.into() }
+    }
+}
+
 impl fmt::Display for BuiltinError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unknown { name } => {
-                let names: Vec<&str> = builtin_names().collect();
-                write!(f, "no handler is called \"builtin:{name}\"; there are {}", names.join(", "))
+            Self::Unknown { name, known } => {
+                write!(f, "no handler is called \"builtin:{name}\"; there are {known}")
             }
             Self::Setting { name, known } if known.is_empty() => {
                 write!(f, "this handler has no setting {name}, and no other")

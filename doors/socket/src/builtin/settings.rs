@@ -60,6 +60,14 @@ impl Settings {
     }
 }
 
+/// The members of a list as text: with commas or blanks between them, with or without the brackets and quotes of an array.
+pub(crate) fn list(text: &str) -> impl Iterator<Item = &str> {
+    let is_between = |letter: char| letter.is_whitespace() || matches!(letter, ',' | '"' | '\'');
+    let text = text.trim();
+    let inside = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
+    inside.unwrap_or(text).split(is_between).filter(|member| !member.is_empty())
+}
+
 impl FromIterator<(String, String)> for Settings {
     fn from_iter<T: IntoIterator<Item = (String, String)>>(values: T) -> Self {
         Self { values: values.into_iter().collect() }

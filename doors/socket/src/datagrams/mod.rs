@@ -1,14 +1,18 @@
 //! Endpoints of datagrams: handlers, the peers they know for a while, and answers that leave in trains.
 
+mod builtin;
 mod echo;
 mod peers;
+mod relay;
 mod replies;
 mod rules;
 mod sender;
 mod serving;
 
+pub use builtin::builtin;
 pub use echo::echo;
 pub use peers::{Expired, Why};
+pub use relay::{RELAY_TO_MAX, RelayOptions, relay};
 pub use replies::{Peer, Replies, Train};
 pub use rules::{DatagramRules, PEERS_MAX};
 pub use sender::{DatagramSender, Unsent};

@@ -26,6 +26,7 @@ struct Shared {
     post: Post,
     /// The place of the endpoint.
     endpoint: usize,
+    local_address: Option<SocketAddr>,
     datagrams_max: usize,
     bytes_max: usize,
     waiting: Mutex<Waiting>,
@@ -51,6 +52,7 @@ impl DatagramSender {
         let shared = Shared {
             post: worker.post(),
             endpoint,
+            local_address: worker.datagram_address(endpoint),
             datagrams_max,
             bytes_max,
             waiting: Mutex::default(),
@@ -87,6 +89,12 @@ impl DatagramSender {
             }
         }
         Ok(())
+    }
+
+    /// Where this worker's socket receives, with its real port.
+    #[must_use]
+    pub fn local_address(&self) -> Option<SocketAddr> {
+        self.shared.local_address
     }
 
     /// Takes nothing more.

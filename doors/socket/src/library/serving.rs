@@ -237,6 +237,7 @@ fn reason_code(reason: Reason) -> i32 {
         Reason::Framing(_) | Reason::Urgent | Reason::Upgrade => closed::LIMIT,
         Reason::Panicked => closed::FAULT,
         Reason::NoMemory | Reason::Busy => closed::SERVER,
+        Reason::Unreachable => closed::UNREACHABLE,
         Reason::WebSocket(code) => code.into(),
     }
 }

@@ -3,6 +3,9 @@
 mod builtins;
 mod echo;
 mod faults;
+mod gateway;
+mod outbound;
 mod stalls;
 mod stand;
+mod tls;
 mod urgent;
