@@ -3,6 +3,7 @@
 //! A [`Handler`] gets whole messages of a connection, told apart by a [`Framing`], and answers in place; everything else (sockets,
 //! TLS, limits, deadlines, counters) is the server's. [`SocketProtocol`] puts one on an endpoint of the engine's.
 
+pub mod blocking;
 mod builtin;
 mod connection;
 mod counters;

@@ -18,7 +18,9 @@ pub(crate) fn note(terms: &Arc<Terms>) -> Arc<Note> {
         let now_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
         let told = || {
             let (handler, took_ms) = (called(&terms), took.as_millis());
-            format!("{handler} has kept the worker {worker} from everything else for {took_ms} ms, and still does")
+            format!(
+                "{handler} has kept the worker {worker} from everything else for {took_ms} ms, and still does"
+            )
         };
         terms.log.tell(Level::Error, &terms.name, now_ms, &told);
     })

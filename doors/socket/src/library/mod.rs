@@ -13,9 +13,11 @@ mod serving;
 mod shown;
 mod slab;
 mod version;
+mod waiting;
 
 pub use ringway_plugin::{Level, Listener, LoadError, census};
 
+use crate::blocking::{BlockingFactory, BlockingHandler, BlockingOptions, blocking};
 use crate::handler::{Handler, HandlerFactory};
 use reach::Reach;
 use ringway_lock::{Mutex, MutexGuard};
@@ -28,6 +30,9 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::task::Waker;
+
+/// Complaints of an endpoint's library that are told one by one.
+const COMPLAINTS_TOLD: u64 = 8;
 
 /// What an endpoint asks of its library.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -134,6 +139,29 @@ impl Library {
         })
     }
 
+    /// The same, called on threads, where it may wait. There it opens no connections of its own, and `measure`, which is called on
+    /// workers and must not wait, gets no word of its connection.
+    #[must_use]
+    pub fn blocking(&self, threads_max: usize) -> HandlerFactory {
+        let shared = Arc::clone(&self.shared);
+        let measure: HandlerFactory = Arc::new(move |worker| {
+            let measuring = waiting::Measuring::new(Arc::clone(&shared), worker).map_err(io::Error::other)?;
+            Ok(measuring as Rc<dyn Handler>)
+        });
+        let is_measured = self.shared.options.asked == Asked::Framing;
+        let options = BlockingOptions {
+            name: self.shared.options.name.clone(),
+            threads_max,
+            measure: is_measured.then_some(measure),
+        };
+        let shared = Arc::clone(&self.shared);
+        let handlers: BlockingFactory = Arc::new(move |thread| {
+            let waiting = waiting::Waiting::new(Arc::clone(&shared), thread).map_err(io::Error::other)?;
+            Ok(waiting as Rc<dyn BlockingHandler>)
+        });
+        blocking(handlers, options)
+    }
+
     /// What makes its handler of datagrams on each worker. `keeps_peers`: whether the endpoint keeps words of peers
     /// ([`crate::datagrams::DatagramRules::peers_max`]).
     #[cfg(feature = "datagrams")]
@@ -204,6 +232,14 @@ fn instance(
 }
 
 impl Shared {
+    /// Says what a library did wrong: the first times, and then ever less often.
+    fn complain(&self, what: fmt::Arguments<'_>) {
+        let count = self.complaints.fetch_add(1, Ordering::Relaxed) + 1;
+        if count <= COMPLAINTS_TOLD || count.is_power_of_two() {
+            (self.options.listener)(Level::Error, &what.to_string());
+        }
+    }
+
     fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
     }

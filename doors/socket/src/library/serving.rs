@@ -228,7 +228,7 @@ impl Handler for Serving {
 }
 
 /// What a library is told of a connection's end.
-fn reason_code(reason: Reason) -> i32 {
+pub(super) fn reason_code(reason: Reason) -> i32 {
     match reason {
         Reason::Peer => closed::PEER,
         Reason::Handler => closed::HANDLER,

@@ -167,7 +167,7 @@ impl Shown<'_, '_, '_> {
     }
 }
 
-fn fault(error: SendError) -> Fault {
+pub(super) fn fault(error: SendError) -> Fault {
     match error {
         SendError::Closed => Fault::Gone,
         SendError::Full => Fault::Full,

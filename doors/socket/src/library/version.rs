@@ -2,7 +2,7 @@
 
 use super::Shared;
 use ringway_engine::WorkerHandle;
-use ringway_plugin::{ConnectionTable, ConnectionWorker, Level, LoadError};
+use ringway_plugin::{ConnectionTable, ConnectionWorker, LoadError};
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::future::poll_fn;
@@ -10,9 +10,6 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Poll;
-
-/// Complaints of an endpoint's library that are told one by one.
-const COMPLAINTS_TOLD: u64 = 8;
 
 /// What hears of another version.
 type Told = dyn Fn(&Rc<Version>);
@@ -37,7 +34,8 @@ pub(super) struct Versions {
 }
 
 impl Version {
-    fn start(shared: &Shared, handle: &WorkerHandle) -> Result<Rc<Self>, LoadError> {
+    /// On the calling thread. Without a worker there its time does not come by itself.
+    pub(super) fn start(shared: &Shared, handle: Option<&WorkerHandle>) -> Result<Rc<Self>, LoadError> {
         // Read before the instance: at worst this is asked to renew once more.
         let generation = shared.generation();
         let instance = shared.current().clone();
@@ -50,7 +48,7 @@ impl Version {
             table,
             message_bytes_max: limit.unwrap_or(usize::MAX),
         });
-        if let Some(tick_ms) = table.tick_ms() {
+        if let (Some(tick_ms), Some(handle)) = (table.tick_ms(), handle) {
             handle.spawn(tick(Rc::downgrade(&version), handle.clone(), tick_ms.into()));
         }
         Ok(version)
@@ -59,6 +57,11 @@ impl Version {
     /// Its file, for messages.
     pub(super) fn file(&self) -> impl fmt::Display {
         self.worker.instance().library().path().display()
+    }
+
+    /// This generation is not tried again before there is another one.
+    pub(super) fn is_asked_for(&self, generation: u64) {
+        self.generation.set(generation);
     }
 
     pub(super) fn generation(&self) -> u64 {
@@ -79,13 +82,18 @@ async fn tick(version: Weak<Version>, handle: WorkerHandle, tick_ms: u64) {
 
 impl Versions {
     pub(super) fn new(shared: Arc<Shared>, handle: &WorkerHandle) -> Result<Rc<Self>, LoadError> {
-        static NUMBERS: AtomicU64 = AtomicU64::new(0);
-        let current = RefCell::new(Version::start(&shared, handle)?);
-        let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
+        let current = RefCell::new(Version::start(&shared, Some(handle))?);
+        let number = Self::next_number();
         let versions =
             Rc::new(Self { shared, handle: handle.clone(), current, told: RefCell::new(None), number });
         handle.spawn(watch(Arc::clone(&versions.shared), Rc::downgrade(&versions), number));
         Ok(versions)
+    }
+
+    /// Names a watch.
+    pub(super) fn next_number() -> u64 {
+        static NUMBERS: AtomicU64 = AtomicU64::new(0);
+        NUMBERS.fetch_add(1, Ordering::Relaxed)
     }
 
     /// Has `told` hear of another version when there is one.
@@ -105,10 +113,7 @@ impl Versions {
 
     /// Says what a library did wrong: the first times, and then ever less often.
     pub(super) fn complain(&self, what: fmt::Arguments<'_>) {
-        let count = self.shared.complaints.fetch_add(1, Ordering::Relaxed) + 1;
-        if count <= COMPLAINTS_TOLD || count.is_power_of_two() {
-            (self.shared.options.listener)(Level::Error, &what.to_string());
-        }
+        self.shared.complain(what);
     }
 
     fn has_news(&self) -> bool {
@@ -121,7 +126,7 @@ impl Versions {
             return;
         }
         let generation = self.shared.generation();
-        match Version::start(&self.shared, &self.handle) {
+        match Version::start(&self.shared, Some(&self.handle)) {
             Ok(version) => {
                 let old = self.current.replace(Rc::clone(&version));
                 let told = self.told.borrow().clone();

@@ -4,3 +4,4 @@ mod examples;
 mod faults;
 mod replaced;
 mod stand;
+mod waiting;

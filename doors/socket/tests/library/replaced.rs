@@ -69,7 +69,7 @@ static const ringway_plugin plugin = {.struct_size = sizeof plugin, .abi = RINGW
 const ringway_plugin *ringway_plugin_entry(const ringway_server *from) { server = from; return &plugin; }
 "#;
 
-fn version(scratch: &Scratch, number: usize) -> PathBuf {
+pub(crate) fn version(scratch: &Scratch, number: usize) -> PathBuf {
     build(scratch, "versions", &SOURCE.replace("VERSION", &number.to_string()))
 }
 

@@ -52,11 +52,13 @@ pub(crate) struct Like {
     pub(crate) workers: usize,
     pub(crate) message_bytes_max: usize,
     pub(crate) peers_max: usize,
+    /// Threads that it is called on; 0: on workers.
+    pub(crate) threads: usize,
 }
 
 impl Default for Like {
     fn default() -> Self {
-        Self { framing: Framing::None, workers: 1, message_bytes_max: 1 << 20, peers_max: 0 }
+        Self { framing: Framing::None, workers: 1, message_bytes_max: 1 << 20, peers_max: 0, threads: 0 }
     }
 }
 
@@ -91,7 +93,8 @@ impl Stand {
             ..Terms::default()
         };
         terms.framing_limits.message_bytes_max = like.message_bytes_max;
-        let protocol = SocketProtocol::factory(library.handler(), Arc::new(terms));
+        let handlers = if like.threads > 0 { library.blocking(like.threads) } else { library.handler() };
+        let protocol = SocketProtocol::factory(handlers, Arc::new(terms));
         let endpoint = Endpoint::new(Address::Tcp(SocketAddr::from(([127, 0, 0, 1], 0))), protocol);
         let ring = RingOptions { driver, ..RingOptions::default() };
         let options = ServerOptions { workers: like.workers, ring, ..ServerOptions::default() };

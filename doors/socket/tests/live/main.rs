@@ -1,5 +1,6 @@
 //! Endpoints of messages over real sockets, on every driver.
 
+mod blocking;
 mod builtins;
 mod echo;
 mod faults;
