@@ -16,6 +16,7 @@ pub struct Distant {
     pub(super) link: Arc<Link>,
 }
 
+#[cfg(feature = "libraries")]
 /// Parts of what TLS has agreed on, those that there are.
 pub(crate) type SessionParts = [Option<Box<[u8]>>; 4];
 
@@ -177,6 +178,7 @@ impl Distant {
     }
 
     /// What TLS has agreed on: its version, the name that the client asked for, the protocol, whom the client's certificate is of.
+    #[cfg(feature = "libraries")]
     pub(crate) fn session_parts(&self) -> Option<SessionParts> {
         let session = self.link.known.session.as_ref()?;
         let bytes = |text: &str| Box::from(text.as_bytes());

@@ -63,6 +63,7 @@ pub(super) struct Known {
 
 /// What was agreed on with TLS.
 #[derive(Clone, Debug)]
+#[cfg_attr(not(feature = "libraries"), allow(dead_code, reason = "libraries ask for it"))]
 pub(super) struct KnownSession {
     pub(super) version: Box<str>,
     pub(super) server_name: Option<Box<str>>,

@@ -9,6 +9,7 @@ mod lanes;
 mod link;
 mod moved;
 
+#[cfg(feature = "libraries")]
 pub(crate) use distant::SessionParts;
 pub use distant::{Distant, Received};
 pub use lanes::Thread;
