@@ -55,6 +55,15 @@ pub(super) enum Kind {
         /// Messages under way on each connection.
         window: u32,
     },
+    /// CPU time and rate of echoes by datagrams.
+    Datagrams {
+        /// Sockets at the same time.
+        connections: u32,
+        /// Bytes of a datagram.
+        bytes: u32,
+        /// Datagrams under way on each socket.
+        window: u32,
+    },
     /// Memory a connection that had one echo over TCP and waits.
     EchoIdle,
     /// Memory a WebSocket that waits.
@@ -102,6 +111,9 @@ const KNOWN_SOCKETS: [(&str, &str, usize, usize, Talk); 5] = [
 const KNOWN_ECHOES: [(&str, u32, u32, u32); 3] =
     [("e64c64", 64, 64, 1), ("e64c64x16", 64, 64, 16), ("e64c1000", 1000, 64, 1)];
 
+/// Name, sockets, bytes of a datagram, datagrams under way on each.
+const KNOWN_DATAGRAMS: [(&str, u32, u32, u32); 2] = [("u64c64", 64, 64, 1), ("u64c64x16", 64, 64, 16)];
+
 /// The files that the cases ask for, and their sizes in bytes.
 pub(super) const FILES: [(&str, usize); 3] =
     [("f100.txt", 100), ("f200k.bin", 204_800), ("f1m.bin", 1_048_576)];
@@ -126,6 +138,11 @@ impl Case {
             Kind::Echo { connections, bytes, window } => {
                 format!(
                     "echoes of {bytes} bytes over {connections} TCP connections, {window} under way on each"
+                )
+            }
+            Kind::Datagrams { connections, bytes, window } => {
+                format!(
+                    "echoes of {bytes} bytes by datagrams from {connections} sockets, {window} under way on each"
                 )
             }
             Kind::EchoIdle => {
@@ -234,7 +251,7 @@ impl FromStr for Case {
         own(text).ok_or_else(|| {
             let secure = KNOWN_SECURE.iter().map(|known| known.0);
             let sockets = KNOWN_SOCKETS.iter().map(|known| known.0);
-            let echoes = KNOWN_ECHOES.iter().map(|known| known.0);
+            let echoes = KNOWN_ECHOES.iter().chain(&KNOWN_DATAGRAMS).map(|known| known.0);
             let known = KNOWN.iter().map(|known| known.0).chain(secure).chain(sockets).chain(echoes);
             let known: Vec<&str> = known.collect();
             format!(
@@ -245,10 +262,13 @@ impl FromStr for Case {
     }
 }
 
-/// A case of echoes over TCP.
+/// A case of echoes over TCP or by datagrams.
 fn echo(text: &str) -> Option<Kind> {
     if text == "tidle" {
         return Some(Kind::EchoIdle);
+    }
+    if let Some((_, connections, bytes, window)) = KNOWN_DATAGRAMS.into_iter().find(|known| known.0 == text) {
+        return Some(Kind::Datagrams { connections, bytes, window });
     }
     let (_, connections, bytes, window) = KNOWN_ECHOES.into_iter().find(|known| known.0 == text)?;
     Some(Kind::Echo { connections, bytes, window })
@@ -288,6 +308,7 @@ fn known_cases_are_those_of_the_yardstick() {
     assert_eq!(kind("w64x16"), Kind::Socket { connections: 64, bytes: 64, talk: Talk::Echo { window: 16 } });
     assert_eq!(kind("sidle"), Kind::SecureIdle);
     assert_eq!(kind("tidle"), Kind::EchoIdle);
+    assert_eq!(kind("u64c64x16"), Kind::Datagrams { connections: 64, bytes: 64, window: 16 });
     assert_eq!(kind("e64c1000"), Kind::Echo { connections: 1000, bytes: 64, window: 1 });
     assert_eq!(kind("s200k"), Kind::Secure { connections: 64, streams: None });
     assert_eq!(kind("h100x16"), Kind::Secure { connections: 64, streams: Some(16) });

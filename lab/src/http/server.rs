@@ -14,6 +14,9 @@ const PORT: &str = "{port}";
 /// What stands in a command for a second port, where the server speaks TLS.
 const SECURE_PORT: &str = "{secure-port}";
 
+/// What stands in a command for a port of datagrams.
+const UDP_PORT: &str = "{udp-port}";
+
 /// How long a started server may take until it listens.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -54,7 +57,7 @@ impl FromStr for ServerSpec {
             let pid = pid.parse().ok().filter(|pid| *pid > 0).ok_or_else(wrong)?;
             Url::parse(url).map_err(|refusal| refusal.to_string())?;
             Place::Running { url: url.to_owned(), pid }
-        } else if place.contains(PORT) {
+        } else if place.contains(PORT) || place.contains(UDP_PORT) {
             Place::Command(place.to_owned())
         } else {
             return Err(wrong());
@@ -72,6 +75,8 @@ pub struct Served {
     pub url: String,
     /// Where it speaks TLS, if its command names a port for that.
     pub secure: Option<SocketAddr>,
+    /// Where it takes datagrams, if its command names a port for that.
+    pub datagrams: Option<SocketAddr>,
     tree: Tree,
     _started: Option<Started>,
 }
@@ -87,29 +92,43 @@ impl Served {
         match &spec.place {
             Place::Running { url, pid } => {
                 let tree = Tree::attach(*pid)?;
-                Ok(Served { name, url: url.clone(), secure: None, tree, _started: None })
+                Ok(Served { name, url: url.clone(), secure: None, datagrams: None, tree, _started: None })
             }
             Place::Command(command) => {
                 let loopback = |port| SocketAddr::from(([127, 0, 0, 1], port));
                 let port = || free_port().map_err(Refusal::because("no free port"));
                 let address = loopback(port()?);
                 let secure = if command.contains(SECURE_PORT) { Some(loopback(port()?)) } else { None };
+                let datagrams = if command.contains(UDP_PORT) {
+                    Some(free_udp_port().map(loopback).map_err(Refusal::because("no free port"))?)
+                } else {
+                    None
+                };
+                let has_streams = command.contains(PORT);
                 let mut command = command.replace(PORT, &address.port().to_string());
                 if let Some(secure) = secure {
                     command = command.replace(SECURE_PORT, &secure.port().to_string());
+                }
+                if let Some(datagrams) = datagrams {
+                    command = command.replace(UDP_PORT, &datagrams.port().to_string());
                 }
                 let mut shell = Command::new("/bin/sh");
                 shell.arg("-c").arg(format!("exec {command}"));
                 shell.stdout(Stdio::null()).stderr(Stdio::null());
                 let mut started = Started::launch(shell, cores)?;
-                for address in [Some(address), secure].into_iter().flatten() {
+                for address in [has_streams.then_some(address), secure].into_iter().flatten() {
                     started
                         .wait_for_port(address, PATIENCE)
                         .map_err(|refusal| Refusal::new(format!("{name}: {refusal}")))?;
                 }
+                if let Some(datagrams) = datagrams {
+                    started
+                        .wait_for_datagram_port(datagrams.port(), PATIENCE)
+                        .map_err(|refusal| Refusal::new(format!("{name}: {refusal}")))?;
+                }
                 let tree = Tree::attach(started.pid())?;
                 let url = format!("http://{address}{path}");
-                Ok(Served { name, url, secure, tree, _started: Some(started) })
+                Ok(Served { name, url, secure, datagrams, tree, _started: Some(started) })
             }
         }
     }
@@ -128,6 +147,11 @@ impl Served {
 /// A port of the loopback that nobody listens on now.
 fn free_port() -> std::io::Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
+
+/// A port of the loopback where nobody takes datagrams now.
+fn free_udp_port() -> std::io::Result<u16> {
+    Ok(std::net::UdpSocket::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
 #[cfg(test)]

@@ -126,6 +126,29 @@ fn echoes_are_compared_with_a_plain_program_on_io_uring() {
 }
 
 #[test]
+fn echoes_by_datagrams_are_compared_with_a_plain_program() {
+    if !two_cores() {
+        return;
+    }
+    let plain = peer("udp-echo", &[]);
+    let ours = format!("ours={LAB} echo serve epoll --udp --address 127.0.0.1:{{udp-port}}");
+    let theirs = format!("theirs={} {{udp-port}}", plain.display());
+    let cases = ["--cases", "u64c64,u64c64x16", "--rounds", "1"];
+    let times = ["--seconds", "0.2", "--warm-up", "0.05", "--json", "-"];
+    let output = run(&[&["compare", &ours, &theirs][..], &cases, &times].concat());
+    let streams = format!("x={LAB} echo serve epoll --address 127.0.0.1:{{port}}");
+    let without = run(&["compare", &streams, "--cases", "u64c64"]);
+    let errors = String::from_utf8_lossy(&without.stderr);
+    assert!(errors.contains("a case of datagrams needs {udp-port} in the server's command"), "{errors}");
+    std::fs::remove_file(plain).expect("the peer can be removed");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let outcome: Value = serde_json::from_slice(&output.stdout).expect("the outcome is JSON");
+    let rows = outcome["tables"][0]["rows"].as_array().expect("rows");
+    assert_eq!(rows.len(), 4, "two cases of two servers: {rows:?}");
+    assert!(rows.iter().all(|row| row["CPU"].as_f64().is_some_and(|us| us > 0.0)), "{rows:?}");
+}
+
+#[test]
 fn what_lies_behind_the_servers_is_started_once_and_told_to_all() {
     if !two_cores() {
         return;

@@ -78,21 +78,39 @@ impl Started {
     /// # Errors
     /// When the command ends before that, or `patience` does.
     pub fn wait_for_port(&mut self, address: SocketAddr, patience: Duration) -> Result<(), Refusal> {
+        let accepts = || TcpStream::connect_timeout(&address, Duration::from_millis(500)).is_ok();
+        self.wait_for(&address.to_string(), accepts, patience)
+    }
+
+    /// Waits until somebody takes datagrams at `port`.
+    ///
+    /// # Errors
+    /// As [`Started::wait_for_port`].
+    pub fn wait_for_datagram_port(&mut self, port: u16, patience: Duration) -> Result<(), Refusal> {
+        self.wait_for(&format!("UDP port {port}"), || is_bound(port), patience)
+    }
+
+    fn wait_for(
+        &mut self,
+        place: &str,
+        is_there: impl Fn() -> bool,
+        patience: Duration,
+    ) -> Result<(), Refusal> {
         let begin = Instant::now();
         loop {
-            if TcpStream::connect_timeout(&address, Duration::from_millis(500)).is_ok() {
+            if is_there() {
                 return Ok(());
             }
             if let Some(ended) = self.try_wait()? {
                 return Err(Refusal::new(format!(
-                    "{} ended before it listened on {address}: {}",
+                    "{} ended before it listened on {place}: {}",
                     self.name, ended.status
                 )));
             }
             if begin.elapsed() > patience {
                 let seconds = patience.as_secs();
                 return Err(Refusal::new(format!(
-                    "{} does not listen on {address} after {seconds} s",
+                    "{} does not listen on {place} after {seconds} s",
                     self.name
                 )));
             }
@@ -159,6 +177,16 @@ pub(super) fn is_started(pid: Pid) -> bool {
     groups().contains(&pid)
 }
 
+/// Whether a socket of datagrams is bound to `port`. Trying to bind it would be in the way of who wants to.
+fn is_bound(port: u16) -> bool {
+    let ending = format!(":{port:04X}");
+    ["/proc/net/udp", "/proc/net/udp6"].iter().any(|table| {
+        let text = std::fs::read_to_string(table).unwrap_or_default();
+        let mut places = text.lines().skip(1).filter_map(|line| line.split_ascii_whitespace().nth(1));
+        places.any(|place| place.ends_with(&ending))
+    })
+}
+
 /// A group that is gone has nobody to signal.
 fn signal(group: Pid, signal: Signal) {
     if let Some(raw) = super::raw(group) {
@@ -168,4 +196,11 @@ fn signal(group: Pid, signal: Signal) {
 
 fn groups() -> std::sync::MutexGuard<'static, BTreeSet<Pid>> {
     GROUPS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[test]
+fn a_bound_port_of_datagrams_is_seen() {
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("loopback");
+    let port = socket.local_addr().expect("bound").port();
+    assert!(is_bound(port));
 }
