@@ -342,7 +342,10 @@ impl Work {
         }
         self.word.facts.set(Facts::ENDED);
         self.tell_opened(conn);
-        if is_cut {
+        if self.word.phase == Phase::WebSocket {
+            // It has no halves, and has not said that it closes.
+            self.end(Intent::Close, Reason::WebSocket(1006));
+        } else if is_cut {
             self.fail(conn, Intent::Close, Reason::CutOff);
         } else if self.intent == Intent::Stay {
             self.call(conn, |handler, conn| handler.ended(conn));

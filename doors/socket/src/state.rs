@@ -185,6 +185,7 @@ impl Rare {
             && self.began_ms == 0
             && self.timeout_ms == 0
             && self.phase_until_ms == 0
+            && self.progress.is_none()
             && self.reason.is_none()
             && !self.wants_sent
             && self.remote.is_none()

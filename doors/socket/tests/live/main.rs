@@ -2,10 +2,12 @@
 
 mod blocking;
 mod builtins;
+mod deadlines;
 mod echo;
 mod faults;
 mod gateway;
 mod outbound;
+mod sockets;
 mod stalls;
 mod stand;
 mod tls;
