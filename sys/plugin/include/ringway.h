@@ -315,8 +315,10 @@ typedef struct ringway_server {
     /* Sends a message to all connections of the endpoint, on all workers; any thread. Who does not keep up misses messages.
      * RINGWAY_E_STATE: the handler has no RINGWAY_BROADCAST. */
     int32_t (*broadcast)(ringway_service service, uint32_t kind, ringway_bytes message);
-    /* Has a connection made outward, to "host:port" or "unix:/path", on the worker of the callback that this is called in. Its
-     * events are those of any other, with user for its word; closed is called although it could not be made. */
+    /* Has a connection made outward, to "host:port" or "unix:/path", on the worker of the callback that this is called in,
+     * worker_start and tick included. Its events are those of any other, with user for its word; closed is called although it
+     * could not be made. With RINGWAY_CONNECT_MAINTAIN every one that is made has user for its word, closed tells of those
+     * that were, and another version of the library has to ask for its own. */
     int32_t (*connect)(ringway_service service, ringway_bytes to, uint32_t flags, void *user);
 
     /* About datagrams: on the thread of the callback that was given the peer, until that returns. */

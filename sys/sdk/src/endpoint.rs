@@ -3,10 +3,11 @@
 use crate::later::Fault;
 use crate::server::{self, MISSING};
 use crate::state;
-use ringway_plugin::abi::{self, Bytes};
+use ringway_plugin::abi::{self, Bytes, conn};
 use std::ffi::c_void;
 use std::fmt;
 use std::marker::PhantomData;
+use std::ptr;
 
 /// A connection's name, good on any thread. One whose connection has ended does no harm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,15 +21,6 @@ pub enum Kind {
     Text = abi::message::TEXT,
     /// Bytes.
     Binary = abi::message::BINARY,
-}
-
-/// How a connection is made outward.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Connect {
-    /// Whether it is made anew, ever later, when it cannot be made or has ended.
-    pub maintained: bool,
-    /// Whether it is encrypted, with the name verified.
-    pub tls: bool,
 }
 
 /// An endpoint whose handler keeps an `S` with each connection. It may be kept, and used on any thread.
@@ -119,24 +111,37 @@ impl<S> Endpoint<S> {
 }
 
 impl<S: Default + 'static> Endpoint<S> {
-    /// Has a connection made to `host:port` or `unix:/path`, on the worker of the callback that this is called in. It has the
-    /// same events as any other, with `state` for its state, and ends with `closed` although it could not be made.
+    /// Has a connection made to `host:port` or `unix:/path`, with TLS or without, on the worker of the callback that this is called in,
+    /// [`crate::ConnectionHandler::tick`] included. It has the same events as any other, with `state` for its state, and ends
+    /// with `closed` although it could not be made.
     ///
     /// # Errors
     /// This is no worker's thread, or there are too many, or no such place can be; the state is dropped.
-    pub fn connect(&self, to: &str, how: Connect, state: S) -> Result<(), Fault> {
-        let Some(connect) = server::table().and_then(|server| server.connect) else {
-            return Fault::of(MISSING);
-        };
-        let maintained = if how.maintained { abi::conn::CONNECT_MAINTAIN } else { 0 };
-        let tls = if how.tls { abi::conn::CONNECT_TLS } else { 0 };
-        let word: *mut c_void = state::word(state);
-        // SAFETY: a function of the server's, given a text for the call and a word that a handler of ours takes back (I1, I3).
-        let said = unsafe { connect(self.service, Bytes::of(to.as_bytes()), maintained | tls, word) };
-        Fault::of(said).inspect_err(|_fault| {
+    pub fn connect(&self, to: &str, tls: bool, state: S) -> Result<(), Fault> {
+        let word = state::word(state);
+        let flags = if tls { conn::CONNECT_TLS } else { 0 };
+        self.ask(to, flags, word).inspect_err(|_fault| {
             // SAFETY: the server has not taken it (I3).
             drop(unsafe { state::take::<S>(word) });
         })
+    }
+
+    /// Has a connection made, and made anew, ever later, whenever it cannot be made or has ended, until another version of the
+    /// library comes. Each of them begins with a state of its own, and ends with `closed`.
+    ///
+    /// # Errors
+    /// This is no worker's thread, or there are too many, or no such place can be.
+    pub fn maintain(&self, to: &str, tls: bool) -> Result<(), Fault> {
+        let tls = if tls { conn::CONNECT_TLS } else { 0 };
+        self.ask(to, tls | conn::CONNECT_MAINTAIN, ptr::null_mut())
+    }
+
+    fn ask(&self, to: &str, flags: u32, word: *mut c_void) -> Result<(), Fault> {
+        let Some(connect) = server::table().and_then(|server| server.connect) else {
+            return Fault::of(MISSING);
+        };
+        // SAFETY: a function of the server's, given a text for the call and a word that a handler of ours takes back (I1, I3).
+        Fault::of(unsafe { connect(self.service, Bytes::of(to.as_bytes()), flags, word) })
     }
 }
 

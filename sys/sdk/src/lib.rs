@@ -97,7 +97,7 @@ pub use connection::{Closed, Connection, ConnectionHandler, Measure, Message};
 #[doc(hidden)]
 pub use connection_table::{Connections, Datagrams};
 pub use datagram::{DatagramHandler, Peer};
-pub use endpoint::{Connect, Endpoint, Key, Kind};
+pub use endpoint::{Endpoint, Key, Kind};
 pub use handler::{Level, Log, Promised, Reply, RequestHandler, Route, Setup};
 pub use later::{Fault, Later, Writer};
 pub use request::Request;

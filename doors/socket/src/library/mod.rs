@@ -19,7 +19,7 @@ pub use ringway_plugin::{Level, Listener, LoadError, census};
 
 use crate::blocking::{BlockingFactory, BlockingHandler, BlockingOptions, blocking};
 use crate::handler::{Handler, HandlerFactory};
-use reach::Reach;
+use reach::{OfInstance, Reach};
 use ringway_lock::{Mutex, MutexGuard};
 use ringway_plugin::{Connections, Instance, Problem, Setting};
 use serving::Serving;
@@ -84,7 +84,8 @@ pub(crate) struct Shared {
     options: LibraryOptions,
     /// Counted up when the instance is another one.
     generation: AtomicU64,
-    current: Mutex<Instance>,
+    /// The current instance, and its number.
+    current: Mutex<(Instance, u64)>,
     /// The workers' watches.
     watches: Mutex<Vec<(u64, Waker)>>,
     complaints: AtomicU64,
@@ -134,7 +135,6 @@ impl Library {
         let shared = Arc::clone(&self.shared);
         Arc::new(move |worker| {
             let serving = Serving::new(Arc::clone(&shared), worker).map_err(io::Error::other)?;
-            outward::enter(shared.reach.id(), &serving);
             Ok(serving as Rc<dyn Handler>)
         })
     }
@@ -178,13 +178,13 @@ impl Library {
     #[must_use]
     pub fn identity(&self) -> (String, String) {
         let instance = self.shared.current();
-        (instance.library().name().to_owned(), instance.library().version().to_owned())
+        (instance.0.library().name().to_owned(), instance.0.library().version().to_owned())
     }
 
     /// The file it was loaded from.
     #[must_use]
     pub fn path(&self) -> PathBuf {
-        self.shared.current().library().path().to_owned()
+        self.shared.current().0.library().path().to_owned()
     }
 
     /// How it is: fine, or not, for a reason.
@@ -193,7 +193,7 @@ impl Library {
     /// What it says of itself.
     pub fn health(&self) -> Result<(), String> {
         // It may take its time, so the lock is not held.
-        let instance = self.shared.current().clone();
+        let instance = self.shared.current().0.clone();
         instance.health()
     }
 }
@@ -209,7 +209,8 @@ fn instance(
     config: &str,
     options: &LibraryOptions,
     reach: &Arc<Reach>,
-) -> Result<Instance, LoadError> {
+) -> Result<(Instance, u64), LoadError> {
+    static NUMBERS: AtomicU64 = AtomicU64::new(1);
     let library = ringway_plugin::Library::open(path)?;
     let table = library.connections()?;
     let lacks = |member: &'static str| Err(library.objection(Problem::NoFunction(member)));
@@ -225,10 +226,12 @@ fn instance(
         reach.is_broadcasting.store(true, Ordering::Relaxed);
     }
     let listener = Arc::clone(&options.listener);
-    let connections: Arc<dyn Connections> = Arc::<Reach>::clone(reach);
+    let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
+    let connections: Arc<dyn Connections> =
+        Arc::new(OfInstance { reach: Arc::clone(reach), instance: number });
     let setting =
         Setting { name: &options.name, config, listener, broadcast: None, connections: Some(connections) };
-    Instance::of_connections(&library, &setting)
+    Ok((Instance::of_connections(&library, &setting)?, number))
 }
 
 impl Shared {
@@ -245,7 +248,7 @@ impl Shared {
     }
 
     /// The current instance.
-    fn current(&self) -> MutexGuard<'_, Instance> {
+    fn current(&self) -> MutexGuard<'_, (Instance, u64)> {
         self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -274,6 +277,6 @@ impl Shared {
 
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Shared").field("options", &self.options).field("instance", &*self.current()).finish()
+        f.debug_struct("Shared").field("options", &self.options).field("instance", &self.current().0).finish()
     }
 }

@@ -6,8 +6,8 @@ use crate::remote::{RemoteError, Sender};
 use ringway_lock::{Mutex, MutexGuard};
 use ringway_plugin::{Connections, Fault, Key, Message, User};
 use std::collections::HashMap;
-use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError};
 use std::thread::{self, ThreadId};
 
 use super::slab::Slab;
@@ -108,44 +108,50 @@ impl Reach {
     }
 }
 
-impl Connections for Reach {
+/// The same, for one instance of the library.
+pub(super) struct OfInstance {
+    pub(super) reach: Arc<Reach>,
+    pub(super) instance: u64,
+}
+
+impl Connections for OfInstance {
     fn send(&self, key: Key, message: Message<'_>) -> Result<(), Fault> {
-        self.with(key, |sender| match message {
+        self.reach.with(key, |sender| match message {
             Message::Text(text) => sender.send_text(text),
             Message::Binary(bytes) => sender.send(bytes),
         })
     }
 
     fn shut(&self, key: Key) -> Result<(), Fault> {
-        self.with(key, Sender::shut_down_write)
+        self.reach.with(key, Sender::shut_down_write)
     }
 
     fn close(&self, key: Key) -> Result<(), Fault> {
-        self.with(key, Sender::close)
+        self.reach.with(key, Sender::close)
     }
 
     fn nudge(&self, key: Key) -> Result<(), Fault> {
-        self.with(key, Sender::nudge)
+        self.reach.with(key, Sender::nudge)
     }
 
     fn group_send(&self, group: &str, message: Message<'_>) -> Result<(), Fault> {
         // Where nobody is, nobody hears it.
-        if let Some(group) = self.find_group(group) {
+        if let Some(group) = self.reach.find_group(group) {
             send(&group, message);
         }
         Ok(())
     }
 
     fn broadcast(&self, message: Message<'_>) -> Result<(), Fault> {
-        if !self.is_broadcasting.load(Ordering::Relaxed) {
+        if !self.reach.is_broadcasting.load(Ordering::Relaxed) {
             return Err(Fault::State);
         }
-        send(&self.all, message);
+        send(&self.reach.all, message);
         Ok(())
     }
 
     fn connect(&self, to: &str, flags: u32, user: User) -> Result<(), Fault> {
-        outward::connect(self.id, to, flags, user)
+        outward::connect(self.reach.id, self.instance, to, flags, user)
     }
 }
 

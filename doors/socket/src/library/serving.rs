@@ -1,6 +1,7 @@
 //! A library on a worker: which version each connection has, what it is told, and what is made of its word.
 
 use super::Shared;
+use super::outward::Outward;
 use super::reach::Reach;
 use super::shown::Shown;
 use super::slab::Slab;
@@ -10,10 +11,12 @@ use crate::framing::Measure;
 use crate::handler::{Closed, Handler, Reason};
 use crate::log::Level;
 use crate::message::Message;
+use crate::outbound::Connector;
+use crate::remote::Sender;
 use ringway_engine::WorkerHandle;
 use ringway_plugin::abi::closed;
-use ringway_plugin::{Event, Fault, Key, LoadError, Measured, User, Verdict};
-use std::cell::RefCell;
+use ringway_plugin::{Event, Key, LoadError, Measured, User, Verdict};
+use std::cell::{OnceCell, RefCell};
 use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -21,7 +24,9 @@ use std::sync::Arc;
 /// The handler of a worker.
 pub(crate) struct Serving {
     versions: Rc<Versions>,
-    entries: RefCell<Slab<Entry>>,
+    entries: Rc<RefCell<Slab<Entry>>>,
+    outward: Rc<Outward>,
+    connector: OnceCell<Connector>,
 }
 
 /// What is kept of a connection.
@@ -30,30 +35,108 @@ pub(super) struct Entry {
     user: User,
     /// What it is reached by, where that was asked for; zeros else.
     key: Key,
+    /// How it is reached when its version goes, if it is maintained.
+    maintained: Option<Upkeep>,
     /// Why it ends, where the engine's room cannot know.
     reason: Option<i32>,
 }
 
+/// What is kept of connections that are maintained.
+enum Upkeep {
+    /// What each of them begins with. It is none itself.
+    Mould,
+    /// One of them.
+    Live(Sender),
+}
+
 impl Serving {
     pub(super) fn new(shared: Arc<Shared>, handle: &WorkerHandle) -> Result<Rc<Self>, LoadError> {
+        let outward = Outward::new(shared.reach.id());
         let versions = Versions::new(shared, handle)?;
-        Ok(Rc::new(Self { versions, entries: RefCell::new(Slab::new()) }))
+        let entries: Rc<RefCell<Slab<Entry>>> = Rc::new(RefCell::new(Slab::new()));
+        let serving = Rc::new(Self { versions, entries, outward, connector: OnceCell::new() });
+        serving.outward.begin(&serving);
+        let own = Rc::downgrade(&serving);
+        serving.versions.tell(move |version| {
+            if let Some(serving) = own.upgrade() {
+                serving.renewed(version);
+            }
+        });
+        Ok(serving)
+    }
+
+    /// Another version has come: what an older one has maintained ends, and what the new one has wanted is made.
+    fn renewed(&self, version: &Rc<Version>) {
+        let is_over = |entry: &Entry| {
+            let is_mould = matches!(entry.maintained, Some(Upkeep::Mould));
+            if let Some(Upkeep::Live(sender)) = &entry.maintained
+                && !Rc::ptr_eq(&entry.version, version)
+            {
+                // One that has ended already does not hear of it.
+                let _ended = sender.close();
+            }
+            is_mould && !Rc::ptr_eq(&entry.version, version)
+        };
+        let moulds = self.entries.borrow_mut().drain(is_over);
+        drop(moulds);
+        self.connect_waiting();
+    }
+
+    fn connect_waiting(&self) {
+        for wanted in self.outward.take_waiting() {
+            let (instance, user) = (wanted.instance, wanted.user);
+            let made = self.connect(wanted);
+            if let (Err(_fault), Some(version)) = (made, self.versions.of_instance(instance)) {
+                version.worker.closed(user, closed::UNREACHABLE);
+            }
+        }
+    }
+
+    pub(super) fn connector(&self) -> Option<&Connector> {
+        self.connector.get()
+    }
+
+    /// Whether connections can be made for an instance by now.
+    pub(super) fn may_connect(&self, instance: u64) -> bool {
+        self.connector.get().is_some() && self.versions.of_instance(instance).is_some()
+    }
+
+    pub(super) fn versions(&self) -> &Versions {
+        &self.versions
     }
 
     pub(super) fn reach(&self) -> &Reach {
         &self.versions.shared().reach
     }
 
-    /// Has a connection made outward.
-    pub(super) fn connect(&self, to: &str, flags: u32, user: User) -> Result<(), Fault> {
-        let _not_from_here_yet = (to, flags, user);
-        Err(Fault::Server)
+    /// Keeps what is known of a connection that is to be: its word.
+    pub(super) fn prepare(&self, version: Rc<Version>, user: User, is_mould: bool) -> Option<u64> {
+        let maintained = is_mould.then_some(Upkeep::Mould);
+        let entry = Entry { version, user, key: Key::default(), maintained, reason: None };
+        self.entries.borrow_mut().insert(entry)
     }
 
-    /// Keeps what is known of a new connection: its word.
-    fn prepare(&self, user: User) -> Option<u64> {
-        let version = self.versions.current();
-        self.entries.borrow_mut().insert(Entry { version, user, key: Key::default(), reason: None })
+    /// It will not be, and the library knows.
+    pub(super) fn forget(&self, word: u64) {
+        let entry = self.entries.borrow_mut().remove(word);
+        drop(entry);
+    }
+
+    /// The word of a connection that begins.
+    fn begin(&self, conn: &mut Connection<'_>) -> Option<u64> {
+        let prepared = conn.user();
+        if prepared == 0 {
+            return self.prepare(self.versions.current(), User::NONE, false);
+        }
+        let mould = {
+            let entries = self.entries.borrow();
+            let entry = entries.get(prepared)?;
+            entry.maintained.is_some().then(|| (Rc::clone(&entry.version), entry.user))
+        };
+        let Some((version, user)) = mould else { return Some(prepared) };
+        let maintained = Some(Upkeep::Live(conn.sender()));
+        let entry = Entry { version, user, key: Key::default(), maintained, reason: None };
+        self.entries.borrow_mut().insert(entry)
     }
 
     /// The key of a connection.
@@ -141,7 +224,7 @@ impl Serving {
     fn end(&self, word: u64, reason: i32) {
         // Whatever its end calls finds the table free.
         let entry = self.entries.borrow_mut().remove(word);
-        let Some(Entry { version, user, key, reason: own }) = entry else { return };
+        let Some(Entry { version, user, key, reason: own, .. }) = entry else { return };
         if key != Key::default() {
             self.reach().leave(key);
         }
@@ -150,13 +233,15 @@ impl Serving {
 }
 
 impl Handler for Serving {
+    fn started(&self, connector: &Connector) {
+        self.connector.get_or_init(|| connector.clone());
+        self.connect_waiting();
+    }
+
     fn opened(&self, conn: &mut Connection<'_>) {
-        let word = match conn.user() {
-            0 => self.prepare(User::NONE),
-            prepared => Some(prepared),
-        };
+        let word = self.begin(conn);
+        conn.set_user(word.unwrap_or(0));
         let Some(word) = word else { return conn.abort() };
-        conn.set_user(word);
         let hears = self.look(word).is_some_and(|(version, _)| version.table.hears_broadcasts());
         if hears {
             conn.join(self.reach().all());

@@ -1,6 +1,8 @@
 //! Which version of a library a worker uses, and how it goes over to another one.
 
 use super::Shared;
+use super::outward::Kept;
+use crate::outbound::Maintained;
 use ringway_engine::WorkerHandle;
 use ringway_plugin::{ConnectionTable, ConnectionWorker, LoadError};
 use std::cell::{Cell, RefCell};
@@ -17,9 +19,13 @@ type Told = dyn Fn(&Rc<Version>);
 /// A version of a library in use on a worker, until the last of its connections has ended.
 pub(super) struct Version {
     generation: Cell<u64>,
+    /// Which instance it is.
+    instance: u64,
     pub(super) worker: ConnectionWorker,
     pub(super) table: ConnectionTable,
     pub(super) message_bytes_max: usize,
+    /// Connections that it has maintained.
+    kept: Kept,
 }
 
 /// The versions that a worker uses: which one new connections get.
@@ -27,6 +33,8 @@ pub(super) struct Versions {
     shared: Arc<Shared>,
     handle: WorkerHandle,
     current: RefCell<Rc<Version>>,
+    /// All that are in use.
+    all: RefCell<Vec<Weak<Version>>>,
     /// What is told when there is another one.
     told: RefCell<Option<Rc<Told>>>,
     /// Names its watch.
@@ -38,15 +46,17 @@ impl Version {
     pub(super) fn start(shared: &Shared, handle: Option<&WorkerHandle>) -> Result<Rc<Self>, LoadError> {
         // Read before the instance: at worst this is asked to renew once more.
         let generation = shared.generation();
-        let instance = shared.current().clone();
+        let (instance, number) = shared.current().clone();
         let worker = ConnectionWorker::start(&instance)?;
         let table = worker.connections();
         let limit = table.message_bytes_max().map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
         let version = Rc::new(Self {
             generation: Cell::new(generation),
+            instance: number,
             worker,
             table,
             message_bytes_max: limit.unwrap_or(usize::MAX),
+            kept: Kept::default(),
         });
         if let (Some(tick_ms), Some(handle)) = (table.tick_ms(), handle) {
             handle.spawn(tick(Rc::downgrade(&version), handle.clone(), tick_ms.into()));
@@ -62,6 +72,11 @@ impl Version {
     /// This generation is not tried again before there is another one.
     pub(super) fn is_asked_for(&self, generation: u64) {
         self.generation.set(generation);
+    }
+
+    /// Keeps what makes a connection anew until another version comes.
+    pub(super) fn keep(&self, maintained: Maintained) {
+        self.kept.push(maintained);
     }
 
     pub(super) fn generation(&self) -> u64 {
@@ -82,10 +97,12 @@ async fn tick(version: Weak<Version>, handle: WorkerHandle, tick_ms: u64) {
 
 impl Versions {
     pub(super) fn new(shared: Arc<Shared>, handle: &WorkerHandle) -> Result<Rc<Self>, LoadError> {
-        let current = RefCell::new(Version::start(&shared, Some(handle))?);
+        let first = Version::start(&shared, Some(handle))?;
+        let all = RefCell::new(vec![Rc::downgrade(&first)]);
+        let current = RefCell::new(first);
         let number = Self::next_number();
         let versions =
-            Rc::new(Self { shared, handle: handle.clone(), current, told: RefCell::new(None), number });
+            Rc::new(Self { shared, handle: handle.clone(), current, all, told: RefCell::new(None), number });
         handle.spawn(watch(Arc::clone(&versions.shared), Rc::downgrade(&versions), number));
         Ok(versions)
     }
@@ -111,6 +128,11 @@ impl Versions {
         Rc::clone(&self.current.borrow())
     }
 
+    /// The version of an instance, if it is in use.
+    pub(super) fn of_instance(&self, instance: u64) -> Option<Rc<Version>> {
+        self.all.borrow().iter().filter_map(Weak::upgrade).find(|version| version.instance == instance)
+    }
+
     /// Says what a library did wrong: the first times, and then ever less often.
     pub(super) fn complain(&self, what: fmt::Arguments<'_>) {
         self.shared.complain(what);
@@ -129,6 +151,12 @@ impl Versions {
         match Version::start(&self.shared, Some(&self.handle)) {
             Ok(version) => {
                 let old = self.current.replace(Rc::clone(&version));
+                {
+                    let mut all = self.all.borrow_mut();
+                    all.retain(|version| version.strong_count() > 0);
+                    all.push(Rc::downgrade(&version));
+                }
+                old.kept.stop();
                 let told = self.told.borrow().clone();
                 if let Some(told) = told {
                     told(&version);

@@ -104,6 +104,43 @@ fn the_chat_tells_all_members() {
 }
 
 #[test]
+fn the_gateway_in_c_passes_everything_on_both_ways() {
+    let _alone = alone();
+    for driver in drivers() {
+        let target = Stand::start(driver, &in_c("echo"), "", &Like::default());
+        let config = format!("target = \"{}\"\n", target.address());
+        let like = Like { workers: 2, ..Like::default() };
+        let stand = Stand::start(driver, &in_c("gateway"), &config, &like);
+        let mut streams: Vec<_> = (0..4).map(|_| stand.connect()).collect();
+        for stream in &mut streams {
+            exchange(stream, &pattern(2_000_000), 50_001);
+        }
+        let mut stream = streams.pop().expect("some");
+        stream.write_all(b"last").expect("it reads");
+        stream.shutdown(Shutdown::Write).expect("a half-close");
+        let mut rest = Vec::new();
+        stream.read_to_end(&mut rest).expect("a good end");
+        assert_eq!(rest, b"last");
+        drop(streams);
+        target.until_resting();
+        stand.until_resting();
+        // Where nobody is, nobody is spoken to.
+        let nowhere = target.address();
+        target.stop();
+        let gone =
+            Stand::start(driver, &in_c("gateway"), &format!("target = \"{nowhere}\"\n"), &Like::default());
+        let mut stream = gone.connect();
+        assert!(!matches!(stream.read(&mut [0; 1]), Ok(1..)), "the end");
+        drop(stream);
+        gone.until_resting();
+        gone.stop();
+        stand.stop();
+    }
+    until_unmapped("gateway");
+    until_unmapped("echo");
+}
+
+#[test]
 fn the_echo_of_datagrams_answers_whoever_asks() {
     let _alone = alone();
     for driver in drivers() {

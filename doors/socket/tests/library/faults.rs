@@ -36,7 +36,7 @@ fn what_a_library_does_wrong_is_told_and_costs_it_that() {
         assert_eq!(ask("K"), -3, "no kind of message");
         assert_eq!((ask("g"), ask("b")), (-1, -2), "no such connection, no broadcasts");
         assert_eq!(ask("q"), -6, "a connection is no peer");
-        assert_eq!(ask("C"), -3, "no such flag");
+        assert_eq!((ask("c"), ask("C")), (-3, -3), "no place, no such flag");
         assert_eq!(ask("?"), 99, "it goes on");
         drop(client);
         stand.until_resting();
