@@ -9,6 +9,8 @@ pub use ringway_acme as acme;
 pub use ringway_engine as engine;
 #[cfg(feature = "services")]
 pub use ringway_service as service;
+#[cfg(feature = "endpoints")]
+pub use ringway_socket as socket;
 #[cfg(feature = "tls")]
 pub use ringway_tls as tls;
 #[cfg(feature = "static")]
@@ -29,6 +31,8 @@ pub mod cores;
 pub mod develop;
 #[cfg(feature = "console")]
 pub mod faces;
+#[cfg(feature = "endpoints")]
+mod handlers;
 #[cfg(feature = "services")]
 pub mod hosting;
 pub mod listen;

@@ -1,12 +1,13 @@
 //! What a server process knows of itself: where its faces (console, metrics, dashboard, health) get what they tell.
 
+use crate::config::settings::Trace;
 use crate::engine::{
     Bandwidth, ConnectionFacts, Direction, Drainer, GovernorHandle, Observer, Scope, ScopeStatus, Server,
     Verdict,
 };
 use crate::snapshot::{
-    EndpointFigures, GovernorFigures, ServiceFigures, SiteFigures, Snapshot, State, UpstreamFigures,
-    WorkerFigures,
+    EndpointFigures, GovernorFigures, HandlerFigures, ServiceFigures, SiteFigures, Snapshot, State,
+    UpstreamFigures, WorkerFigures,
 };
 use crate::web::log::errors::{ErrorLog, Level};
 use crate::web::log::files::LogFiles;
@@ -44,6 +45,10 @@ pub struct Running {
 pub struct Posts {
     /// By the endpoints' places; `None` where one was removed.
     pub endpoints: Vec<Option<EndpointPost>>,
+    /// Endpoints that have no place among those, as those of datagrams.
+    pub others: Vec<EndpointPost>,
+    /// Endpoints with handlers of their own, in their configured order.
+    pub handlers: Vec<Arc<dyn HandlerPost>>,
     /// In their configured order.
     pub sites: Vec<SitePost>,
     /// Servers behind this one.
@@ -72,6 +77,24 @@ pub struct EndpointPost {
     pub address: String,
     /// What is spoken there, such as `http/1.1, h2 over TLS`.
     pub speaks: String,
+}
+
+/// An endpoint with a handler of its own, as operators deal with it.
+pub trait HandlerPost: Send + Sync {
+    /// Its name.
+    fn name(&self) -> &str;
+
+    /// How it is.
+    fn figures(&self) -> HandlerFigures;
+
+    /// Changes what is told of its traffic.
+    fn trace(&self, level: Trace);
+
+    /// Takes its handler anew; what serves now: a sentence.
+    ///
+    /// # Errors
+    /// Why it was not replaced: a sentence. The old one serves on.
+    fn replace(&self) -> Result<String, String>;
 }
 
 /// A site, as operators call it.
@@ -227,6 +250,35 @@ impl Running {
         Ok(())
     }
 
+    /// Changes what is told of the traffic of an endpoint with a handler, until the next reload; what comes of it: a sentence.
+    ///
+    /// # Errors
+    /// Nothing, where no endpoint of that name has a handler; else why it cannot be: a sentence.
+    pub fn trace(&self, name: &str, level: Trace) -> Result<String, Option<String>> {
+        let posts = self.posts();
+        let post = posts.handlers.iter().find(|post| post.name() == name).ok_or(None)?;
+        post.trace(level);
+        Ok(match level {
+            Trace::Off => format!("nothing is told of the traffic of {name} from now on."),
+            Trace::Sizes => {
+                format!("the error log tells how much comes and goes at {name}, until the next reload.")
+            }
+            Trace::Bytes => {
+                format!("the error log tells what comes and goes at {name}, until the next reload.")
+            }
+        })
+    }
+
+    /// Takes the handler of an endpoint anew; what serves now: a sentence. Waits for the workers, so it is not for them.
+    ///
+    /// # Errors
+    /// Nothing, where no endpoint of that name has a handler; else why it was not replaced: a sentence.
+    pub fn replace_handler(&self, name: &str) -> Result<String, Option<String>> {
+        let posts = self.posts();
+        let post = posts.handlers.iter().find(|post| post.name() == name).ok_or(None)?;
+        post.replace().map_err(Some)
+    }
+
     /// There are no services in a program that was built without them.
     ///
     /// # Errors
@@ -307,6 +359,7 @@ impl Running {
             driver: self.driver.clone(),
             totals: totals.iter().map(|(name, value)| (name.to_owned(), value)).collect(),
             workers: self.observer.workers().iter().map(WorkerFigures::from).collect(),
+            handlers: posts.handlers.iter().map(|post| post.figures()).collect(),
             endpoints: self.endpoint_figures(&posts),
             sites: posts.sites.iter().map(|site| SiteFigures::new(&site.name, &site.book.totals())).collect(),
             upstreams: posts.upstreams.iter().map(|group| UpstreamFigures::from(&**group)).collect(),
@@ -329,7 +382,8 @@ impl Running {
                 refused: counted.refused,
             })
         };
-        posts.endpoints.iter().enumerate().filter_map(figures).collect()
+        let placed = posts.endpoints.iter().enumerate().filter_map(figures);
+        placed.chain(posts.others.iter().map(|post| other_figures(posts, post))).collect()
     }
 }
 
@@ -341,6 +395,19 @@ fn service_figures(posts: &Posts) -> Vec<ServiceFigures> {
 #[cfg(not(feature = "services"))]
 fn service_figures(_posts: &Posts) -> Vec<ServiceFigures> {
     Vec::new()
+}
+
+/// Figures of an endpoint that the engine counts nothing of: its handler does.
+fn other_figures(posts: &Posts, post: &EndpointPost) -> EndpointFigures {
+    let handler = posts.handlers.iter().find(|handler| handler.name() == post.name);
+    let figures = handler.map(|handler| handler.figures()).unwrap_or_default();
+    EndpointFigures {
+        name: post.name.clone(),
+        address: post.address.clone(),
+        open: figures.open,
+        accepted: figures.opened,
+        refused: figures.refused,
+    }
 }
 
 /// The scope of that name.

@@ -1,8 +1,10 @@
 //! The figures of a server at one moment, and what two moments say of the time between them.
 
+mod handler;
 mod service;
 mod upstream;
 
+pub use handler::{HandlerFigures, HandlerRates};
 pub use service::{ServiceFigures, ServiceRates};
 pub use upstream::{BackendFigures, BackendRates, UpstreamFigures};
 
@@ -62,6 +64,9 @@ pub struct Snapshot {
     /// By service.
     #[serde(default)]
     pub services: Vec<ServiceFigures>,
+    /// By endpoint that has a handler of its own.
+    #[serde(default)]
+    pub handlers: Vec<HandlerFigures>,
     /// By governor.
     pub governors: Vec<GovernorFigures>,
     /// Log lines that were lost.
@@ -242,6 +247,8 @@ pub struct Rates {
     pub backends: Vec<BackendRates>,
     /// By service, in the snapshot's order.
     pub services: Vec<ServiceRates>,
+    /// By endpoint with a handler, in the snapshot's order.
+    pub handlers: Vec<HandlerRates>,
     /// By worker: the share of the time it was at work, 0 to 1.
     pub busy: Vec<f64>,
 }
@@ -331,6 +338,7 @@ impl Rates {
             bytes_sent: total("bytes_sent"),
             latency: Percentiles::of(&all),
             busy: busy.collect(),
+            handlers: handler::rates(&before.handlers, &now.handlers, per_s),
             services: service::rates(&before.services, &now.services, per_s),
             backends: upstream::rates(&before.upstreams, &now.upstreams, period_ms),
             sites,

@@ -127,6 +127,7 @@ impl Connection<'_> {
             return self.send(bytes);
         }
         self.admit(bytes.len())?;
+        self.work.owner.trace(&mut self.conn, false, bytes);
         let pool = self.conn.pool();
         let sent = self.work.out.bytes(bytes, &pool);
         self.noted(sent)
@@ -138,6 +139,7 @@ impl Connection<'_> {
     /// As [`Connection::send`].
     pub fn send_slice(&mut self, payload: Slice) -> Result<(), SendError> {
         self.admit(payload.len())?;
+        self.work.owner.trace(&mut self.conn, false, &payload);
         let pool = self.conn.pool();
         let sent = self.around(payload.len() as u64, &pool, |out| out.slice(payload, &pool));
         self.noted(sent)
@@ -166,6 +168,7 @@ impl Connection<'_> {
         self.admit(message.len())?;
         let pool = self.conn.pool();
         let Work { owner, word, out, .. } = &mut *self.work;
+        owner.trace(&mut self.conn, false, message.payload());
         let reply = message.into_reply();
         let dress = dress_of(owner, *word, reply.is_text);
         let sent = out.reply(reply, dress, &pool);
@@ -412,6 +415,7 @@ impl Connection<'_> {
         self.admit(payload.len())?;
         let pool = self.conn.pool();
         let Work { owner, word, out, .. } = &mut *self.work;
+        owner.trace(&mut self.conn, false, payload);
         let dress = dress_of(owner, *word, is_text);
         let sent = out.message(payload, dress, &pool);
         self.noted(sent)

@@ -28,6 +28,7 @@ mod reading;
 mod remote;
 mod stalls;
 mod state;
+mod trace;
 mod urgent;
 #[cfg(feature = "websockets")]
 mod websocket;
@@ -49,4 +50,5 @@ pub use owner::{ConnectionLimits, IDLE_MS_MAX, Terms};
 pub use protocol::SocketProtocol;
 pub use remote::{RemoteError, Sender};
 pub use stalls::STALL_MAX;
+pub use trace::{TRACED_BYTES_MAX, TRACED_PER_S_MAX, TraceLevel, Tracer};
 pub use urgent::Urgent;

@@ -8,9 +8,10 @@ use crate::out::Out;
 use crate::outbound::{ClientTls, Connector};
 use crate::stalls;
 use crate::state;
+use crate::trace::{Traced, Tracer};
 use crate::urgent::Urgent;
-use ringway_engine::Endpoint;
 use ringway_engine::stall::Note;
+use ringway_engine::{Conn, Endpoint};
 use std::cell::{Cell, OnceCell};
 use std::fmt;
 use std::io;
@@ -40,6 +41,8 @@ pub struct Terms {
     pub counters: EndpointCounters,
     /// Who is told what went wrong.
     pub log: Log,
+    /// Who is told of messages, while somebody wants to know.
+    pub tracer: Tracer,
 }
 
 impl Terms {
@@ -178,6 +181,16 @@ impl Owner {
 
     pub(crate) fn put_out(&self, out: Box<Out>) {
         self.out.set(Some(out));
+    }
+
+    /// Tells of a message, where that is wanted.
+    #[inline]
+    pub(crate) fn trace(&self, conn: &mut Conn<'_>, is_received: bool, payload: &[u8]) {
+        if self.terms.tracer.is_on() {
+            let (endpoint, peer, is_secret) = (&*self.terms.name, conn.peer(), conn.session().is_some());
+            let message = Traced { endpoint, peer, is_received, payload, is_secret };
+            self.terms.tracer.tell(conn.now_ms(), &message);
+        }
     }
 
     /// Tells of what went wrong, if not too much of it was told already.

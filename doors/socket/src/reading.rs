@@ -191,6 +191,7 @@ fn find(owner: &Owner, user: u64, input: &[u8], seen: usize) -> Found {
 #[inline]
 pub(crate) fn handle(owner: &Rc<Owner>, work: &mut Work, conn: &mut Conn<'_>, message: Message<'_>) {
     owner.counters.messages_in.add(1);
+    owner.trace(conn, true, message.payload());
     let timed = owner.is_timed().then(Instant::now);
     owner.handler.message(&mut Connection { conn: conn.reborrow(), work }, message);
     if let Some(began) = timed {

@@ -3,11 +3,12 @@
 use super::plan::Plans;
 use super::workshop::{Blueprint, Workshop};
 use super::{AssemblyError, Door, Kept, Provisions, proxy, tls};
-use crate::config::settings::{self, Config, Limits};
+use crate::config::settings::{self, Config, EndpointProtocol, Limits};
 use crate::config::values::Listen;
-use crate::engine::ring::socket::{Address, ListenOptions};
+use crate::engine::ring::socket::{Address, DatagramSocketOptions, ListenOptions};
+use crate::engine::ring::{DATAGRAM_BYTES_MAX, DatagramOptions};
 use crate::engine::{
-    Balance, Endpoint, EndpointLimits, OverCapacity, Preface, ProtocolFactory, WorkerHandle,
+    Balance, Endpoint, EndpointLimits, OverCapacity, Preface, ProtocolFactory, UdpEndpoint, WorkerHandle,
 };
 use crate::serve::{DEFER_ACCEPT_SECONDS, UNSENT_LOW_WATER_BYTES, cached_descriptors_max};
 use crate::web::file_cache::CacheLimits;
@@ -15,35 +16,35 @@ use crate::web::limits::WebLimits;
 use crate::web::log::errors::ErrorLog;
 use crate::web::proxy_protocol::{ProxyProtocol, TrustedProxies};
 use crate::web::rules::addresses::AddressSet;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-/// The doors of all endpoints, in their order.
+/// What the keys of addresses for datagrams begin with: a stream may have the same address.
+const DATAGRAMS: &str = "udp:";
+
+/// The doors of all endpoints for sites, in their order.
 pub(super) fn doors(
     config: &Config,
     kept: &Kept,
     plans: Plans,
     provisions: &Provisions<'_>,
-    secure: Option<tls::Secure>,
+    secure: Option<&tls::Secure>,
     errors: &ErrorLog,
     notes: &mut Vec<String>,
 ) -> Result<Vec<Door>, AssemblyError> {
     let workers = provisions.workers.unwrap_or_else(|| config.server.workers.into());
     let cache = CacheLimits { descriptors_max: cached_descriptors_max(workers), ..CacheLimits::default() };
     let blueprint = Arc::new(Blueprint::new(plans, kept.gate.clone(), cache));
-    let problems = secure.iter().flat_map(|secure| &secure.problems);
+    let problems = secure.into_iter().flat_map(|secure| &secure.problems);
     notes.extend(problems.map(|problem| format!("{problem}.")));
     let mut doors = Vec::new();
-    for endpoint in &config.endpoint {
-        if !endpoint.is_http() {
-            let what = format!("cannot serve the endpoint {}", endpoint.name);
-            return Err(AssemblyError::new(what, "handlers are not assembled yet"));
-        }
+    for endpoint in config.endpoint.iter().filter(|endpoint| endpoint.is_http()) {
         let limits = endpoint.limits.over(&config.limits);
         let mut web = WebLimits { h2_prior_knowledge: endpoint.http2, ..web_limits(&limits) };
         web.h2.has_connect_protocol = has_sockets_of_its_own(config);
         let protocol = protocol(&blueprint, endpoint, web);
-        let secure = secure.as_ref().filter(|_| endpoint.tls);
+        let secure = secure.filter(|_| endpoint.tls);
         let filter = secure.map(|secure| secure.speaking(endpoint.http2).filters());
         for (key, address) in places(endpoint)? {
             let listeners = provisions.listeners.get(&key).cloned().unwrap_or_default();
@@ -77,7 +78,7 @@ fn has_sockets_of_its_own(config: &Config) -> bool {
 }
 
 /// The addresses of an endpoint with their keys. What systemd passes has none of its own.
-fn places(endpoint: &settings::Endpoint) -> Result<Vec<(String, Address)>, AssemblyError> {
+pub(super) fn places(endpoint: &settings::Endpoint) -> Result<Vec<(String, Address)>, AssemblyError> {
     let mut places = Vec::new();
     for listen in &endpoint.listen {
         if let Listen::Passed(_) = listen {
@@ -85,9 +86,19 @@ fn places(endpoint: &settings::Endpoint) -> Result<Vec<(String, Address)>, Assem
             places.push((listen.to_string(), Address::Tcp(nowhere)));
         }
         let addresses = listen.resolve().map_err(|why| AssemblyError::new("cannot listen", why))?;
-        places.extend(addresses.into_iter().map(|address| (address.to_string(), address)));
+        places.extend(addresses.into_iter().map(|address| (key(endpoint, &address), address)));
     }
     Ok(places)
+}
+
+/// What an address is called between processes and configurations.
+pub(crate) fn key(endpoint: &settings::Endpoint, address: &Address) -> String {
+    let kind = if endpoint.spoken() == EndpointProtocol::Udp { DATAGRAMS } else { "" };
+    match address {
+        // Any free port is another one for each endpoint.
+        Address::Tcp(tcp) if tcp.port() == 0 => format!("{kind}{tcp} of {}", endpoint.name),
+        address => format!("{kind}{address}"),
+    }
 }
 
 fn protocol(blueprint: &Arc<Blueprint>, endpoint: &settings::Endpoint, limits: WebLimits) -> ProtocolFactory {
@@ -110,23 +121,24 @@ fn preface(endpoint: &settings::Endpoint, errors: &ErrorLog) -> Option<Arc<dyn P
     }
 }
 
-fn balance(balance: settings::Balance) -> Balance {
+pub(crate) fn balance(balance: settings::Balance) -> Balance {
     match balance {
         settings::Balance::Reuseport => Balance::ReusePort,
         settings::Balance::LeastLoaded => Balance::LeastLoaded,
     }
 }
 
-fn listen_options(endpoint: &settings::Endpoint) -> ListenOptions {
+pub(crate) fn listen_options(endpoint: &settings::Endpoint) -> ListenOptions {
     ListenOptions {
-        defer_accept_seconds: DEFER_ACCEPT_SECONDS,
+        // Where a handler speaks, it may be the server that speaks first: nobody waits for a client's first bytes.
+        defer_accept_seconds: if endpoint.is_http() { DEFER_ACCEPT_SECONDS } else { 0 },
         unsent_low_water_bytes: UNSENT_LOW_WATER_BYTES,
         fast_open_queue: endpoint.fast_open.into(),
         ..ListenOptions::default()
     }
 }
 
-fn endpoint_limits(limits: &Limits) -> EndpointLimits {
+pub(super) fn endpoint_limits(limits: &Limits) -> EndpointLimits {
     EndpointLimits {
         connections_max: usize::try_from(limits.connections).unwrap_or(usize::MAX),
         connections_per_address_max: limits.connections_per_address,
@@ -139,6 +151,20 @@ fn endpoint_limits(limits: &Limits) -> EndpointLimits {
         send_bytes_per_s: limits.connection_rate.bytes(),
         send_burst_bytes: limits.connection_burst.bytes(),
         ..EndpointLimits::default()
+    }
+}
+
+/// An endpoint of datagrams as its socket is made, before it has a handler.
+pub(crate) fn datagrams(address: SocketAddr, limits: &Limits) -> UdpEndpoint {
+    let nothing = Arc::new(|_: &WorkerHandle| Err(io::Error::other("nobody serves here")));
+    let payload_bytes = usize::try_from(limits.message_size.bytes()).unwrap_or(usize::MAX);
+    UdpEndpoint {
+        socket: DatagramSocketOptions { gro: true, ..DatagramSocketOptions::default() },
+        datagrams: DatagramOptions {
+            payload_bytes: payload_bytes.clamp(1, DATAGRAM_BYTES_MAX),
+            ..DatagramOptions::default()
+        },
+        ..UdpEndpoint::new(address, nothing)
     }
 }
 

@@ -39,6 +39,9 @@ pub struct Kept {
     /// Applications, with what they have done.
     #[cfg(feature = "services")]
     pub(super) services: crate::hosting::KeptServices,
+    /// Handlers of endpoints, with what they have done.
+    #[cfg(feature = "endpoints")]
+    pub(super) handlers: crate::handlers::KeptHandlers,
     /// Servers behind this one, with what is known of them.
     pub(super) upstreams: KeptUpstreams,
     /// Where the faces over HTTP find the server they are part of.
@@ -68,6 +71,8 @@ impl Kept {
             spool: KeptSpool::default(),
             #[cfg(feature = "services")]
             services: crate::hosting::KeptServices::default(),
+            #[cfg(feature = "endpoints")]
+            handlers: crate::handlers::KeptHandlers::default(),
             upstreams: KeptUpstreams::default(),
             #[cfg(feature = "console")]
             live: Live::new(desk.clone()),

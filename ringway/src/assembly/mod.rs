@@ -8,12 +8,14 @@ mod authority;
 #[cfg(feature = "cgi")]
 mod cgi;
 mod dav;
-mod endpoint;
+pub(crate) mod endpoint;
 #[cfg(feature = "console")]
 mod faces;
 mod fastcgi;
 mod files;
 mod governor;
+#[cfg(feature = "endpoints")]
+mod handlers;
 mod kept;
 mod logs;
 mod plan;
@@ -34,6 +36,8 @@ mod workshop;
 
 #[cfg(feature = "cgi")]
 pub use cgi::rules as script_rules;
+#[cfg(feature = "endpoints")]
+pub use handlers::DatagramDoor;
 pub use kept::Kept;
 pub use provisions::{Listeners, Provisions, ReadSecret};
 pub use running::{Running, Started};
@@ -87,6 +91,12 @@ pub struct Assembly {
     pub options: ServerOptions,
     /// Where is served what, in the order of the configuration.
     pub doors: Vec<Door>,
+    /// Where datagrams are served.
+    #[cfg(feature = "endpoints")]
+    pub datagrams: Vec<DatagramDoor>,
+    /// The handlers of endpoints, in the order of the configuration.
+    #[cfg(feature = "endpoints")]
+    pub(crate) works: Vec<Arc<crate::handlers::Work>>,
     /// The error log.
     pub errors: ErrorLog,
     /// What an operator should know: sentences.
@@ -128,11 +138,27 @@ pub fn assemble(
     let shown = secure.as_ref().map(tls::Secure::shown);
     let scopes = plans.scopes();
     let books = plans.books();
-    let doors = endpoint::doors(config, kept, plans, provisions, secure, &errors, &mut notes)?;
+    let doors = endpoint::doors(config, kept, plans, provisions, secure.as_ref(), &errors, &mut notes)?;
+    #[cfg(feature = "endpoints")]
+    let (doors, handled) = {
+        let mut handled = handlers::handled(config, kept, provisions, secure.as_ref(), &errors)?;
+        (in_order(config, doors, &mut handled.doors), handled)
+    };
+    #[cfg(not(feature = "endpoints"))]
+    refuse_handlers(config)?;
     let options = options(config, provisions, &errors);
+    #[cfg(feature = "endpoints")]
+    let options = {
+        let udp = handled.datagrams.iter().map(|door| door.endpoint.clone()).collect();
+        ServerOptions { udp, ..options }
+    };
     Ok(Assembly {
         options,
         doors,
+        #[cfg(feature = "endpoints")]
+        datagrams: handled.datagrams,
+        #[cfg(feature = "endpoints")]
+        works: handled.works,
         errors,
         notes,
         shown,
@@ -141,6 +167,25 @@ pub fn assemble(
         upstreams: upstreams.all(),
         #[cfg(feature = "services")]
         services,
+    })
+}
+
+/// All doors in the order of the configuration.
+#[cfg(feature = "endpoints")]
+fn in_order(config: &Config, mut doors: Vec<Door>, handled: &mut Vec<Door>) -> Vec<Door> {
+    doors.append(handled);
+    let place = |door: &Door| config.endpoint.iter().position(|endpoint| endpoint.name.as_str() == door.name);
+    doors.sort_by_key(place);
+    doors
+}
+
+/// There are no handlers in a program that was built without them.
+#[cfg(not(feature = "endpoints"))]
+fn refuse_handlers(config: &Config) -> Result<(), AssemblyError> {
+    let refused = config.endpoint.iter().find(|endpoint| !endpoint.is_http());
+    refused.map_or(Ok(()), |endpoint| {
+        let what = format_args!("cannot serve the endpoint {}", endpoint.name).to_string();
+        Err(AssemblyError::new(what, "this program was built without handlers"))
     })
 }
 

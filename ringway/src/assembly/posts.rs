@@ -23,8 +23,20 @@ pub(super) struct Told<'a> {
     pub(super) upstreams: &'a [Arc<Group>],
     #[cfg(feature = "services")]
     pub(super) services: &'a [Arc<crate::hosting::Hosted>],
+    #[cfg(feature = "endpoints")]
+    pub(super) handled: Handled<'a>,
     pub(super) kept: &'a Kept,
     pub(super) errors: &'a ErrorLog,
+}
+
+/// What there is to tell of endpoints with handlers.
+#[cfg(feature = "endpoints")]
+pub(super) struct Handled<'a> {
+    pub(super) works: &'a [Arc<crate::handlers::Work>],
+    pub(super) datagrams: &'a [super::handlers::DatagramDoor],
+    /// Where datagrams are received, with the ports they got, by the keys of their doors.
+    pub(super) received_at: &'a BTreeMap<String, std::net::SocketAddr>,
+    pub(super) control: &'a crate::engine::Control,
 }
 
 impl Told<'_> {
@@ -32,6 +44,10 @@ impl Told<'_> {
         let sites = self.config.site.iter().zip(self.books);
         Posts {
             endpoints: self.endpoints(),
+            #[cfg(feature = "endpoints")]
+            others: self.datagrams(),
+            #[cfg(feature = "endpoints")]
+            handlers: self.handlers(),
             sites: sites.map(|(site, book)| self.site(site, book)).collect(),
             upstreams: self.upstreams.to_vec(),
             #[cfg(feature = "services")]
@@ -63,8 +79,12 @@ impl Told<'_> {
             let Some(place) = self.places.get(&door.key) else { continue };
             let address = self.addresses.iter().find(|(other, _)| other == place);
             let configured = self.config.endpoint.iter().find(|endpoint| endpoint.name.as_str() == door.name);
-            let protocols =
-                if configured.is_some_and(|endpoint| endpoint.http2) { "http/1.1, h2" } else { "http/1.1" };
+            let handler = configured.and_then(|endpoint| endpoint.handler.as_ref()).map(ToString::to_string);
+            let protocols = match (&handler, configured.is_some_and(|endpoint| endpoint.http2)) {
+                (Some(handler), _) => handler,
+                (None, true) => "http/1.1, h2",
+                (None, false) => "http/1.1",
+            };
             if let Some(post) = posts.get_mut(*place) {
                 *post = Some(EndpointPost {
                     name: door.name.clone(),
@@ -74,6 +94,39 @@ impl Told<'_> {
             }
         }
         posts
+    }
+}
+
+#[cfg(feature = "endpoints")]
+impl Told<'_> {
+    /// Endpoints of datagrams, which have no place among the engine's others.
+    fn datagrams(&self) -> Vec<EndpointPost> {
+        let post = |door: &super::handlers::DatagramDoor| {
+            let work = self.handled.works.iter().find(|work| work.name() == door.name);
+            let address = self.handled.received_at.get(&door.key);
+            EndpointPost {
+                name: door.name.clone(),
+                address: address.map_or_else(|| door.key.clone(), ToString::to_string),
+                speaks: work.map(|work| format!("{} over udp", work.handler())).unwrap_or_default(),
+            }
+        };
+        self.handled.datagrams.iter().map(post).collect()
+    }
+
+    fn handlers(&self) -> Vec<Arc<dyn crate::running::HandlerPost>> {
+        let post = |work: &Arc<crate::handlers::Work>| {
+            let own = self.doors.iter().filter(|door| door.name == work.name());
+            let placed = own.filter_map(|door| Some((*self.places.get(&door.key)?, door.endpoint.clone())));
+            let post = super::handlers::Post::new(
+                work,
+                self.kept,
+                self.handled.control,
+                placed,
+                self.handled.datagrams,
+            );
+            Arc::new(post) as Arc<dyn crate::running::HandlerPost>
+        };
+        self.handled.works.iter().map(post).collect()
     }
 }
 

@@ -11,6 +11,8 @@ use crate::running::{Posts, Running as Faces};
 use crate::web::log::errors::ErrorLog;
 use std::collections::BTreeMap;
 use std::fmt;
+#[cfg(feature = "endpoints")]
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,6 +38,9 @@ pub struct Running {
     places: BTreeMap<String, usize>,
     errors: ErrorLog,
     governor: GovernorHandle,
+    /// Where datagrams are received, by the keys of their doors.
+    #[cfg(feature = "endpoints")]
+    datagrams: BTreeMap<String, SocketAddr>,
     /// What operators look at.
     #[cfg(feature = "console")]
     faces: Arc<Faces>,
@@ -66,15 +71,25 @@ impl Running {
         let control = server.control();
         let places = doors.iter().enumerate().map(|(place, door)| (door.key.clone(), place)).collect();
         let governor = server.governor();
-        let running = Self {
+        #[cfg_attr(not(feature = "endpoints"), expect(unused_mut, reason = "as with the feature"))]
+        let mut running = Self {
             control,
             kept,
             places,
             errors,
             governor,
+            #[cfg(feature = "endpoints")]
+            datagrams: BTreeMap::new(),
             #[cfg(feature = "console")]
             faces: Arc::new(Faces::new(&server, provisions.generation, Posts::default())),
         };
+        #[cfg(feature = "endpoints")]
+        {
+            let real = server.udp_addresses().iter().copied();
+            running.datagrams = assembly.datagrams.iter().map(|door| door.key.clone()).zip(real).collect();
+            let switches = assembly.datagrams.iter().map(|door| (door.key.clone(), door.switch.clone()));
+            running.kept.handlers.keep_switches(switches);
+        }
         running.govern(config, &assembly)?;
         running.post(config, &assembly);
         #[cfg(feature = "console")]
@@ -95,6 +110,8 @@ impl Running {
     ) -> Result<Vec<String>, AssemblyError> {
         let mut assembly = assemble(config, &self.kept, provisions)?;
         let (doors, errors) = (&assembly.doors, assembly.errors.clone());
+        #[cfg(feature = "endpoints")]
+        self.refuse_other_datagrams(&assembly)?;
         let is_new = |door: &&Door| !self.places.contains_key(&door.key);
         refuse_unpassed(doors.iter().filter(is_new))?;
         // New addresses first: they are what may fail.
@@ -112,6 +129,8 @@ impl Running {
             swapped.map_err(|why| AssemblyError::new(format_args!("cannot serve {} anew", door.key), why))?;
         }
         self.places.extend(added);
+        #[cfg(feature = "endpoints")]
+        self.replace_datagrams(&assembly);
         let gone: Vec<String> =
             self.places.keys().filter(|key| doors.iter().all(|door| door.key != **key)).cloned().collect();
         for key in gone {
@@ -142,6 +161,27 @@ impl Running {
         Ok(added)
     }
 
+    /// Sockets of datagrams are there as long as the server is.
+    #[cfg(feature = "endpoints")]
+    fn refuse_other_datagrams(&self, assembly: &Assembly) -> Result<(), AssemblyError> {
+        let is_there = |door: &super::handlers::DatagramDoor| self.datagrams.contains_key(&door.key);
+        if assembly.datagrams.iter().all(is_there) && assembly.datagrams.len() == self.datagrams.len() {
+            return Ok(());
+        }
+        let why = "addresses of datagrams are those that the server was started with";
+        Err(AssemblyError::new("cannot receive datagrams elsewhere", why))
+    }
+
+    /// Has the handlers of datagrams that are others take the places of those before.
+    #[cfg(feature = "endpoints")]
+    fn replace_datagrams(&self, assembly: &Assembly) {
+        for door in &assembly.datagrams {
+            let work = assembly.works.iter().find(|work| work.name() == door.name);
+            let work = work.filter(|work| !self.kept.handlers.is_served(work));
+            work.into_iter().for_each(|work| door.switch.replace(work));
+        }
+    }
+
     /// Keeps to the bandwidths of a configuration, and to no others.
     fn govern(&self, config: &Config, assembly: &Assembly) -> Result<(), AssemblyError> {
         let governed = assembly.doors.iter().filter_map(|door| Some((door, door.governor.as_ref()?)));
@@ -162,6 +202,8 @@ impl Running {
     fn post(&self, config: &Config, assembly: &Assembly) {
         #[cfg(feature = "services")]
         self.kept.services.serve(&assembly.services, &config.service);
+        #[cfg(feature = "endpoints")]
+        self.kept.handlers.serve(&assembly.works, config, &self.errors);
         let addresses = self.control.addresses();
         let told = Told {
             config,
@@ -173,6 +215,13 @@ impl Running {
             upstreams: &assembly.upstreams,
             #[cfg(feature = "services")]
             services: &assembly.services,
+            #[cfg(feature = "endpoints")]
+            handled: super::posts::Handled {
+                works: &assembly.works,
+                datagrams: &assembly.datagrams,
+                received_at: &self.datagrams,
+                control: &self.control,
+            },
             kept: &self.kept,
             errors: &self.errors,
         };

@@ -1,5 +1,6 @@
 //! The console's commands: their names, shortcuts and arguments, and how they are read.
 
+use crate::config::settings::Trace as TraceLevel;
 use crate::config::suggest;
 use crate::console::Request;
 use crate::web::log::errors::Level;
@@ -51,6 +52,12 @@ pub enum Command {
     Service(String),
     /// Switches a service on or off.
     EnableService(String, bool),
+    /// One of its endpoints that has a handler.
+    Endpoint(String),
+    /// What is told of an endpoint's traffic from now on: endpoint, level.
+    Trace(String, TraceLevel),
+    /// Takes an endpoint's handler anew: its library.
+    Replace(String),
     /// Its limits.
     Limits,
     /// Its governors.
@@ -97,7 +104,24 @@ const COMMANDS: &[Entry] = &[
     entry("uptime", 'u', "for how long it has run"),
     entry("workers", 'w', "its workers and how busy they are"),
     Entry { also: &["vhosts"], ..entry("sites", 'v', "its sites and what they have answered") },
-    entry("endpoints", 'e', "where it listens, and what came"),
+    Entry {
+        arguments: "[NAME]",
+        ..entry("endpoints", 'e', "where it listens, and what came; or one that has a handler")
+    },
+    Entry {
+        name: "trace",
+        also: &[],
+        shortcut: None,
+        arguments: "ENDPOINT off|sizes|bytes",
+        help: "what the error log tells of the traffic with a handler, until the next reload",
+    },
+    Entry {
+        name: "replace",
+        also: &[],
+        shortcut: None,
+        arguments: "ENDPOINT",
+        help: "takes a handler's library anew; connections that are open end with the old one",
+    },
     Entry { arguments: "[COUNT]", ..entry("connections", 'n', "open connections, 50 unless told how many") },
     Entry {
         also: &["backends"],
@@ -231,7 +255,16 @@ pub fn parse(request: &Request) -> Result<Command, String> {
         "uptime" => Ok(Command::Uptime),
         "sites" => Ok(Command::Sites),
         "workers" => Ok(Command::Workers),
-        "endpoints" => Ok(Command::Endpoints),
+        "endpoints" => match arguments.as_slice() {
+            [] => Ok(Command::Endpoints),
+            [name] => Ok(Command::Endpoint((*name).to_owned())),
+            _ => Err("endpoints takes nothing, or one name.".to_owned()),
+        },
+        "trace" => trace(&arguments),
+        "replace" => match arguments.as_slice() {
+            [name] => Ok(Command::Replace((*name).to_owned())),
+            _ => Err("replace takes the name of an endpoint.".to_owned()),
+        },
         "upstreams" => Ok(Command::Upstreams),
         "drain-backend" | "undrain-backend" => match arguments.as_slice() {
             [upstream, address] => {
@@ -269,6 +302,19 @@ pub fn parse(request: &Request) -> Result<Command, String> {
         "governor" => governor(&arguments),
         _ => Ok(Command::Quit),
     }
+}
+
+fn trace(arguments: &[&str]) -> Result<Command, String> {
+    let [name, level] = arguments else {
+        return Err("trace takes the name of an endpoint, and off, sizes or bytes.".to_owned());
+    };
+    let level = match *level {
+        "off" => TraceLevel::Off,
+        "sizes" => TraceLevel::Sizes,
+        "bytes" => TraceLevel::Bytes,
+        other => return Err(format!("trace takes off, sizes or bytes, not {other:?}.")),
+    };
+    Ok(Command::Trace((*name).to_owned(), level))
 }
 
 fn governor(arguments: &[&str]) -> Result<Command, String> {

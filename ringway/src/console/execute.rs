@@ -1,5 +1,6 @@
 //! What a server process does with the console's commands.
 
+mod endpoints;
 mod services;
 mod upstreams;
 
@@ -32,7 +33,10 @@ fn carry_out(running: &Running, command: &Command) -> Answer {
         Command::Uptime => uptime(&running.snapshot()),
         Command::Workers => workers(&running.snapshot()),
         Command::Sites => sites(running),
-        Command::Endpoints => endpoints(running),
+        Command::Endpoints => endpoints::list(running),
+        Command::Endpoint(name) => endpoints::one(&running.snapshot(), name),
+        Command::Trace(name, level) => endpoints::trace(running, name, *level),
+        Command::Replace(name) => endpoints::replace(running, name),
         Command::Connections(most) => connections(running, *most),
         Command::Upstreams => upstreams::list(&running.snapshot()),
         Command::DrainBackend(upstream, address, is_drained) => {
@@ -178,23 +182,6 @@ fn sites(running: &Running) -> Answer {
         }));
     }
     Answer::done(Value::Array(data), table(&rows))
-}
-
-fn endpoints(running: &Running) -> Answer {
-    let (posts, now) = (running.posts(), running.snapshot());
-    let heading = ["ENDPOINT", "ADDRESS", "SPEAKS", ">OPEN", ">ACCEPTED", ">REFUSED"];
-    let mut rows = vec![heading.map(str::to_owned).to_vec()];
-    for (post, figures) in posts.endpoints.iter().flatten().zip(&now.endpoints) {
-        rows.push(vec![
-            post.name.clone(),
-            post.address.clone(),
-            post.speaks.clone(),
-            figures.open.to_string(),
-            figures.accepted.to_string(),
-            figures.refused.to_string(),
-        ]);
-    }
-    Answer::done(json!(now.endpoints), table(&rows))
 }
 
 fn connections(running: &Running, most: usize) -> Answer {

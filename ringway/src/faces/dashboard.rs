@@ -4,7 +4,8 @@ use crate::engine::{Pooled, Sleep, ThreadPool, WorkerHandle};
 use crate::faces::{Desk, refuse_method};
 use crate::running::Running;
 use crate::snapshot::{
-    BackendRates, EndpointFigures, GovernorFigures, Rates, ServiceFigures, Snapshot, State,
+    BackendRates, EndpointFigures, GovernorFigures, HandlerFigures, HandlerRates, Rates, ServiceFigures,
+    Snapshot, State,
 };
 use crate::web::auth::Auth;
 use crate::web::body_source::BodySource;
@@ -34,6 +35,9 @@ pub const BACKENDS_SHOWN_MAX: usize = 200;
 
 /// Services in a frame: the first of the configuration.
 pub const SERVICES_SHOWN_MAX: usize = 50;
+
+/// Endpoints with handlers in a frame: the first of the configuration.
+pub const HANDLERS_SHOWN_MAX: usize = 50;
 
 /// From frame to frame, in milliseconds.
 const FRAME_MS: u64 = 1000;
@@ -308,6 +312,8 @@ struct Frame<'a> {
     governors: &'a [GovernorFigures],
     services: Vec<ServiceRow<'a>>,
     services_left_out: usize,
+    handlers: Vec<HandlerRow<'a>>,
+    handlers_left_out: usize,
 }
 
 #[derive(Serialize)]
@@ -355,6 +361,18 @@ fn services<'a>(now: &'a Snapshot, rates: &Rates) -> Vec<ServiceRow<'a>> {
     rows.take(SERVICES_SHOWN_MAX).collect()
 }
 
+/// An endpoint with a handler, with what it does now.
+#[derive(Serialize)]
+struct HandlerRow<'a> {
+    figures: &'a HandlerFigures,
+    rates: &'a HandlerRates,
+}
+
+fn handlers<'a>(now: &'a Snapshot, rates: &'a [HandlerRates]) -> Vec<HandlerRow<'a>> {
+    let rows = now.handlers.iter().zip(rates).map(|(figures, rates)| HandlerRow { figures, rates });
+    rows.take(HANDLERS_SHOWN_MAX).collect()
+}
+
 /// A frame as a server-sent event.
 fn event(before: &Snapshot, now: &Snapshot) -> Vec<u8> {
     let mut rates = Rates::between(before, now);
@@ -373,7 +391,10 @@ fn event(before: &Snapshot, now: &Snapshot) -> Vec<u8> {
     });
     let busy = rates.busy.iter().copied();
     let workers = now.workers.iter().zip(busy).map(|(worker, busy)| WorkerRow { busy, open: worker.open });
+    let of_handlers = std::mem::take(&mut rates.handlers);
     let frame = Frame {
+        handlers: handlers(now, &of_handlers),
+        handlers_left_out: now.handlers.len().saturating_sub(HANDLERS_SHOWN_MAX),
         workers: workers.collect(),
         sites_left_out: left_out,
         backends_left_out,

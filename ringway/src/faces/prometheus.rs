@@ -1,5 +1,6 @@
 //! The text that Prometheus reads: exposition format 0.0.4, and OpenMetrics 1.0 for those who ask for it.
 
+mod handler;
 mod service;
 mod upstream;
 
@@ -44,6 +45,7 @@ pub fn text(now: &Snapshot, format: Format) -> String {
     workers(&mut page, now);
     upstream::write(&mut page, &now.upstreams);
     service::write(&mut page, &now.services);
+    handler::write(&mut page, &now.handlers);
     governors(&mut page, now);
     engine(&mut page, now);
     if format == Format::OpenMetrics {

@@ -2,7 +2,7 @@
 
 use super::{Made, Maker, Served};
 use crate::assembly::{Provisions, Running, Started};
-use crate::config::settings::{Config, Sandbox};
+use crate::config::settings::{Config, Endpoint, EndpointProtocol, Sandbox};
 #[cfg(feature = "console")]
 use crate::console::{Answer, Request, execute::execute};
 use crate::control::{Listeners, Reload, Secrets, Start};
@@ -13,6 +13,7 @@ use crate::tls::TicketKeys;
 use crate::voice::say;
 use serde_json::Value;
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
@@ -66,7 +67,7 @@ impl Maker for Configured {
             Running::start(&config, &provisions).map_err(|error| error.to_string())?;
         let kept = running.kept().clone();
         Ok(Made {
-            addresses: urls(&config, server.addresses()),
+            addresses: urls(&config, server.addresses(), server.udp_addresses()),
             report: server.report().clone(),
             served: Box::new(ConfiguredServer { running, tickets, restrict, generation: start.generation }),
             wait: Box::new(move || {
@@ -147,12 +148,19 @@ impl Served for ConfiguredServer {
 }
 
 /// The addresses as browsers take them. They have the order of the configuration.
-fn urls(config: &Config, addresses: &[Address]) -> Vec<String> {
-    let with_tls = config.endpoint.iter().flat_map(|endpoint| {
+fn urls(config: &Config, addresses: &[Address], of_datagrams: &[SocketAddr]) -> Vec<String> {
+    let of_streams = config.endpoint.iter().filter(|endpoint| endpoint.spoken() != EndpointProtocol::Udp);
+    let each = of_streams.flat_map(|endpoint| {
         let places = endpoint.listen.iter().map(|listen| listen.resolve().map_or(1, |all| all.len().max(1)));
-        places.flat_map(|count| std::iter::repeat_n(endpoint.tls, count))
+        places.flat_map(move |count| std::iter::repeat_n(endpoint, count))
     });
-    addresses.iter().zip(with_tls).map(|(address, is_tls)| listen::url(address, is_tls)).collect()
+    let shown = |(address, endpoint): (&Address, &Endpoint)| match (address, endpoint.is_http()) {
+        (Address::Tcp(address), false) if endpoint.tls => format!("tls://{address}"),
+        (Address::Tcp(address), false) => format!("tcp://{address}"),
+        _ => listen::url(address, endpoint.tls),
+    };
+    let streams = addresses.iter().zip(each).map(shown);
+    streams.chain(of_datagrams.iter().map(|address| format!("udp://{address}"))).collect()
 }
 
 fn config(settings: Value) -> Result<Config, String> {

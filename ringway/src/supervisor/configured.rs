@@ -1,15 +1,15 @@
 //! Plans from configuration files.
 
-use super::plan::{Apart, Place, Plan, Source};
+use super::plan::{Apart, Bound, Place, Plan, Source};
+use crate::assembly::endpoint::{balance, datagrams, key, listen_options};
 use crate::config::load;
-use crate::config::settings::{self, Config, Site};
+use crate::config::settings::{self, Config, EndpointProtocol, Site};
 use crate::config::surroundings::{self, Questions};
 use crate::config::values::{BackendAddress, FilePath, Listen, LogTarget};
 use crate::control::Secrets;
-use crate::engine::ring::socket::{Address, ListenOptions};
-use crate::engine::{Balance, Endpoint};
+use crate::engine::ring::socket::Address;
+use crate::engine::{Endpoint, WorkerHandle};
 use crate::sandbox::{Identity, Outward, Rules};
-use crate::serve::{DEFER_ACCEPT_SECONDS, UNSENT_LOW_WATER_BYTES};
 use crate::tls::SYSTEM_FILES;
 use crate::web::upstream::Origin;
 use crate::web::user_dirs;
@@ -186,25 +186,25 @@ fn workers(server: &settings::Server) -> usize {
 fn places(config: &Config) -> Result<Vec<Place>, String> {
     let mut places = Vec::new();
     for endpoint in &config.endpoint {
-        let balance = match endpoint.balance {
-            settings::Balance::Reuseport => Balance::ReusePort,
-            settings::Balance::LeastLoaded => Balance::LeastLoaded,
-        };
-        let listen = ListenOptions {
-            fast_open_queue: u32::from(endpoint.fast_open),
-            defer_accept_seconds: DEFER_ACCEPT_SECONDS,
-            unsent_low_water_bytes: UNSENT_LOW_WATER_BYTES,
-            ..ListenOptions::default()
-        };
+        let (balance, listen) = (balance(endpoint.balance), listen_options(endpoint));
+        let limits = endpoint.limits.over(&config.limits);
         for written in &endpoint.listen {
             if let Listen::Passed(_) = written {
-                places.push(Place { key: written.to_string(), endpoint: None });
+                places.push(Place { key: written.to_string(), bound: Bound::Passed });
             }
             for address in written.resolve()? {
-                let nothing =
-                    Arc::new(|_: &crate::engine::WorkerHandle| Err(io::Error::other("nobody serves here")));
-                let bound = Endpoint { balance, listen, ..Endpoint::new(address, nothing) };
-                places.push(Place { key: bound.address.to_string(), endpoint: Some(bound) });
+                let key = key(endpoint, &address);
+                let bound = match (endpoint.spoken(), address) {
+                    (EndpointProtocol::Udp, Address::Tcp(address)) => {
+                        Bound::Datagrams(datagrams(address, &limits))
+                    }
+                    (_, address) => {
+                        let nothing =
+                            Arc::new(|_: &WorkerHandle| Err(io::Error::other("nobody serves here")));
+                        Bound::Streams(Endpoint { balance, listen, ..Endpoint::new(address, nothing) })
+                    }
+                };
+                places.push(Place { key, bound });
             }
         }
     }
@@ -451,7 +451,7 @@ mod tests {
         assert_eq!(plan.drain, Duration::from_secs(7));
         let keys: Vec<&str> = plan.places.iter().map(|place| place.key.as_str()).collect();
         assert_eq!(keys, ["127.0.0.1:8080", "systemd:extra"]);
-        assert!(plan.places[1].endpoint.is_none());
+        assert!(matches!(plan.places[1].bound, Bound::Passed));
     }
     #[test]
     fn servers_behind_are_reached_as_far_as_they_are_configured() {

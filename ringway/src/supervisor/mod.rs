@@ -34,7 +34,7 @@ pub use files::{Note, read_note, read_process};
 pub use generation::COMMAND;
 #[cfg(feature = "services")]
 pub(crate) use notify::Notify;
-pub use plan::{Apart, Place, Plan, Source};
+pub use plan::{Apart, Bound, Place, Plan, Source};
 pub use supervise::{Options, supervise};
 pub use takeover::{REHEARSE, Rehearsal, TAKE_OVER};
 pub use wish::{Handle, Outcome};

@@ -1,9 +1,10 @@
 //! What a configuration asks of the processes, apart from what is served.
 
 use crate::control::{Reload, Secrets, Start};
-use crate::engine::Endpoint;
+use crate::engine::{Endpoint, UdpEndpoint};
 use crate::sandbox::Rules;
 use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -64,9 +65,42 @@ pub struct Apart {
 pub struct Place {
     /// What it is called between the processes: what the configuration calls it.
     pub key: String,
-    /// Where, and how the socket is made; the protocol is the server process's matter. `None`: a service manager passes
-    /// the socket, under the name in `key`.
-    pub endpoint: Option<Endpoint>,
+    /// Where, and how the socket is made.
+    pub bound: Bound,
+}
+
+/// How a socket comes to be; what is spoken there is the server process's matter.
+#[derive(Clone, Debug)]
+pub enum Bound {
+    /// It listens for connections.
+    Streams(Endpoint),
+    /// It receives datagrams.
+    Datagrams(UdpEndpoint),
+    /// A service manager passes it, under the name in the key.
+    Passed,
+}
+
+impl Plan {
+    /// Why a server process that serves this plan cannot take its addresses for those of another one.
+    pub(super) fn differs_in_sockets(&self, other: &Self) -> Option<&'static str> {
+        let of_datagrams = |plan: &Self| -> BTreeSet<String> {
+            let places = plan.places.iter().filter(|place| matches!(place.bound, Bound::Datagrams(_)));
+            places.map(|place| place.key.clone()).collect()
+        };
+        if of_datagrams(self) != of_datagrams(other) {
+            return Some("it receives datagrams elsewhere");
+        }
+        let waits = |plan: &Self| -> BTreeMap<String, u32> {
+            let streams = plan.places.iter().filter_map(|place| match &place.bound {
+                Bound::Streams(endpoint) => Some((place.key.clone(), endpoint.listen.defer_accept_seconds)),
+                Bound::Datagrams(_) | Bound::Passed => None,
+            });
+            streams.collect()
+        };
+        let (before, now) = (waits(self), waits(other));
+        let is_other = now.iter().any(|(key, seconds)| before.get(key).is_some_and(|old| old != seconds));
+        is_other.then_some("who speaks first at an address has changed")
+    }
 }
 
 /// Where plans come from: a configuration file, mostly.

@@ -1,10 +1,10 @@
 //! The listening sockets: bound once, kept over all generations, so that nothing that waits in their queues is lost.
 
 use super::activation::Passed;
-use super::plan::Place;
-use crate::engine::Endpoint;
+use super::plan::{Bound, Place};
 use crate::engine::ring::socket::{self, Address};
-use rustix::net::sockopt::{set_ipv6_v6only, set_socket_reuseaddr};
+use crate::engine::{Endpoint, UdpEndpoint};
+use rustix::net::sockopt::{set_ipv6_v6only, set_socket_reuseaddr, socket_type};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use std::collections::BTreeMap;
 use std::io;
@@ -37,12 +37,13 @@ impl Sockets {
     /// A sentence: the first address that cannot be had. Nothing has changed then.
     pub(super) fn with(&self, places: &[Place], workers: usize) -> Result<Self, String> {
         let mut next = Self { bound: BTreeMap::new(), offered: self.offered.clone() };
-        for Place { key, endpoint } in places {
-            let there = self.bound.get(key).cloned().or_else(|| next.take_offered(key, endpoint.as_ref()));
-            let sockets = match (there, endpoint) {
+        for Place { key, bound } in places {
+            let there = self.bound.get(key).cloned().or_else(|| next.take_offered(key, bound));
+            let sockets = match (there, bound) {
                 (Some(sockets), _) => sockets,
-                (None, Some(endpoint)) => bind(endpoint, workers)?,
-                (None, None) => return Err(format!("no socket was passed for {key}")),
+                (None, Bound::Streams(endpoint)) => bind(endpoint, workers)?,
+                (None, Bound::Datagrams(endpoint)) => bind_datagrams(endpoint, workers)?,
+                (None, Bound::Passed) => return Err(format!("no socket was passed for {key}")),
             };
             next.bound.insert(key.clone(), sockets);
         }
@@ -112,15 +113,25 @@ impl Sockets {
     }
 
     /// Passed sockets that are meant for a place: by name, or by where they listen.
-    fn take_offered(&mut self, key: &str, endpoint: Option<&Endpoint>) -> Option<Vec<Arc<OwnedFd>>> {
-        let is_meant = |(name, socket): &(String, Arc<OwnedFd>)| match endpoint {
-            Some(endpoint) => listens_at(socket.as_fd(), &endpoint.address),
-            None => key.strip_prefix(PASSED) == Some(name),
+    fn take_offered(&mut self, key: &str, bound: &Bound) -> Option<Vec<Arc<OwnedFd>>> {
+        let is_meant = |(name, socket): &(String, Arc<OwnedFd>)| match bound {
+            Bound::Streams(endpoint) => {
+                is_of(socket.as_fd(), SocketType::STREAM) && listens_at(socket.as_fd(), &endpoint.address)
+            }
+            Bound::Datagrams(endpoint) => {
+                let address = Address::Tcp(endpoint.address);
+                is_of(socket.as_fd(), SocketType::DGRAM) && listens_at(socket.as_fd(), &address)
+            }
+            Bound::Passed => key.strip_prefix(PASSED) == Some(name),
         };
         let (taken, left): (Vec<_>, Vec<_>) = self.offered.drain(..).partition(is_meant);
         self.offered = left;
         (!taken.is_empty()).then(|| taken.into_iter().map(|(_, socket)| socket).collect())
     }
+}
+
+fn is_of(socket: BorrowedFd<'_>, kind: SocketType) -> bool {
+    socket_type(socket) == Ok(kind)
 }
 
 fn listens_at(socket: BorrowedFd<'_>, address: &Address) -> bool {
@@ -145,9 +156,16 @@ fn is_same(local: SocketAddr, wanted: SocketAddr) -> bool {
 fn bind(endpoint: &Endpoint, workers: usize) -> Result<Vec<Arc<OwnedFd>>, String> {
     let sentence = |error: io::Error| bind_sentence(&endpoint.address, &error);
     if let Address::Tcp(address) = endpoint.address {
-        check_free(address).map_err(sentence)?;
+        check_free(address, SocketType::STREAM).map_err(sentence)?;
     }
     let (_, sockets) = endpoint.listen_for(workers).map_err(sentence)?;
+    Ok(sockets.into_iter().map(Arc::new).collect())
+}
+
+fn bind_datagrams(endpoint: &UdpEndpoint, workers: usize) -> Result<Vec<Arc<OwnedFd>>, String> {
+    let sentence = |error: io::Error| bind_sentence(&Address::Tcp(endpoint.address), &error);
+    check_free(endpoint.address, SocketType::DGRAM).map_err(sentence)?;
+    let (_, sockets) = endpoint.bind_for(workers).map_err(sentence)?;
     Ok(sockets.into_iter().map(Arc::new).collect())
 }
 
@@ -163,13 +181,14 @@ fn bind_sentence(address: &Address, error: &io::Error) -> String {
 
 /// Sockets that share a port share it with those of another server of the same user, too, and each gets a part of the
 /// connections. A socket that does not share says whether somebody is there.
-fn check_free(address: SocketAddr) -> io::Result<()> {
+fn check_free(address: SocketAddr, kind: SocketType) -> io::Result<()> {
     if address.port() == 0 {
         return Ok(());
     }
     let family = if address.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
-    let socket = rustix::net::socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
-    set_socket_reuseaddr(&socket, true)?;
+    let socket = rustix::net::socket_with(family, kind, SocketFlags::CLOEXEC, None)?;
+    // Of datagrams it would say that sockets share the port.
+    set_socket_reuseaddr(&socket, kind == SocketType::STREAM)?;
     if address.is_ipv6() {
         set_ipv6_v6only(&socket, true)?;
     }
@@ -185,7 +204,7 @@ mod tests {
     fn place(address: &str) -> Place {
         let nothing = Arc::new(|_: &crate::engine::WorkerHandle| Err(io::Error::other("nobody serves here")));
         let parsed = crate::listen::parse(address).expect("an address").remove(0);
-        Place { key: address.to_owned(), endpoint: Some(Endpoint::new(parsed, nothing)) }
+        Place { key: address.to_owned(), bound: Bound::Streams(Endpoint::new(parsed, nothing)) }
     }
 
     fn free_port() -> u16 {
@@ -227,7 +246,7 @@ mod tests {
         let sockets = offered.with(&[place(&address)], 4).expect("it is there");
         assert_eq!(sockets.counts(), [(address.clone(), 1)]);
         assert_eq!(sockets.unclaimed(), ["a"]);
-        let named = |name: &str| Place { key: format!("systemd:{name}"), endpoint: None };
+        let named = |name: &str| Place { key: format!("systemd:{name}"), bound: Bound::Passed };
         assert!(sockets.with(&[named("b")], 4).is_err(), "it is taken");
         let both = sockets.with(&[place(&address), named("a")], 4).expect("both are there");
         assert_eq!((both.counts().len(), both.unclaimed().len()), (2, 0));

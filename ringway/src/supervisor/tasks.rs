@@ -156,6 +156,9 @@ impl Supervisor {
         if plan.fixed != self.plan.fixed || plan.workers != self.plan.workers {
             return Some("what a server process keeps all its life has changed");
         }
+        if let Some(reason) = self.plan.differs_in_sockets(plan) {
+            return Some(reason);
+        }
         if plan.rules.identity != self.plan.rules.identity {
             return Some("the user has changed");
         }

@@ -15,6 +15,9 @@ const WORKERS_MAX: usize = 8;
 /// Services that have a line of their own; of more, the busiest.
 const SERVICES_MAX: usize = 8;
 
+/// Endpoints with handlers that have a line of their own; of more, the busiest.
+const HANDLERS_MAX: usize = 8;
+
 const BOLD: &str = "\x1b[1m";
 const DIM: &str = "\x1b[2m";
 const REVERSE: &str = "\x1b[7m";
@@ -56,6 +59,7 @@ fn lines(now: &Snapshot, rates: &Rates, columns: usize) -> Vec<Line> {
     all.push(empty());
     all.extend(workers(now, rates, columns));
     all.push(empty());
+    all.extend(handlers(now, rates, columns));
     all.extend(services(now, rates, columns));
     all.extend(sites(rates, columns));
     all
@@ -197,6 +201,36 @@ fn services(now: &Snapshot, rates: &Rates, columns: usize) -> Vec<Line> {
             (true, false) => "",
         };
         Line { text: row(&clean(&service.name), cells), style }
+    }));
+    lines.push(empty());
+    lines
+}
+
+/// Endpoints with handlers, when there are any: the busiest.
+fn handlers(now: &Snapshot, rates: &Rates, columns: usize) -> Vec<Line> {
+    let mut all: Vec<_> = now.handlers.iter().zip(&rates.handlers).collect();
+    if all.is_empty() {
+        return Vec::new();
+    }
+    all.sort_by(|one, other| other.1.messages_in.total_cmp(&one.1.messages_in));
+    let width = columns.saturating_sub(64).clamp(10, 40);
+    let row = |name: &str, cells: [&str; 6]| {
+        let [open, came, went, sent, errors, time] = cells;
+        format!("{:<width$} {open:>7} {came:>8} {went:>8} {sent:>11} {errors:>8} {time:>8}", cut(name, width))
+    };
+    let names = ["OPEN", "MSG IN/S", "OUT/S", "SENT", "ERRORS/S", "P99"];
+    let mut lines = vec![heading(&row("ENDPOINT", names), columns)];
+    lines.extend(all.into_iter().take(HANDLERS_MAX).map(|(handler, rates)| {
+        let cells = [
+            &count(as_float(handler.open)),
+            &count(rates.messages_in),
+            &count(rates.messages_out),
+            &format!("{}/s", bytes(rates.bytes_out)),
+            &count(rates.errors),
+            &latency(rates.time.p99_us),
+        ];
+        let style = if rates.errors > 0.0 { RED } else { "" };
+        Line { text: row(&clean(&handler.name), cells.map(String::as_str)), style }
     }));
     lines.push(empty());
     lines

@@ -29,10 +29,11 @@ const FILTERS: [&str; 1] = ["trace"];
 const OF_SITES: [&str; 3] = ["http2", "forwarded", "proxy_protocol"];
 
 /// Settings that are for handlers alone.
-const OF_HANDLERS: [&str; 7] = ["framing", "urgent", "trace", "blocking", "isolate", "connect", "config"];
+const OF_HANDLERS: [&str; 8] =
+    ["framing", "origins", "urgent", "trace", "blocking", "isolate", "connect", "config"];
 
 /// Settings that are for streams alone.
-const OF_STREAMS: [&str; 5] = ["framing", "urgent", "tls", "filters", "fast_open"];
+const OF_STREAMS: [&str; 6] = ["framing", "origins", "urgent", "tls", "filters", "fast_open"];
 
 impl Judge<'_> {
     /// Judges who speaks on an endpoint.
@@ -60,6 +61,16 @@ impl Judge<'_> {
         }
         if let Some(framing) = &endpoint.framing {
             self.framing(framing, &endpoint.limits.over(&self.config.limits), node);
+        }
+        let has_sockets =
+            |framing: &Framing| matches!(framing.kind, FramingKind::Websocket | FramingKind::Auto);
+        if !endpoint.origins.is_empty() && !endpoint.framing.as_ref().is_some_and(has_sockets) {
+            let message = "`origins` is for WebSockets, and framing is by nothing of these";
+            self.error_with_hint(
+                node.key_place_of("origins"),
+                message,
+                "write `framing = \"websocket\"` or `\"auto\"`",
+            );
         }
         self.filters(endpoint, node);
     }
@@ -150,8 +161,8 @@ impl Judge<'_> {
         if framing.bytes.is_some_and(|bytes| ![1, 2, 4, 8].contains(&bytes)) {
             self.error(own.place_of("bytes"), "`bytes` is 1, 2, 4 or 8");
         }
-        if framing.delimiter.as_ref().is_some_and(|delimiter| delimiter.is_empty() || delimiter.len() > 16) {
-            self.error(own.place_of("delimiter"), "`delimiter` has 1 to 16 bytes");
+        if framing.delimiter.as_ref().is_some_and(|delimiter| delimiter.is_empty() || delimiter.len() > 64) {
+            self.error(own.place_of("delimiter"), "`delimiter` has 1 to 64 bytes");
         }
         if let Some(size) = framing.size.filter(|size| *size > limits.message_size) {
             let message = format!(

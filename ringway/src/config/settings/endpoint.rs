@@ -65,6 +65,10 @@ pub struct Endpoint {
     /// The bandwidth of all the endpoint's addresses together, under the server's. Unset: no limit of its own.
     #[serde(default)]
     pub governor: Option<Governor>,
+    /// Which pages may open WebSockets where `framing` has such, by their `Origin`: `https://example.org`. Empty: all may. Clients
+    /// that are no browsers have none, and always may.
+    #[serde(default)]
+    pub origins: Vec<String>,
     /// What stands between connections and who speaks there, the first next to the connection. TLS, where it is on, is before them.
     #[serde(default)]
     #[schemars(length(max = 8))]

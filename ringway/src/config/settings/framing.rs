@@ -23,9 +23,9 @@ pub struct Framing {
     /// Whether that number counts its own bytes too. Unset: it does not.
     #[serde(default)]
     pub inclusive: Option<bool>,
-    /// What messages of `delimiter` end with, up to 16 bytes: `"\r\n.\r\n"`.
+    /// What messages of `delimiter` end with, up to 64 bytes: `"\r\n.\r\n"`.
     #[serde(default)]
-    #[schemars(length(max = 16))]
+    #[schemars(length(max = 64))]
     pub delimiter: Option<String>,
     /// How long each message of `fixed` is.
     #[serde(default)]

@@ -1,0 +1,10 @@
+//! Handlers of endpoints: where they come from, what they work under, how they are replaced, and what they have done.
+
+mod datagrams;
+mod kept;
+mod source;
+mod terms;
+mod work;
+
+pub(crate) use kept::KeptHandlers;
+pub(crate) use work::{Kind, Replaceable, Work};
