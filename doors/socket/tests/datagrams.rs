@@ -1,15 +1,18 @@
 //! Endpoints of datagrams on real sockets: answers, trains, peers and their time, limits, ticks, sends from other threads.
 
 use ringway_engine::ring::DriverChoice;
-use ringway_engine::ring::socket::{SendBatch, send_datagrams};
+use ringway_engine::ring::socket::{
+    DatagramSocketOptions, Interface, SendBatch, bind_datagrams, join_multicast, send_datagrams,
+    set_multicast_interface,
+};
 use ringway_engine::{Server, ServerOptions, UdpEndpoint};
 use ringway_pace::TokenRate;
 use ringway_socket::datagrams::{
     DatagramHandler, DatagramHandlerFactory, DatagramRules, DatagramSender, DatagramService, Expired, Peer,
-    Replies, Unsent, Why, echo,
+    RelayOptions, Replies, Unsent, Why, echo, relay,
 };
 use ringway_socket::{EndpointCounters, EndpointTotals};
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -319,5 +322,125 @@ fn other_threads_send_by_the_endpoints_socket() {
         let totals = stand.stop();
         assert_eq!((totals.messages_out, totals.bytes_out, totals.errors), (200, 400, 0));
         assert_eq!(sender.send(to, b"late"), Err(Unsent::Stopped));
+    });
+}
+
+/// A group of this machine's loopback interface, one for each test and driver: tests run at once.
+fn group(test: u8, driver: DriverChoice) -> IpAddr {
+    let place = u8::from(driver == DriverChoice::Epoll);
+    IpAddr::from([239, 255, 90 + test, 10 + place])
+}
+
+/// The loopback interface's index.
+const LO: Interface = Interface::Index(1);
+
+/// A member of a group at a port; its own socket.
+fn member(group: IpAddr, port: u16) -> UdpSocket {
+    let options = DatagramSocketOptions { reuse_port: true, ..DatagramSocketOptions::default() };
+    let socket = bind_datagrams(SocketAddr::new(group, port), &options).expect("a group can be bound");
+    join_multicast(socket.as_fd(), group, LO).expect("loopback carries groups");
+    set_multicast_interface(socket.as_fd(), LO).expect("loopback");
+    let socket = UdpSocket::from(socket);
+    socket.set_nonblocking(false).expect("an option");
+    socket.set_read_timeout(Some(PATIENCE)).expect("an option");
+    socket
+}
+
+/// Who sends to groups of the loopback interface.
+fn sender() -> UdpSocket {
+    let socket = UdpSocket::bind(LOOPBACK).expect("loopback");
+    set_multicast_interface(socket.as_fd(), LO).expect("loopback");
+    socket.set_read_timeout(Some(PATIENCE)).expect("an option");
+    socket
+}
+
+fn joins(endpoint: &mut UdpEndpoint, group: IpAddr) {
+    endpoint.address = "0.0.0.0:0".parse().expect("an address");
+    endpoint.groups = vec![(group, LO)];
+    endpoint.socket.reports_destination = true;
+    endpoint.socket.multicast_interface = LO;
+}
+
+#[test]
+fn what_comes_by_a_group_goes_to_others_and_not_back() {
+    on_each_driver(|driver| {
+        let (listens, sends) = (group(0, driver), group(1, driver));
+        let single = UdpSocket::bind(LOOPBACK).expect("loopback");
+        single.set_read_timeout(Some(PATIENCE)).expect("an option");
+        // Where the group is listened to is known only when the endpoint has its port.
+        let probe = UdpSocket::bind(LOOPBACK).expect("loopback");
+        let other_port = probe.local_addr().expect("bound").port();
+        let far = member(sends, other_port);
+        let to = vec![single.local_addr().expect("bound"), SocketAddr::new(sends, other_port)];
+        let handler = relay(RelayOptions { to, subscribe: false }).expect("good options");
+        let stand =
+            Stand::start(driver, handler, DatagramRules::default(), |endpoint| joins(endpoint, listens));
+        let sender = sender();
+        for round in 0..20u8 {
+            sender.send_to(&[round], SocketAddr::new(listens, stand.address.port())).expect("loopback");
+            assert_eq!(received(&single), [round]);
+            assert_eq!(received(&far), [round]);
+        }
+        let totals = stand.stop();
+        assert_eq!((totals.messages_in, totals.messages_out, totals.errors), (20, 40, 0));
+    });
+}
+
+#[test]
+fn who_asks_gets_what_the_group_says_and_speaks_to_it() {
+    on_each_driver(|driver| {
+        let group = group(2, driver);
+        let port = UdpSocket::bind(LOOPBACK).expect("loopback").local_addr().expect("bound").port();
+        let to = vec![SocketAddr::new(group, port)];
+        let handler = relay(RelayOptions { to, subscribe: true }).expect("good options");
+        let stand = Stand::start(driver, handler, known(60_000), |endpoint| {
+            joins(endpoint, group);
+            endpoint.address.set_port(port);
+            endpoint.socket.reuse_port = true;
+        });
+        let far = member(group, port);
+        let asks = |socket: &UdpSocket, what: &[u8]| {
+            socket.send_to(what, SocketAddr::from(([127, 0, 0, 1], port))).expect("loopback");
+        };
+        let (one, other) = (sender(), sender());
+        asks(&one, b"first");
+        assert_eq!(received(&far), b"first");
+        asks(&other, b"second");
+        assert_eq!(received(&far), b"second");
+        assert_eq!(received(&one), b"second");
+        // What the relay has sent to the group comes back to it, and goes no further; what others say does.
+        sender().send_to(b"news", SocketAddr::new(group, port)).expect("loopback");
+        assert_eq!((received(&one), received(&other)), (b"news".to_vec(), b"news".to_vec()));
+        asks(&one, b"last");
+        assert_eq!(received(&other), b"last", "and nothing before it");
+        let totals = stand.stop();
+        assert_eq!((totals.opened - totals.closed, totals.errors), (0, 0));
+    });
+}
+
+#[test]
+fn of_several_workers_one_gets_what_a_group_says() {
+    on_each_driver(|driver| {
+        let group = group(3, driver);
+        let single = UdpSocket::bind(LOOPBACK).expect("loopback");
+        single.set_read_timeout(Some(PATIENCE)).expect("an option");
+        let to = vec![single.local_addr().expect("bound")];
+        let handler = relay(RelayOptions { to, subscribe: false }).expect("good options");
+        let counters = EndpointCounters::default();
+        let service = DatagramService::new(handler, DatagramRules::default(), counters.clone());
+        let mut endpoint = UdpEndpoint::new("0.0.0.0:0".parse().expect("an address"), service.factory());
+        joins(&mut endpoint, group);
+        let mut options = ServerOptions { workers: 3, udp: vec![endpoint], ..ServerOptions::default() };
+        options.ring.driver = driver;
+        let server = Server::start(&[], &options).expect("a server");
+        let port = server.udp_addresses()[0].port();
+        let sender = sender();
+        for round in 0..20u8 {
+            sender.send_to(&[round], SocketAddr::new(group, port)).expect("loopback");
+            assert_eq!(received(&single), [round]);
+        }
+        server.drain(PATIENCE);
+        server.wait(PATIENCE).expect("no worker dies");
+        assert_eq!(counters.totals().messages_in, 20);
     });
 }

@@ -6,8 +6,8 @@ mod send_batch;
 pub(crate) use datagrams::{DatagramReports, decode_name};
 pub use datagrams::{
     DatagramSocketOptions, Interface, adopt_datagrams, bind_datagrams, connect_datagrams, datagram_buffers,
-    dropped_datagrams, join_multicast, leave_multicast, set_datagram_buffers, set_multicast_interface,
-    set_multicast_reach, set_segment_bytes,
+    dropped_datagrams, join_multicast, leave_multicast, set_datagram_buffers, set_multicast_hops,
+    set_multicast_interface, set_segment_bytes,
 };
 pub use send_batch::{Full, Refusal, SEND_BYTES_MAX, SendBatch, Sent, send_datagrams};
 

@@ -26,8 +26,9 @@ pub struct RelayOptions {
     pub subscribe: bool,
 }
 
-/// The built-in handler `multicast-relay`. What the relay itself has sent to a group that it has joined is not relayed again; what
-/// came by a group does not go back there.
+/// The built-in handler `multicast-relay`. What the relay itself has sent to a group that it has joined is not relayed again, and
+/// with it what other programs of this machine send from the same port, which cannot be told from it; what came by a group does not
+/// go back there.
 ///
 /// # Errors
 /// A sentence when it would send nowhere, or to too many.

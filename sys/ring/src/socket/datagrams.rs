@@ -22,6 +22,10 @@ pub struct DatagramSocketOptions {
     pub counts_drops: bool,
     /// Datagrams say where they were sent to (IP_PKTINFO, IPV6_RECVPKTINFO).
     pub reports_destination: bool,
+    /// What is sent to groups leaves by this interface.
+    pub multicast_interface: Interface,
+    /// How many networks it passes: 1 stays in this one; 0: the kernel's default, which is 1.
+    pub multicast_hops: u8,
 }
 
 impl Default for DatagramSocketOptions {
@@ -33,6 +37,8 @@ impl Default for DatagramSocketOptions {
             gro: false,
             counts_drops: true,
             reports_destination: false,
+            multicast_interface: Interface::Any,
+            multicast_hops: 0,
         }
     }
 }
@@ -177,17 +183,16 @@ pub fn set_multicast_interface(fd: BorrowedFd<'_>, interface: Interface) -> io::
     set_value(fd, libc::IPPROTO_IP, libc::IP_MULTICAST_IF, &membership(Ipv4Addr::UNSPECIFIED, interface))
 }
 
-/// How far multicast goes from this socket (in hops; 1: this network), and whether members on this machine get it too.
+/// How many networks multicast from this socket passes; 1 stays in this one.
 ///
 /// # Errors
 /// What `setsockopt(2)` says.
-pub fn set_multicast_reach(fd: BorrowedFd<'_>, hops: u8, loops_back: bool) -> io::Result<()> {
-    if is_ipv6(fd)? {
-        set_value(fd, libc::IPPROTO_IPV6, libc::IPV6_MULTICAST_HOPS, &libc::c_int::from(hops))?;
-        return set_flag(fd, libc::IPPROTO_IPV6, libc::IPV6_MULTICAST_LOOP, loops_back);
-    }
-    set_value(fd, libc::IPPROTO_IP, libc::IP_MULTICAST_TTL, &libc::c_int::from(hops))?;
-    set_flag(fd, libc::IPPROTO_IP, libc::IP_MULTICAST_LOOP, loops_back)
+pub fn set_multicast_hops(fd: BorrowedFd<'_>, hops: u8) -> io::Result<()> {
+    let (level, name) = match is_ipv6(fd)? {
+        true => (libc::IPPROTO_IPV6, libc::IPV6_MULTICAST_HOPS),
+        false => (libc::IPPROTO_IP, libc::IP_MULTICAST_TTL),
+    };
+    set_value(fd, level, name, &libc::c_int::from(hops))
 }
 
 /// What a datagram socket is set to report with each datagram.
@@ -276,6 +281,12 @@ fn set_options(fd: BorrowedFd<'_>, is_ipv6: bool, options: &DatagramSocketOption
         // ENOPROTOOPT: before Linux 4.20 there is no such option for IPv6.
         Err(error) if error.raw_os_error() != Some(libc::ENOPROTOOPT) => return Err(error),
         _ => {}
+    }
+    if options.multicast_interface != Interface::Any {
+        set_multicast_interface(fd, options.multicast_interface)?;
+    }
+    if options.multicast_hops > 0 {
+        set_multicast_hops(fd, options.multicast_hops)?;
     }
     if options.gro {
         set_flag(fd, libc::SOL_UDP, libc::UDP_GRO, true)?;

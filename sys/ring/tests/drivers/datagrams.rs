@@ -16,6 +16,8 @@ pub(crate) const PLAIN: DatagramSocketOptions = DatagramSocketOptions {
     gro: false,
     counts_drops: true,
     reports_destination: false,
+    multicast_interface: Interface::Any,
+    multicast_hops: 0,
 };
 
 /// A socket that is being received from.
