@@ -6,6 +6,7 @@ mod deadlines;
 mod echo;
 mod faults;
 mod gateway;
+mod mixing;
 mod outbound;
 mod sockets;
 mod stalls;
