@@ -2,6 +2,7 @@
 
 use crate::datagrams::{DatagramHandler, DatagramHandlerFactory, DatagramSender, Peer, Replies, Train};
 use std::cell::{OnceCell, RefCell};
+use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -64,7 +65,8 @@ impl Relay {
         mut give: impl FnMut(&mut Replies<'_>, SocketAddr),
     ) {
         let (source, group) = (peer.address(), group_of(peer));
-        if group.is_some() && self.is_own(source) {
+        let local = peer.destination().and_then(|destination| destination.local);
+        if group.is_some() && self.is_own(source, local) {
             peer.forget();
             return;
         }
@@ -87,17 +89,22 @@ impl Relay {
         }
     }
 
-    /// Whether this endpoint has sent it: from its port, and from an address of this machine.
-    fn is_own(&self, source: SocketAddr) -> bool {
+    /// Whether this endpoint has sent it: from its port, and from an address of this machine. `local` is the one that the kernel
+    /// would answer by.
+    fn is_own(&self, source: SocketAddr, local: Option<IpAddr>) -> bool {
         if self.here.get().is_none_or(|here| here.port() != source.port()) {
             return false;
+        }
+        if let Some(local) = local {
+            return local == source.ip();
         }
         let mut judged = self.judged.borrow_mut();
         if let Some((_, is_own)) = judged.iter().find(|(ip, _)| *ip == source.ip()) {
             return *is_own;
         }
-        // Only this machine's addresses can be bound.
-        let is_own = UdpSocket::bind(SocketAddr::new(source.ip(), 0)).is_ok();
+        // Only this machine's addresses can be bound. Where no sockets can be made, better too few datagrams than a circle of them.
+        let bound = UdpSocket::bind(SocketAddr::new(source.ip(), 0));
+        let is_own = bound.err().is_none_or(|error| error.kind() != io::ErrorKind::AddrNotAvailable);
         if judged.len() >= JUDGED_MAX {
             judged.clear();
         }

@@ -20,6 +20,9 @@ pub struct Destination {
     pub address: IpAddr,
     /// The index of the interface it came in by.
     pub interface: u32,
+    /// The address of ours that an answer would come from, where the kernel says it (IPv4): that of the datagram itself, or for a
+    /// group that of the interface.
+    pub local: Option<IpAddr>,
 }
 
 /// What the control data says; `None` where it says nothing.
@@ -48,10 +51,14 @@ fn note(control: &mut Control, level: libc::c_int, kind: libc::c_int, value: &[u
         (libc::SOL_UDP, libc::UDP_GRO) => control.segment_bytes = u32_at(value, 0),
         (libc::IPPROTO_IP, libc::IP_PKTINFO) => {
             // struct in_pktinfo: interface index, local address, destination address.
-            let address = value.get(8..12).and_then(|bytes| <[u8; 4]>::try_from(bytes).ok());
-            control.destination = address.zip(u32_at(value, 0)).map(|(address, interface)| Destination {
-                address: IpAddr::V4(Ipv4Addr::from(address)),
+            let address = |at: usize| {
+                let bytes = value.get(at..at + 4).and_then(|bytes| <[u8; 4]>::try_from(bytes).ok())?;
+                Some(IpAddr::V4(Ipv4Addr::from(bytes)))
+            };
+            control.destination = address(8).zip(u32_at(value, 0)).map(|(to, interface)| Destination {
+                address: to,
                 interface,
+                local: address(4),
             });
         }
         (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
@@ -60,6 +67,7 @@ fn note(control: &mut Control, level: libc::c_int, kind: libc::c_int, value: &[u
             control.destination = address.zip(u32_at(value, 16)).map(|(address, interface)| Destination {
                 address: IpAddr::V6(Ipv6Addr::from(address)),
                 interface,
+                local: None,
             });
         }
         _ => {}
@@ -96,12 +104,17 @@ mod tests {
         data.extend(message(libc::IPPROTO_IP, libc::IP_PKTINFO, &[3, 0, 0, 0, 9, 9, 9, 9, 239, 1, 2, 3]));
         let control = parse(&data);
         assert_eq!((control.dropped, control.segment_bytes), (Some(7), Some(1200)));
-        let destination = Destination { address: IpAddr::from([239, 1, 2, 3]), interface: 3 };
+        let destination = Destination {
+            address: IpAddr::from([239, 1, 2, 3]),
+            interface: 3,
+            local: Some(IpAddr::from([9, 9, 9, 9])),
+        };
         assert_eq!(control.destination, Some(destination));
         let mut v6 = [0; 20];
         (v6[0], v6[15], v6[16]) = (0xff, 1, 2);
         let control = parse(&message(libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, &v6));
-        let destination = Destination { address: "ff00::1".parse().expect("an address"), interface: 2 };
+        let destination =
+            Destination { address: "ff00::1".parse().expect("an address"), interface: 2, local: None };
         assert_eq!(control.destination, Some(destination));
     }
 
