@@ -52,6 +52,8 @@ mod worker;
 pub mod background;
 pub mod cookie;
 #[cfg(feature = "libraries")]
+pub mod hooks;
+#[cfg(feature = "libraries")]
 pub mod library;
 #[cfg(any(feature = "memcached", feature = "redis"))]
 pub mod link;

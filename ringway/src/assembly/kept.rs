@@ -42,6 +42,9 @@ pub struct Kept {
     /// Handlers of endpoints, with what they have done.
     #[cfg(feature = "endpoints")]
     pub(super) handlers: crate::handlers::KeptHandlers,
+    /// Hooks into the stages of requests.
+    #[cfg(feature = "libraries")]
+    pub(super) hooks: super::hooks::KeptHooks,
     /// Servers behind this one, with what is known of them.
     pub(super) upstreams: KeptUpstreams,
     /// Where the faces over HTTP find the server they are part of.
@@ -73,6 +76,8 @@ impl Kept {
             services: crate::hosting::KeptServices::default(),
             #[cfg(feature = "endpoints")]
             handlers: crate::handlers::KeptHandlers::default(),
+            #[cfg(feature = "libraries")]
+            hooks: super::hooks::KeptHooks::default(),
             upstreams: KeptUpstreams::default(),
             #[cfg(feature = "console")]
             live: Live::new(desk.clone()),

@@ -16,6 +16,8 @@ mod files;
 mod governor;
 #[cfg(feature = "endpoints")]
 mod handlers;
+#[cfg(feature = "libraries")]
+mod hooks;
 mod kept;
 mod logs;
 mod plan;

@@ -114,6 +114,8 @@ pub(super) struct SitePlan {
     pub(super) stages: Vec<StagePlan>,
     pub(super) routes: Vec<RoutePlan>,
     pub(super) handlers: Vec<Arc<HandlerPlan>>,
+    #[cfg(feature = "libraries")]
+    pub(super) hooks: Vec<Arc<crate::service::hooks::Hook>>,
     pub(super) pages: Arc<ErrorPages>,
     pub(super) edits: FieldEdits,
     pub(super) access: Option<Access>,
@@ -150,7 +152,7 @@ impl Plans {
         errors: &ErrorLog,
         services: Services<'_>,
     ) -> Result<Self, AssemblyError> {
-        let common = site::Common::new(config, kept, upstreams, services)?;
+        let common = site::Common::new(config, kept, upstreams, services, errors)?;
         let sites = config.site.iter().map(|site| common.plan(site).map(Arc::new));
         let sites = sites.collect::<Result<Vec<_>, _>>()?;
         let access = access_log(&config.log.access, kept)?;

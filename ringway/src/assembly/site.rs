@@ -13,6 +13,7 @@ use crate::config::settings::{self, Config, Site};
 use crate::web::clock::ServerField;
 use crate::web::field_edits::{EditError, FieldEdits};
 use crate::web::limit::RequestLimit;
+use crate::web::log::errors::ErrorLog;
 use std::sync::Arc;
 
 /// What the sites of a configuration have in common.
@@ -24,6 +25,8 @@ pub(super) struct Common<'a> {
     /// Applications.
     #[cfg_attr(not(feature = "services"), expect(dead_code, reason = "there are none"))]
     pub(super) services: Services<'a>,
+    #[cfg_attr(not(feature = "libraries"), expect(dead_code, reason = "nobody says anything"))]
+    errors: &'a ErrorLog,
     pub(super) server: ServerField,
     /// The limit of requests over all sites.
     limit: Option<Arc<RequestLimit>>,
@@ -35,6 +38,7 @@ impl<'a> Common<'a> {
         kept: &'a Kept,
         upstreams: &'a Upstreams,
         services: Services<'a>,
+        errors: &'a ErrorLog,
     ) -> Result<Self, AssemblyError> {
         let server = match config.server.server_field {
             settings::ServerField::Name => ServerField::Name,
@@ -42,7 +46,7 @@ impl<'a> Common<'a> {
             settings::ServerField::Off => ServerField::Absent,
         };
         let limit = config.rate_limit.as_ref().map(access::request_limit);
-        Ok(Self { config, kept, upstreams, services, server, limit })
+        Ok(Self { config, kept, upstreams, services, errors, server, limit })
     }
 
     /// Plans one site.
@@ -60,6 +64,8 @@ impl<'a> Common<'a> {
         let mut handlers: Vec<Arc<HandlerPlan>> = Vec::new();
         handlers.extend(files.user_dirs(site)?.map(HandlerPlan::UserDirs).map(Arc::new));
         handlers.extend(dav::handlers(files.handler(site)?, site.dav.as_ref()));
+        #[cfg(feature = "libraries")]
+        let hooks = super::hooks::plan(site, &name, self.kept, self.errors)?;
         let access = match &site.access_log {
             Some(log) => access_log(log, self.kept)?,
             None => access_log(&self.config.log.access, self.kept)?,
@@ -88,6 +94,8 @@ impl<'a> Common<'a> {
             stages,
             routes,
             handlers,
+            #[cfg(feature = "libraries")]
+            hooks,
             access,
             server: self.server,
         })

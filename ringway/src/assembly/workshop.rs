@@ -67,6 +67,9 @@ pub(super) struct Workshop {
     sinks: LogSinks,
     /// Handlers by their plan: a site on several endpoints has one cache.
     handlers: RefCell<HashMap<*const HandlerPlan, Made>>,
+    /// Hooks, each with its state here.
+    #[cfg(feature = "libraries")]
+    hooks: RefCell<super::hooks::MadeHooks>,
     /// Protocols by endpoint: an endpoint on several addresses has one.
     protocols: RefCell<HashMap<Label, Weak<Speaker>>>,
 }
@@ -114,6 +117,8 @@ impl Workshop {
                 store: FileStore::of(worker, blueprint.cache),
                 sinks: LogSinks::new(worker),
                 handlers: RefCell::default(),
+                #[cfg(feature = "libraries")]
+                hooks: RefCell::default(),
                 protocols: RefCell::default(),
             });
             LATEST.set((blueprint.number, Rc::downgrade(&workshop)));
@@ -154,6 +159,12 @@ impl Workshop {
         for plan in here().filter(|plan| !plan.is_default()) {
             sites.add(self.site(plan, endpoint)?, &names_of(plan)).map_err(io::Error::other)?;
         }
+        #[cfg(feature = "libraries")]
+        for hook in here().flat_map(|plan| &plan.hooks) {
+            let hook = self.hooks.borrow_mut().of(hook, &self.worker)?;
+            sites.accepted.extend(hook.accepted());
+            sites.closed.extend(hook.closed());
+        }
         Ok(sites)
     }
 
@@ -187,6 +198,13 @@ impl Workshop {
         site.pages = Arc::clone(&plan.pages);
         if let Some((format, file)) = &plan.access {
             site.served.push(Box::new(AccessLog::new(*format, self.sinks.of(file)?)));
+        }
+        #[cfg(feature = "libraries")]
+        for hook in &plan.hooks {
+            let hook = self.hooks.borrow_mut().of(hook, &self.worker)?;
+            site.stages.extend(hook.request());
+            site.answers.extend(hook.answer());
+            site.served.extend(hook.served());
         }
         site.counters = plan.is_counted.then(|| plan.book.open());
         #[cfg(all(feature = "services", feature = "develop"))]

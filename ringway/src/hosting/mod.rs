@@ -7,9 +7,15 @@ mod pages;
 #[cfg(feature = "libraries")]
 mod section;
 mod source;
+#[cfg(feature = "libraries")]
+mod stamp;
 
 pub use directory::{Directory, directory, link};
 pub use hosted::ServicePost;
 pub(crate) use hosted::{Hosted, KeptServices, Surroundings};
 #[cfg(feature = "develop")]
 pub(crate) use pages::ReloadedPages;
+#[cfg(feature = "libraries")]
+pub(crate) use section::text as section_text;
+#[cfg(feature = "libraries")]
+pub(crate) use stamp::of as stamp_of;

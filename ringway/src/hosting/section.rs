@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 /// One setting a line; tables within are written in braces.
-pub(super) fn text(section: &BTreeMap<String, Value>) -> String {
+pub(crate) fn text(section: &BTreeMap<String, Value>) -> String {
     let mut text = String::new();
     for (key, value) in section {
         put_key(&mut text, key);

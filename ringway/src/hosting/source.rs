@@ -10,7 +10,6 @@ use crate::service::{Service, ServiceTotals};
 #[cfg(feature = "libraries")]
 use ringway_lock::Mutex;
 #[cfg(feature = "libraries")]
-use std::os::unix::fs::MetadataExt;
 #[cfg(feature = "libraries")]
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
@@ -138,18 +137,7 @@ fn linked(settings: &settings::Service) -> &str {
 impl Loaded {
     fn of(settings: &settings::Service) -> Self {
         let path = settings.library.as_ref().map_or(Path::new(""), |library| library.as_path());
-        let stamp = path.metadata().ok().map(|found| {
-            let number = |value: u64| i64::from_ne_bytes(value.to_ne_bytes());
-            [
-                number(found.dev()),
-                number(found.ino()),
-                number(found.size()),
-                found.mtime(),
-                found.mtime_nsec(),
-                found.ctime(),
-                found.ctime_nsec(),
-            ]
-        });
+        let stamp = super::stamp::of(path);
         Self { path: path.to_owned(), stamp, config: section::text(&settings.config) }
     }
 }

@@ -241,7 +241,7 @@ fn rules(config: &Config) -> Result<Rules, String> {
     write.extend(config.service.iter().filter_map(|service| service.log.as_ref()).filter_map(folder));
     // A library is replaced when it changes, so what may be read is its folder.
     let libraries = config.service.iter().filter_map(|service| service.library.as_ref());
-    let libraries = libraries.map(FilePath::as_path).chain(of_endpoints(config));
+    let libraries = libraries.chain(hooks(config)).map(FilePath::as_path).chain(of_endpoints(config));
     read.extend(libraries.filter_map(|path| path.parent().map(Path::to_owned)));
     let mut connect = Vec::new();
     let mut outward = Outward::default();
@@ -270,6 +270,7 @@ fn rules(config: &Config) -> Result<Rules, String> {
         trees.insert(path_of(data));
     }
     outward.libraries = config.service.iter().any(|service| service.library.is_some())
+        || hooks(config).next().is_some()
         || of_endpoints(config).next().is_some();
     if outward.libraries {
         // What they need themselves is looked for there.
@@ -284,6 +285,11 @@ fn rules(config: &Config) -> Result<Rules, String> {
         outward,
         identity,
     })
+}
+
+/// The libraries that hook into the stages of requests.
+fn hooks(config: &Config) -> impl Iterator<Item = &FilePath> {
+    config.site.iter().flat_map(|site| &site.hook).map(|hook| &hook.library)
 }
 
 /// The libraries of endpoints.

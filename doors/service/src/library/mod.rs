@@ -38,6 +38,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError};
 use std::task::Waker;
+pub(crate) use written::Written;
 
 /// How long an answer that was promised is waited for, in milliseconds, if nobody says.
 pub const ANSWER_MS_MAX: u64 = 30_000;

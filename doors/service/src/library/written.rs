@@ -46,7 +46,7 @@ impl Written {
         let mut lines = Vec::new();
         for field in answer.fields() {
             let (name, value) = field?;
-            if SERVERS_OWN.iter().any(|own| own.eq_ignore_ascii_case(name)) {
+            if Self::is_servers_own(name) {
                 return Err(Fault::Invalid);
             }
             let before = lines.len();
@@ -58,6 +58,11 @@ impl Written {
             HeadWriter::new(&mut lines[before..]).field(name, value).map_err(|_unsendable| Fault::Invalid)?;
         }
         Ok(Self { status, lines, body: answer.body.to_vec(), length: answer.length })
+    }
+
+    /// Whether a field is the server's own to say.
+    pub(crate) fn is_servers_own(name: &[u8]) -> bool {
+        SERVERS_OWN.iter().any(|own| own.eq_ignore_ascii_case(name))
     }
 
     /// An answer without a body. `lines` have their CR LF.

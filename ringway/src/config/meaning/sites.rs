@@ -85,6 +85,9 @@ impl Judge<'_> {
         self.headers(&site.headers, node);
         self.compression(&site.compression, node);
         self.cache(&site.cache, node);
+        if !cfg!(feature = "libraries") && !site.hook.is_empty() {
+            self.error(node.key_place_of("hook"), "this program was built without libraries");
+        }
     }
 
     fn cache(&mut self, rules: &[CacheRule], node: &Node) {

@@ -1,6 +1,6 @@
 //! Settings of sites.
 
-use crate::config::settings::{AccessLog, Auth, Dav, Governor, RateLimit, Route, Rule};
+use crate::config::settings::{AccessLog, Auth, Dav, Governor, Hook, RateLimit, Route, Rule};
 use crate::config::values::{
     FilePath, HeaderName, HeaderText, Label, MediaRange, PathPattern, SiteName, Size, Span, TryStep,
 };
@@ -70,6 +70,9 @@ pub struct Site {
     /// Clients may change the files of `root` (WebDAV).
     #[serde(default)]
     pub dav: Option<Dav>,
+    /// Shared libraries that are asked or told at the stages of requests.
+    #[serde(default)]
+    pub hook: Vec<Hook>,
     /// Paths that are answered differently.
     #[serde(default)]
     pub route: Vec<Route>,

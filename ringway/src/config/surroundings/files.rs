@@ -29,6 +29,10 @@ impl Inspector<'_> {
             if let Some(log) = &site.access_log {
                 self.access_log(log, node.under("access_log"));
             }
+            for (number, hook) in site.hook.iter().enumerate() {
+                let place = node.item("hook", number).place_of("library");
+                self.library(Some(hook.library.as_path()), place);
+            }
             for (number, route) in site.route.iter().enumerate() {
                 let node = node.item("route", number);
                 self.directory(route.root.as_ref(), node.place_of("root"));
