@@ -54,14 +54,12 @@ impl Clients<'_> {
     }
 
     pub(super) fn connected(&mut self, index: u32, result: io::Result<u32>) {
-        self.connecting -= 1;
         let client = &mut self.all[index as usize];
         client.connecting = None;
         if let Err(error) = result {
             return self.fail(index, What::Unreachable(error.to_string()));
         }
         self.report.opened += 1;
-        self.open += 1;
         if self.stage == Stage::Stopping {
             return self.begin_again(index, false);
         }
@@ -94,6 +92,8 @@ impl Clients<'_> {
 
     /// Everything is agreed on.
     pub(super) fn talk(&mut self, index: u32) {
+        self.connecting -= 1;
+        self.open += 1;
         self.all[index as usize].phase = Phase::Talking;
         if self.stage == Stage::Stopping || self.is_enough(index) {
             self.all[index as usize].phase = Phase::Closing;
@@ -268,14 +268,11 @@ impl Clients<'_> {
     fn drop_socket(&mut self, index: u32, is_reset: bool) {
         let client = &mut self.all[index as usize];
         let Some(socket) = client.socket.take() else { return };
-        let connecting = client.connecting.take();
-        let was_connecting = client.phase == Phase::Connecting && connecting.is_some();
-        if was_connecting {
-            self.connecting -= 1;
-        } else if client.phase != Phase::Connecting {
-            self.open -= 1;
+        match client.phase {
+            Phase::Connecting | Phase::Greeting | Phase::Shaking => self.connecting -= 1,
+            _ => self.open -= 1,
         }
-        let operations = [connecting, client.receiving.take(), client.sending.take()];
+        let operations = [client.connecting.take(), client.receiving.take(), client.sending.take()];
         if is_reset {
             let _gone_already = socket.kernel().map(socket::set_abort_on_close);
         } else {

@@ -22,7 +22,7 @@ use crate::measure::clock::thread_cpu;
 use crate::measure::process::Tree;
 use crate::refusal::Refusal;
 
-/// Connects under way at once, so that no accept queue overflows.
+/// Connections that are being opened and agreed on at once, so that no accept queue overflows and nobody waits long for a handshake.
 const CONNECTING_MAX: u32 = 256;
 
 /// How often whoever watches is told how far the run is.
@@ -128,6 +128,7 @@ struct Clients<'a> {
     epoch: Instant,
     /// Connections that were started for the first time.
     started: u32,
+    /// Connections that are being opened and agreed on.
     connecting: u32,
     /// Connections that are not absent.
     active: u32,
