@@ -49,6 +49,6 @@ pub use message::Message;
 pub use owner::{ConnectionLimits, IDLE_MS_MAX, Terms};
 pub use protocol::SocketProtocol;
 pub use remote::{RemoteError, Sender};
-pub use stalls::STALL_MAX;
+pub use stalls::{STALL_MAX, Watched};
 pub use trace::{TRACED_BYTES_MAX, TRACED_PER_S_MAX, TraceLevel, Tracer};
 pub use urgent::Urgent;

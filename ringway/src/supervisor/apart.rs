@@ -7,7 +7,6 @@
 
 use super::generation::{Generation, Phase};
 use super::plan::{Apart, Plan};
-use super::sockets::Sockets;
 use super::supervise::{GENERATIONS_MAX, Supervisor, next_back_off};
 use super::tasks::Awaited;
 use crate::control::{Order, Reload};
@@ -24,8 +23,11 @@ const HEALTHY_AFTER: Duration = Duration::from_secs(5);
 /// How often they are asked for what they have counted.
 const FIGURES_EVERY: Duration = Duration::from_secs(2);
 
-/// What the console of a process of one endpoint is asked for.
-const FIGURES_COMMAND: &str = "endpoints";
+/// What the console of a process of one endpoint is asked for, with the endpoint's name.
+const FIGURES_COMMAND: &str = "endpoint";
+
+/// Commands of the console that are about one endpoint, whose name follows.
+const COMMANDS: [&str; 3] = [FIGURES_COMMAND, "trace", "replace"];
 
 /// An endpoint that has processes of its own.
 #[derive(Debug)]
@@ -76,13 +78,8 @@ enum Course {
 impl Supervisor {
     /// Gives the endpoints of the plan their processes, and lets those end that are not wanted any more. Whom to wait for.
     ///
-    /// `before` and `sockets_before` are what was in force. `is_new_program`: everybody gets a process of this program.
-    pub(super) fn keep_apart(
-        &mut self,
-        before: &Plan,
-        sockets_before: &Sockets,
-        is_new_program: bool,
-    ) -> Vec<Awaited> {
+    /// `before` is what was in force. `is_new_program`: everybody gets a process of this program.
+    pub(super) fn keep_apart(&mut self, before: &Plan, is_new_program: bool) -> Vec<Awaited> {
         let parts = self.plan.apart.clone();
         let drain = self.plan.drain;
         self.wards.retain(|ward| parts.iter().any(|part| part.name == ward.part.name));
@@ -102,7 +99,7 @@ impl Supervisor {
                 self.wards.push(Ward::new(part.clone()));
             }
             let course = match old.filter(|_| is_same_process) {
-                Some(old) => self.course(&old, sockets_before),
+                Some(old) => self.course(&old),
                 None => Course::Start,
             };
             match course {
@@ -114,14 +111,14 @@ impl Supervisor {
     }
 
     /// Whether the process that serves can take the new part; told so then.
-    fn course(&mut self, old: &Apart, sockets_before: &Sockets) -> Course {
+    fn course(&mut self, old: &Apart) -> Course {
         let id = self.next_id();
         let Some(ward) = self.wards.iter_mut().find(|ward| ward.part.name == old.name) else {
             return Course::Start;
         };
         let part = ward.part.clone();
-        let is_other = old.workers != part.workers || old.rules.identity != part.rules.identity;
-        let added = self.sockets.only(&part.keys).without(&sockets_before.only(&old.keys));
+        let is_other =
+            old.workers != part.workers || old.keys != part.keys || old.rules.identity != part.rules.identity;
         let serving = self.generations.iter_mut().find(|generation| {
             generation.endpoint.as_ref() == Some(&part.name) && generation.phase == Phase::Serving
         });
@@ -131,10 +128,10 @@ impl Supervisor {
                     id,
                     settings: part.settings,
                     secrets: part.secrets,
-                    listeners: added.counts(),
+                    listeners: Vec::new(),
                     drain_ms: self.plan.drain_ms(),
                 }));
-                serving.tell_with(&order, &added.descriptors());
+                serving.tell(&order);
                 ward.told = Some(id);
                 Course::Tell(id)
             }
@@ -353,12 +350,26 @@ impl Supervisor {
             });
             let Some(serving) = serving else { continue };
             ward.asked = Some(id);
-            serving.tell(&Order::Console { id, request: json!({ "command": FIGURES_COMMAND }) });
+            serving.tell(&Order::Console {
+                id,
+                request: json!({ "command": FIGURES_COMMAND, "arguments": [ward.part.name] }),
+            });
         }
         let figures = self.figures_apart();
         if let Some(current) = self.current().filter(|current| current.program == env!("CARGO_PKG_VERSION")) {
             current.tell(&Order::Apart { figures });
         }
+    }
+
+    /// The process that a request of the console is for: of the endpoint that it names, if that has one.
+    pub(super) fn asked_for(&mut self, request: &Value) -> Option<&mut Generation> {
+        let command = request.get("command")?.as_str()?;
+        let name = request.get("arguments")?.get(0)?.as_str()?;
+        let is_apart = COMMANDS.contains(&command) && self.wards.iter().any(|ward| ward.part.name == name);
+        let is_serving = |generation: &&mut Generation| {
+            generation.endpoint.as_deref() == Some(name) && generation.phase == Phase::Serving
+        };
+        self.generations.iter_mut().find(is_serving).filter(|_| is_apart)
     }
 
     /// An answer of a process of one endpoint; whether it was one to a question of ours.

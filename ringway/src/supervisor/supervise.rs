@@ -334,7 +334,11 @@ impl Supervisor {
     fn ask(&mut self, wish: Wish, request: Value) {
         let id = self.next_id();
         let has_room = self.questions.len() < QUESTIONS_MAX;
-        match self.current() {
+        let asked = match self.asked_for(&request).map(|asked| asked.number) {
+            Some(number) => self.generations.iter_mut().find(|generation| generation.number == number),
+            None => self.current(),
+        };
+        match asked {
             Some(current) if has_room => {
                 current.tell(&Order::Console { id, request });
                 self.questions.insert(id, wish);

@@ -410,13 +410,13 @@ impl Supervisor {
         self.sockets.without(&sockets).unlink();
         self.stamps = super::grants::Stamps::of(&plan.watched);
         let before = std::mem::replace(&mut self.plan, plan);
-        let sockets_before = std::mem::replace(&mut self.sockets, sockets);
+        self.sockets = sockets;
         self.open_console();
         let is_new_program = std::mem::take(&mut self.is_new_program);
         if !is_asked {
             return Vec::new();
         }
-        self.keep_apart(&before, &sockets_before, is_new_program)
+        self.keep_apart(&before, is_new_program)
     }
 }
 

@@ -5,8 +5,10 @@ use crate::datagrams::replies::{Given, Peer, Replies, Train};
 use crate::datagrams::rules::DatagramRules;
 use crate::datagrams::sender::DatagramSender;
 use crate::datagrams::{DatagramHandler, DatagramHandlerFactory};
+use crate::stalls::{self, Watched};
 use crate::{EndpointCounters, WorkerCounters};
 use ringway_engine::ring::{Batch, Datagram};
+use ringway_engine::stall::Note;
 use ringway_engine::{Outgoing, WorkerHandle};
 use ringway_pace::{BucketTable, Taken, TokenRate};
 use std::cell::{Cell, RefCell};
@@ -31,6 +33,7 @@ pub struct DatagramService {
     handler: DatagramHandlerFactory,
     rules: DatagramRules,
     counters: EndpointCounters,
+    watched: Option<Watched>,
 }
 
 impl DatagramService {
@@ -39,7 +42,13 @@ impl DatagramService {
     /// than the endpoint's buffers as `faults`, peers that expired as `timeouts`, answers that found no room as `errors`.
     #[must_use]
     pub fn new(handler: DatagramHandlerFactory, rules: DatagramRules, counters: EndpointCounters) -> Self {
-        Self { handler, rules, counters }
+        Self { handler, rules, counters, watched: None }
+    }
+
+    /// Tells of a handler that keeps its worker from everything else.
+    #[must_use]
+    pub fn watched(self, watched: Watched) -> Self {
+        Self { watched: Some(watched), ..self }
     }
 
     /// What an engine's [`ringway_engine::UdpEndpoint::handler`] is to be.
@@ -47,7 +56,10 @@ impl DatagramService {
     pub fn factory(self) -> ringway_engine::DatagramHandlerFactory {
         let made = move |worker: &WorkerHandle| {
             let (handler, counters) = ((self.handler)(worker)?, self.counters.here());
-            let serving = Rc::new(Serving::new(worker, handler, self.rules.clone(), counters));
+            let serving = Serving::new(worker, handler, self.rules.clone(), counters);
+            let note =
+                self.watched.as_ref().map(|watched| (stalls::watched(watched.clone()), watched.clone()));
+            let serving = Rc::new(Serving { note, ..serving });
             Ok(Rc::new(Seat { serving }) as Rc<dyn ringway_engine::DatagramHandler>)
         };
         Arc::new(made)
@@ -70,6 +82,8 @@ struct Serving {
     handler: Rc<dyn DatagramHandler>,
     rules: DatagramRules,
     counters: Arc<WorkerCounters>,
+    /// Whether the worker is in the handler.
+    note: Option<(Arc<Note>, Watched)>,
     peers: RefCell<Peers>,
     rate: Option<RefCell<Rate>>,
     endpoint: Cell<usize>,
@@ -113,6 +127,7 @@ impl Serving {
             handler,
             rules,
             counters,
+            note: None,
             peers,
             rate,
             endpoint: Cell::new(0),
@@ -261,6 +276,9 @@ impl ringway_engine::DatagramHandler for Seat {
         let mut came = Came::default();
         let started = Instant::now();
         let (mut index, count) = (0, batch.len());
+        if let Some((note, _)) = &serving.note {
+            note.enter(0);
+        }
         while index < count {
             let outcome = catch_unwind(AssertUnwindSafe(|| {
                 while let Some((head, payload)) = batch.at_mut(index) {
@@ -270,6 +288,11 @@ impl ringway_engine::DatagramHandler for Seat {
             }));
             // A datagram that the handler cannot bear is its own loss, and none of those behind it.
             serving.counters.panics.add(u64::from(outcome.is_err()));
+        }
+        if let Some((note, watched)) = &serving.note
+            && let Some(took) = note.leave()
+        {
+            stalls::say_back(watched, took);
         }
         serving.note_came(came);
         // One look at the clock before and behind a batch: what a datagram of it took on average.
