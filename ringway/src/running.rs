@@ -14,6 +14,7 @@ use crate::web::log::files::LogFiles;
 use crate::web::site_counters::SiteBook;
 use crate::web::upstream::Group;
 use ringway_lock::Mutex;
+use serde::Deserialize;
 use serde_json::Value;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -359,7 +360,7 @@ impl Running {
             driver: self.driver.clone(),
             totals: totals.iter().map(|(name, value)| (name.to_owned(), value)).collect(),
             workers: self.observer.workers().iter().map(WorkerFigures::from).collect(),
-            handlers: posts.handlers.iter().map(|post| post.figures()).collect(),
+            handlers: self.handler_figures(&posts),
             endpoints: self.endpoint_figures(&posts),
             sites: posts.sites.iter().map(|site| SiteFigures::new(&site.name, &site.book.totals())).collect(),
             upstreams: posts.upstreams.iter().map(|group| UpstreamFigures::from(&**group)).collect(),
@@ -367,6 +368,14 @@ impl Running {
             governors: self.governors(&posts),
             log_lines_dropped: posts.log_files.dropped(),
         }
+    }
+
+    /// Figures of the handlers here, and of those in processes of their own as they told last.
+    fn handler_figures(&self, posts: &Posts) -> Vec<HandlerFigures> {
+        let mut all: Vec<HandlerFigures> = posts.handlers.iter().map(|post| post.figures()).collect();
+        let apart = self.apart();
+        all.extend(apart.as_array().into_iter().flatten().filter_map(figures_apart));
+        all
     }
 
     fn endpoint_figures(&self, posts: &Posts) -> Vec<EndpointFigures> {
@@ -395,6 +404,21 @@ fn service_figures(posts: &Posts) -> Vec<ServiceFigures> {
 #[cfg(not(feature = "services"))]
 fn service_figures(_posts: &Posts) -> Vec<ServiceFigures> {
     Vec::new()
+}
+
+/// Figures of a handler in a process of its own, from what the supervisor tells of it.
+fn figures_apart(told: &Value) -> Option<HandlerFigures> {
+    let name = told.get("name")?.as_str()?.to_owned();
+    let number = |key: &str| told.get(key).and_then(Value::as_u64);
+    let figures = told.get("figures").and_then(|figures| HandlerFigures::deserialize(figures).ok());
+    let state = match (number("process"), number("restart_in_ms")) {
+        (Some(process), _) => format!("process {process}"),
+        (None, Some(wait_ms)) => format!("no process, the next one in {wait_ms} ms"),
+        (None, None) => "its process starts".to_owned(),
+    };
+    let failure = told.get("failure").and_then(Value::as_str).map(|why| format!(": {why}"));
+    let about = format!("{state}, {} died{}", number("deaths").unwrap_or(0), failure.unwrap_or_default());
+    Some(HandlerFigures { name, about, ..figures.unwrap_or_default() })
 }
 
 /// Figures of an endpoint that the engine counts nothing of: its handler does.

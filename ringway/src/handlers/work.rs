@@ -8,7 +8,8 @@ use crate::engine::{DatagramHandlerFactory, Protocol, ProtocolFactory, WorkerHan
 use crate::snapshot::HandlerFigures;
 use crate::socket::datagrams::DatagramService;
 use crate::socket::{
-    EndpointCounters, Level as LineLevel, Log, SocketProtocol, Terms, TraceLevel, Tracer, time_bucket_end_ns,
+    EndpointCounters, Level as LineLevel, Log, SocketProtocol, Terms, TraceLevel, Tracer, Watched,
+    time_bucket_end_ns,
 };
 use crate::web::log::errors::{ErrorLog, Level};
 use ringway_lock::RwLock;
@@ -123,6 +124,9 @@ impl Work {
             Makes::Datagrams(handlers) => {
                 let rules = terms::datagram_rules(settings, limits);
                 let service = DatagramService::new(handlers, rules, known.counters.clone());
+                let terms = terms_of(settings, limits, known);
+                let watched = Watched { endpoint: terms.name, handler: terms.handler, log: terms.log };
+                let service = service.watched(watched);
                 Kind::Datagrams(service.factory())
             }
         };

@@ -178,7 +178,7 @@ impl Supervisor {
     }
 
     /// A process of one endpoint has come to serve: those before it finish what they have.
-    pub(super) fn serves_apart(&mut self, index: usize, name: &str) {
+    pub(super) fn serves_apart(&mut self, index: usize, name: &str, addresses: &[String]) {
         let drain = self.plan.drain;
         let number = self.generations[index].number;
         let Some(ward) = self.wards.iter_mut().find(|ward| ward.part.name == name) else {
@@ -195,7 +195,9 @@ impl Supervisor {
                 end(generation, drain);
             }
         }
-        say!("Endpoint \"{name}\" is served by process {number}.");
+        let (process, addresses) = (self.generations[index].process, addresses.join(", "));
+        let process = process.as_raw_nonzero();
+        say!("Endpoint \"{name}\" is served by server process {number} (pid {process}), at {addresses}.");
         self.came(Awaited::Process(number), None);
     }
 

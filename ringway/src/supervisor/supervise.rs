@@ -107,7 +107,8 @@ pub(super) struct Supervisor {
     /// The console, and where it is.
     #[cfg(feature = "console")]
     console: Option<(PathBuf, crate::console::listen::Console)>,
-    questions: BTreeMap<u64, Wish>,
+    /// What server processes were asked, by id: the number of each, and who waits.
+    questions: BTreeMap<u64, (u64, Wish)>,
     restart_at: Option<Instant>,
     back_off: Duration,
     look_at: Instant,
@@ -341,7 +342,8 @@ impl Supervisor {
         match asked {
             Some(current) if has_room => {
                 current.tell(&Order::Console { id, request });
-                self.questions.insert(id, wish);
+                let number = current.number;
+                self.questions.insert(id, (number, wish));
             }
             Some(_) => wish.end(Outcome::failed("too much is asked at once")),
             None => wish.end(Outcome::failed("no server process serves right now")),
@@ -387,7 +389,7 @@ impl Supervisor {
                 let is_starting = self.generations[index].phase == Phase::Starting;
                 if let Some(name) = self.generations[index].endpoint.clone().filter(|_| is_starting) {
                     notes.iter().for_each(|note| say!("ringway: endpoint \"{name}\": {note}."));
-                    self.serves_apart(index, &name);
+                    self.serves_apart(index, &name, &addresses);
                 } else if is_starting {
                     self.announce(number, &addresses, &driver, &notes, &layers);
                     self.serves(index);
@@ -409,7 +411,7 @@ impl Supervisor {
                 if self.answered_apart(id, &answer) {
                     return;
                 }
-                if let Some(wish) = self.questions.remove(&id) {
+                if let Some((_, wish)) = self.questions.remove(&id) {
                     wish.end(Outcome { data: answer, ..Outcome::done("") });
                 }
             }
@@ -474,6 +476,10 @@ impl Supervisor {
 
     fn ended(&mut self, generation: &Generation, ending: &str) {
         let reason = generation.failure.clone().unwrap_or_else(|| format!("the server process {ending}"));
+        let is_asked = |(number, _): &(u64, Wish)| *number == generation.number;
+        for (_, (_, wish)) in self.questions.extract_if(.., |_, question| is_asked(question)) {
+            wish.end(Outcome::failed("the server process died"));
+        }
         if let Some(name) = &generation.endpoint {
             return self.ended_apart(generation, name, &reason);
         }
@@ -483,9 +489,6 @@ impl Supervisor {
             Phase::Serving => {
                 say!("ringway: server process {} died: {reason}.", generation.number);
                 self.notify.status("A server process died and is started again");
-                std::mem::take(&mut self.questions)
-                    .into_values()
-                    .for_each(|wish| wish.end(Outcome::failed("the server process died")));
                 self.died();
                 if generation.since.elapsed() > HEALTHY_AFTER {
                     self.back_off = BACK_OFF_FIRST;

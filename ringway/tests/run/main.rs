@@ -14,6 +14,8 @@ mod encrypted;
 mod fastcgi;
 mod guarded;
 mod handover;
+#[cfg(feature = "endpoints")]
+mod isolated;
 mod lives;
 mod logs;
 mod reload;

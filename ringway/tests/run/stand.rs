@@ -147,7 +147,12 @@ pub(crate) struct Running {
 
 impl Running {
     /// Starts it and waits until it serves.
-    pub(crate) fn start(mut command: Command, pid_file: PathBuf) -> Self {
+    pub(crate) fn start(command: Command, pid_file: PathBuf) -> Self {
+        Self::starting(command, pid_file, "Ready.")
+    }
+
+    /// Starts it and waits until it says this.
+    pub(crate) fn starting(mut command: Command, pid_file: PathBuf, word: &str) -> Self {
         let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let mut running = Self { child, said: Arc::default(), gather: None, address: None, pid_file };
         let stderr = running.child.stderr.take().unwrap();
@@ -159,7 +164,7 @@ impl Running {
                 said.push('\n');
             }
         }));
-        running.wait_to_say("Ready.");
+        running.wait_to_say(word);
         let said = running.said();
         let url = said.lines().find_map(|line| {
             let url = line.trim().strip_prefix("at ")?;
