@@ -3,7 +3,7 @@
 use super::Shared;
 use super::slab::Slab;
 use super::version::{Version, Versions};
-use crate::datagrams::{DatagramHandler, Expired, Peer, Replies};
+use crate::datagrams::{DatagramHandler, Expired, Peer, Replies, Train};
 use ringway_engine::WorkerHandle;
 use ringway_plugin::{Fault, LoadError, PeerView, User, Verdict};
 use std::cell::{OnceCell, RefCell};
@@ -67,6 +67,34 @@ impl Datagrams {
         }
     }
 
+    /// What the library keeps of a peer, as long as it is known.
+    fn user(&self, peer: &Peer<'_>) -> User {
+        self.entries.borrow().get(peer.user()).map_or(User::NONE, |entry| entry.user)
+    }
+
+    /// Does what the library says of a datagram.
+    fn judge(&self, peer: &mut Peer<'_>, version: &Version, verdict: Verdict) {
+        match verdict {
+            Verdict::GoOn => {}
+            Verdict::Close => {
+                let word = peer.user();
+                peer.set_user(0);
+                peer.forget();
+                self.forget(word);
+            }
+            Verdict::Panicked => self.versions.complain(format_args!(
+                "library {}: its `datagram` panicked at a datagram of {}",
+                version.file(),
+                peer.address()
+            )),
+            Verdict::Unknown(code) => self.versions.complain(format_args!(
+                "library {}: its `datagram` says {code} of a datagram of {}, which means nothing",
+                version.file(),
+                peer.address()
+            )),
+        }
+    }
+
     fn forget(&self, word: u64) {
         // Whatever its end calls finds the table free.
         let entry = self.entries.borrow_mut().remove(word);
@@ -79,32 +107,32 @@ impl Datagrams {
 impl DatagramHandler for Datagrams {
     fn datagram(&self, peer: &mut Peer<'_>, payload: &mut [u8], out: &mut Replies<'_>) {
         let version = self.versions.current();
-        let word = peer.user();
-        let mut user = self.entries.borrow().get(word).map_or(User::NONE, |entry| entry.user);
-        let from = peer.address();
+        let (word, mut user) = (peer.user(), self.user(peer));
         let verdict = {
-            let shown = Shown { from, text: OnceCell::new(), out: RefCell::new(out) };
+            let shown = Shown::new(peer, out);
             version.worker.datagram(&shown, &mut user, payload)
         };
         self.keep(peer, word, Rc::clone(&version), user);
-        match verdict {
-            Verdict::GoOn => {}
-            Verdict::Close => {
-                let word = peer.user();
-                peer.set_user(0);
-                peer.forget();
-                self.forget(word);
+        self.judge(peer, &version, verdict);
+    }
+
+    fn train(&self, peer: &mut Peer<'_>, mut train: Train<'_>, out: &mut Replies<'_>) {
+        let version = self.versions.current();
+        let (word, mut user) = (peer.user(), self.user(peer));
+        let mut verdict = Verdict::GoOn;
+        {
+            let shown = Shown::new(peer, out);
+            while verdict == Verdict::GoOn
+                && let Some(payload) = train.next_mut()
+            {
+                verdict = version.worker.datagram(&shown, &mut user, payload);
             }
-            Verdict::Panicked => {
-                self.versions.complain(format_args!(
-                    "library {}: its `datagram` panicked at a datagram of {from}",
-                    version.file()
-                ));
-            }
-            Verdict::Unknown(code) => self.versions.complain(format_args!(
-                "library {}: its `datagram` says {code} of a datagram of {from}, which means nothing",
-                version.file()
-            )),
+        }
+        self.keep(peer, word, Rc::clone(&version), user);
+        self.judge(peer, &version, verdict);
+        // What came behind one of which something else was said.
+        while let Some(payload) = train.next_mut() {
+            self.datagram(peer, payload, out);
         }
     }
 
@@ -131,6 +159,12 @@ struct Shown<'v, 'o> {
     from: SocketAddr,
     text: OnceCell<String>,
     out: RefCell<&'v mut Replies<'o>>,
+}
+
+impl<'v, 'o> Shown<'v, 'o> {
+    fn new(peer: &Peer<'_>, out: &'v mut Replies<'o>) -> Self {
+        Self { from: peer.address(), text: OnceCell::new(), out: RefCell::new(out) }
+    }
 }
 
 impl PeerView for Shown<'_, '_> {

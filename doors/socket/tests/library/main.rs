@@ -2,6 +2,7 @@
 
 mod examples;
 mod faults;
+mod outward;
 mod replaced;
 mod stand;
 mod waiting;
