@@ -33,13 +33,14 @@ Exit codes: 0 stopped as asked, 2 wrong use or cannot start.
 ";
 
 const NEW_HELP: &str = "\
-Usage: ringway new PATH [--template NAME] [--ringway DIR]
+Usage: ringway new PATH [--template NAME | --endpoint] [--ringway DIR]
 
 Makes a project in PATH, which is called as the directory is.
 
   -t, --template NAME     what it begins with: hello, the smallest service (the default); api, a to-do list with a JSON API on
                           SQLite and a page that follows; chat, with rooms, history and presence on WebSockets; axum, an
-                          application of axum's
+                          application of axum's; endpoint, a protocol of your own in a library that an endpoint loads
+  -e, --endpoint          --template endpoint
       --ringway DIR       Ringway's package in this directory, in place of the version of this program in the registry
   -h, --help              this text
 
@@ -73,6 +74,7 @@ pub(crate) fn parse_new(parser: &mut lexopt::Parser) -> Result<Command, String> 
             Short('t') | Long("template") => {
                 template = text(parser)?.parse().map_err(|sentence| format!("{sentence}."))?;
             }
+            Short('e') | Long("endpoint") => template = Template::Endpoint,
             Long("ringway") => source = Source::Path(parser.value().map_err(sentence)?.into()),
             Value(path) if at.is_none() => at = Some(PathBuf::from(path)),
             other => return Err(sentence(other.unexpected())),
@@ -167,7 +169,7 @@ pub(crate) fn execute(command: Developing) -> ExitCode {
         Developing::New { at, template, source } => {
             let written = template.write(&at, &source);
             if written.is_ok() {
-                eprintln!("It is in {}. Now: ringway dev {}", at.display(), at.display());
+                eprintln!("It is in {}. Now: {}", at.display(), template.next_step(&at));
             }
             told(written)
         }

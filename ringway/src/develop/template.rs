@@ -17,6 +17,8 @@ pub enum Template {
     Chat,
     /// An application of axum's.
     Axum,
+    /// A protocol of one's own, in a library for an endpoint.
+    Endpoint,
 }
 
 /// Where the new project has Ringway from.
@@ -30,8 +32,10 @@ pub enum Source {
 
 /// What a template is made of.
 struct Parts {
-    /// What its service is called.
+    /// What its service, or its library, is called.
     service: &'static str,
+    /// The package that it needs.
+    package: &'static str,
     manifest: &'static str,
     files: &'static [(&'static str, &'static str)],
 }
@@ -40,6 +44,7 @@ macro_rules! parts {
     ($example:literal: $($file:literal),+) => {
         Parts {
             service: $example,
+            package: "ringway",
             manifest: include_str!(concat!("../../../examples/", $example, "/Cargo.toml")),
             files: &[$(($file, include_str!(concat!("../../../examples/", $example, "/", $file)))),+],
         }
@@ -52,13 +57,36 @@ const CHAT: Parts = parts!("chat": "src/main.rs", "src/history.rs", "src/presenc
     "src/chat.css", "src/chat.js");
 const AXUM: Parts = parts!("axum": "src/main.rs", "src/page.html");
 
+const ENDPOINT: Parts = Parts {
+    service: "protocol",
+    package: "ringway-sdk",
+    manifest: include_str!("../../../contrib/plugin/endpoint/Cargo.toml"),
+    files: &[
+        ("src/lib.rs", include_str!("../../../contrib/plugin/endpoint/src/lib.rs")),
+        ("ringway.toml", include_str!("../../../contrib/plugin/endpoint/ringway.toml")),
+    ],
+};
+
 impl Template {
+    /// What is done with the project next.
+    #[must_use]
+    pub fn next_step(self, at: &Path) -> String {
+        let at = at.display();
+        match self {
+            Self::Endpoint => {
+                format!("cd {at} && cargo build --release && ringway run --config ringway.toml")
+            }
+            _ => format!("ringway dev {at}"),
+        }
+    }
+
     fn parts(self) -> &'static Parts {
         match self {
             Self::Hello => &HELLO,
             Self::Api => &API,
             Self::Chat => &CHAT,
             Self::Axum => &AXUM,
+            Self::Endpoint => &ENDPOINT,
         }
     }
 
@@ -77,9 +105,17 @@ impl Template {
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) => return Err(sentence(&error)),
         }
-        let service = (format!("Service::new(\"{}\"", parts.service), format!("Service::new(\"{name}\""));
+        let renamed = |text: &str| match self {
+            Self::Endpoint => {
+                let library = format!("lib{}.so", name.replace('-', "_"));
+                text.replace("libprotocol.so", &library)
+                    .replace("name = \"protocol\"", &format!("name = \"{name}\""))
+            }
+            _ => text
+                .replace(&format!("Service::new(\"{}\"", parts.service), &format!("Service::new(\"{name}\"")),
+        };
         let own = [("Cargo.toml", manifest), (".gitignore", "/target\n/data\n".to_owned())];
-        let files = parts.files.iter().map(|(file, text)| (*file, text.replace(&service.0, &service.1)));
+        let files = parts.files.iter().map(|(file, text)| (*file, renamed(text)));
         for (file, text) in own.into_iter().chain(files) {
             let path = at.join(file);
             let folder = path.parent().unwrap_or(at);
@@ -100,7 +136,8 @@ impl FromStr for Template {
             "api" => Ok(Self::Api),
             "chat" => Ok(Self::Chat),
             "axum" => Ok(Self::Axum),
-            _ => Err(format!("{text:?} is no template; there are hello, api, chat and axum")),
+            "endpoint" => Ok(Self::Endpoint),
+            _ => Err(format!("{text:?} is no template; there are hello, api, chat, axum and endpoint")),
         }
     }
 }
@@ -113,8 +150,20 @@ fn project_name(at: &Path) -> Result<String, String> {
         return Err(format!("{name:?} cannot be a project's name: letters, digits, - and _, a letter first"));
     }
     // What a program depends on cannot be called as it is called.
-    if ["ringway", "axum", "tokio", "serde", "serde_json", "core", "std", "alloc", "test", "proc_macro"]
-        .contains(&name)
+    if [
+        "ringway",
+        "axum",
+        "tokio",
+        "serde",
+        "serde_json",
+        "ringway_sdk",
+        "core",
+        "std",
+        "alloc",
+        "test",
+        "proc_macro",
+    ]
+    .contains(&name)
     {
         return Err(format!("{name:?} is a name that programs use for something else: take another one"));
     }
@@ -131,7 +180,9 @@ fn manifest(name: &str, parts: &Parts, source: &Source, is_within: bool) -> Resu
     let ringway = match source {
         Source::Version => format!("\"{}\"", env!("CARGO_PKG_VERSION")),
         Source::Path(path) => {
-            let found = fs::canonicalize(path).map_err(|error| format!("{}: {error}", path.display()))?;
+            // What libraries are made with lies beside it, in the same sources.
+            let own = if parts.package == "ringway" { path.clone() } else { path.join("../sys/sdk") };
+            let found = fs::canonicalize(own).map_err(|error| format!("{}: {error}", path.display()))?;
             if !found.join("Cargo.toml").is_file() {
                 return Err(format!("{} has no Cargo.toml: it is not Ringway's package", path.display()));
             }
@@ -139,13 +190,16 @@ fn manifest(name: &str, parts: &Parts, source: &Source, is_within: bool) -> Resu
             format!("{{ path = {} }}", serde_json::json!(found.to_string_lossy()))
         }
     };
+    let is_library = parts.manifest.contains("cdylib");
+    let library = if is_library { "[lib]\ncrate-type = [\"cdylib\"]\n\n" } else { "" };
     let mut text = format!(
-        "[package]\nname = \"{name}\"\nversion = \"0.1.0\"\nedition = \"2024\"\nrust-version = \"{}\"\n\n[dependencies]\nringway = {ringway}\n",
+        "[package]\nname = \"{name}\"\nversion = \"0.1.0\"\nedition = \"2024\"\nrust-version = \"{}\"\n\n{library}[dependencies]\n{} = {ringway}\n",
         env!("CARGO_PKG_RUST_VERSION"),
+        parts.package,
     );
     let others = parts.manifest.lines().skip_while(|line| *line != "[dependencies]").skip(1);
     for line in others.take_while(|line| !line.starts_with('[')) {
-        if !line.is_empty() && !line.starts_with("ringway ") {
+        if !line.is_empty() && !line.starts_with("ringway") && !line.starts_with('#') {
             text.push_str(line);
             text.push('\n');
         }
@@ -182,6 +236,9 @@ mod tests {
         let within = manifest("talk", &HELLO, &Source::Path(".".into()), true).expect("a manifest");
         assert!(within.contains("path = \"/") && within.ends_with("[workspace]\n"), "{within}");
         assert!(manifest("talk", &HELLO, &Source::Path("/nowhere".into()), true).is_err());
+        let library = manifest("talk", &ENDPOINT, &Source::Version, false).expect("a manifest");
+        let needs = format!("\n[dependencies]\nringway-sdk = \"{}\"\n", env!("CARGO_PKG_VERSION"));
+        assert!(library.contains("crate-type = [\"cdylib\"]\n") && library.contains(&needs), "{library}");
     }
 
     #[test]

@@ -62,6 +62,24 @@ fn every_template_is_built_and_serves() {
     pages_follow(&scratch.path().join("my-hello"));
 }
 
+#[test]
+fn the_template_of_an_endpoint_is_built_as_it_is_said_and_its_configuration_is_good() {
+    let scratch = Scratch::new("new-endpoint");
+    let at = scratch.path().join("my-protocol");
+    let project = at.to_str().expect("UTF-8");
+    let (code, said) = ringway(&["new", "--endpoint", project, "--ringway", env!("CARGO_MANIFEST_DIR")]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("cargo build --release && ringway run --config ringway.toml"), "{said}");
+    let mut command = Command::new("cargo");
+    command.args(["build", "--offline", "--quiet", "--release"]).current_dir(&at);
+    command.env_remove("CARGO_TARGET_DIR").env_remove("RUSTFLAGS").stdin(Stdio::null());
+    assert!(command.status().expect("cargo runs").success());
+    assert!(at.join("target/release/libmy_protocol.so").exists(), "what its configuration names");
+    let config = at.join("ringway.toml");
+    let (code, said) = ringway(&["check", "--config", config.to_str().expect("UTF-8")]);
+    assert_eq!(code, Some(0), "{said}");
+}
+
 /// What every service is made with when it is developed: its page shows what has changed, and what does not compile.
 fn pages_follow(project: &Path) {
     let Some(browser) = Browser::start().expect("it runs") else {
