@@ -109,6 +109,10 @@ impl Protocol for SocketProtocol {
 
     fn placed(&self, door: DoorKey) {
         let owner = &self.owner;
+        // The same value may be put at several doors, and there again.
+        if let Some(connector) = owner.connector.get() {
+            return connector.moved(door);
+        }
         let connector = owner.connector.get_or_init(|| Connector::new(&self.worker, door, owner));
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| owner.handler.started(connector))) {
             owner.counters.panics.add(1);

@@ -357,7 +357,6 @@ fn sender() -> UdpSocket {
 fn joins(endpoint: &mut UdpEndpoint, group: IpAddr) {
     endpoint.address = "0.0.0.0:0".parse().expect("an address");
     endpoint.groups = vec![(group, LO)];
-    endpoint.socket.reports_destination = true;
     endpoint.socket.multicast_interface = LO;
 }
 

@@ -48,7 +48,8 @@ pub struct UdpEndpoint {
     /// The sockets' options. Of several workers each has a socket of its own, whatever `reuse_port` says. With `gro`, trains
     /// come as one datagram, and the buffers are of 64 KiB.
     pub socket: DatagramSocketOptions,
-    /// Multicast groups to join. The first worker receives what is sent to them.
+    /// Multicast groups to join. The first worker receives what is sent to them. With groups, the sockets report where datagrams
+    /// were sent to.
     pub groups: Vec<(IpAddr, Interface)>,
     /// Each socket's buffers; `batch_max` is what one socket may bring a turn.
     pub datagrams: DatagramOptions,
@@ -100,8 +101,10 @@ impl UdpEndpoint {
     /// # Errors
     /// What `socket(2)`, `setsockopt(2)` and `bind(2)` say.
     pub fn bind_for(&self, workers: usize) -> io::Result<(SocketAddr, Vec<OwnedFd>)> {
-        let options =
-            DatagramSocketOptions { reuse_port: workers > 1 || self.socket.reuse_port, ..self.socket };
+        let options = DatagramSocketOptions {
+            reuse_port: workers > 1 || self.socket.reuse_port,
+            ..self.socket_options()
+        };
         let first = socket::bind_datagrams(self.address, &options)?;
         // Port 0 became a real one: the other workers must have the same.
         let address = socket::local_address(first.as_fd()).unwrap_or(self.address);
@@ -136,12 +139,17 @@ impl UdpEndpoint {
     fn inherit(&self) -> io::Result<(SocketAddr, Vec<OwnedFd>)> {
         let mut sockets = Vec::with_capacity(self.sockets.len());
         for socket in &self.sockets {
-            socket::adopt_datagrams(socket.as_fd(), &self.socket)?;
+            socket::adopt_datagrams(socket.as_fd(), &self.socket_options())?;
             sockets.push(socket.try_clone()?);
         }
         self.join(&sockets)?;
         let address = sockets.first().and_then(|first| socket::local_address(first.as_fd()));
         Ok((address.unwrap_or(self.address), sockets))
+    }
+
+    fn socket_options(&self) -> DatagramSocketOptions {
+        let reports_destination = self.socket.reports_destination || !self.groups.is_empty();
+        DatagramSocketOptions { reports_destination, ..self.socket }
     }
 
     /// Makes the first socket a member of the groups.

@@ -36,7 +36,8 @@ pub struct Connector {
 
 struct Inside {
     worker: WorkerHandle,
-    door: DoorKey,
+    /// The one that its handler was put at last.
+    door: Cell<DoorKey>,
     owner: Weak<Owner>,
     making: Cell<usize>,
     maintained: RefCell<Vec<Weak<Upkeep>>>,
@@ -67,7 +68,7 @@ impl Connector {
     pub(crate) fn new(worker: &WorkerHandle, door: DoorKey, owner: &Rc<Owner>) -> Self {
         let inside = Inside {
             worker: worker.clone(),
-            door,
+            door: Cell::new(door),
             owner: Rc::downgrade(owner),
             making: Cell::new(0),
             maintained: RefCell::default(),
@@ -125,6 +126,11 @@ impl Connector {
     #[must_use]
     pub fn client_tls(&self) -> Option<ClientTls> {
         self.inside.owner.upgrade()?.terms.client_tls.clone()
+    }
+
+    /// The handler is at another door now, or at one more.
+    pub(crate) fn moved(&self, door: DoorKey) {
+        self.inside.door.set(door);
     }
 
     /// The handler gets no new connections: those that are maintained are asked to end.
@@ -194,7 +200,7 @@ impl Connector {
             state::keep(0, rare).ok_or("this worker has too many connections with something to keep")?;
         let mut word = Word { owner: owner.place, rare: place, ..Word::default() };
         word.facts.set(Facts::OUTBOUND);
-        let opened = worker.open_at(self.inside.door, socket, filter, [word.bits(), user]);
+        let opened = worker.open_at(self.inside.door.get(), socket, filter, [word.bits(), user]);
         if let Err(error) = opened {
             state::release(place, state::take(place));
             return Err(match error.kind() {
