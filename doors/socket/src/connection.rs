@@ -193,7 +193,10 @@ impl Connection<'_> {
         }
         #[cfg(feature = "websockets")]
         if self.work.word.phase == Phase::WebSocket {
-            crate::websocket::close(self, ringway_ws::code::CloseCode::NORMAL, "");
+            let is_leaving = self.conn.is_draining();
+            let code = ringway_ws::code::CloseCode::NORMAL;
+            let code = if is_leaving { ringway_ws::code::CloseCode::GOING_AWAY } else { code };
+            crate::websocket::close(self, code, "");
             return;
         }
         let is_peers = self.work.word.facts.has(Facts::ENDED);
@@ -273,10 +276,8 @@ impl Connection<'_> {
     /// Becomes a member of a group; nothing happens when it is one. `false`: it belongs to [`GROUPS_MAX`] already.
     pub fn join(&mut self, group: &Group) -> bool {
         let (key, worker) = (self.conn.key(), self.conn.worker());
-        let dress = match self.work.word.phase {
-            Phase::WebSocket => MemberDress::Socket,
-            _ => MemberDress::Raw(Arc::clone(&self.work.owner.terms)),
-        };
+        let is_socket = self.work.word.phase == Phase::WebSocket;
+        let dress = MemberDress { terms: Arc::clone(&self.work.owner.terms), is_socket };
         let rare = self.work.rare();
         if rare.memberships.iter().any(|membership| membership.is_of(group)) {
             return true;

@@ -124,34 +124,28 @@ impl fmt::Debug for Group {
 
 /// How a member's messages are framed.
 #[derive(Clone, Debug)]
-pub(crate) enum MemberDress {
-    Raw(Arc<Terms>),
-    Socket,
+pub(crate) struct MemberDress {
+    pub(crate) terms: Arc<Terms>,
+    pub(crate) is_socket: bool,
 }
 
 impl MemberDress {
     fn is_same(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Raw(one), Self::Raw(other)) => Arc::ptr_eq(one, other),
-            (Self::Socket, Self::Socket) => true,
-            _ => false,
-        }
+        Arc::ptr_eq(&self.terms, &other.terms) && self.is_socket == other.is_socket
     }
 
-    fn dress(&self, is_text: bool) -> Option<Dress<'_>> {
+    fn dress(&self, is_text: bool) -> Dress<'_> {
         let _for_websockets = is_text;
-        match self {
-            Self::Raw(terms) => Some(Dress::Raw(terms.framing.raw())),
-            #[cfg(feature = "websockets")]
-            Self::Socket => Some(Dress::Socket { is_text }),
-            #[cfg(not(feature = "websockets"))]
-            Self::Socket => None,
+        #[cfg(feature = "websockets")]
+        if self.is_socket {
+            return Dress::Socket { is_text };
         }
+        Dress::Raw(self.terms.framing.raw())
     }
 
     /// A message in slices; `None` without memory, or when it is longer than its frame can say.
     fn pieces(&self, payload: &[u8], is_text: bool, pool: &Pool) -> Option<Rc<[Slice]>> {
-        let dress = self.dress(is_text)?;
+        let dress = self.dress(is_text);
         let mut head = [0; FRAME_BYTES_MAX];
         let written = dress.head(payload.len() as u64, &mut head)?;
         let whole = [&head[head.len() - written..], payload, dress.tail()].concat();
@@ -300,7 +294,10 @@ fn deliver(worker: &WorkerHandle, number: u64, payload: &[u8], is_text: bool, ex
         for batch in batches(local, except, |dress| dress.pieces(payload, is_text, &pool)) {
             // Without memory nobody hears of it, which is what at most once means.
             let Some(pieces) = batch.pieces else { continue };
-            send_batch(worker, backlogs, &pieces, &batch.keys, &local.options, &mut ill);
+            let sent = send_batch(worker, backlogs, &pieces, &batch.keys, &local.options, &mut ill) as u64;
+            let counters = batch.dress.terms.counters.here();
+            counters.messages_out.add(sent);
+            counters.bytes_out.add(sent * pieces.iter().map(|piece| piece.len() as u64).sum::<u64>());
         }
         BACKLOGS.set(backlogs.len());
     });
@@ -328,6 +325,7 @@ fn batches(
     batches
 }
 
+/// How many it is sent to, at once or later.
 fn send_batch(
     worker: &WorkerHandle,
     backlogs: &mut HashMap<ConnKey, Backlog>,
@@ -335,7 +333,7 @@ fn send_batch(
     keys: &[ConnKey],
     options: &GroupOptions,
     ill: &mut Vec<ConnKey>,
-) {
+) -> usize {
     let mut behind = Vec::new();
     let mut gone = Vec::new();
     // What waits for a member comes first.
@@ -351,6 +349,7 @@ fn send_batch(
     for (key, delivery) in told {
         if delivery == Delivery::Busy { behind.push(key) } else { gone.push(key) }
     }
+    let sent = keys.len() - gone.len();
     for key in gone {
         backlogs.remove(&key);
     }
@@ -361,6 +360,7 @@ fn send_batch(
             ill.push(key);
         }
     }
+    sent
 }
 
 /// Whether anything waits for anybody.

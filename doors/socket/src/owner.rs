@@ -101,6 +101,10 @@ pub(crate) struct Owner {
 impl Owner {
     pub(crate) fn enter(handler: Rc<dyn Handler>, terms: Arc<Terms>) -> io::Result<Rc<Self>> {
         terms.framing.check().map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+        let is_socket = matches!(terms.framing, Framing::WebSocket | Framing::Auto(_));
+        if is_socket && !cfg!(feature = "websockets") {
+            return Err(io::Error::new(io::ErrorKind::Unsupported, "built without WebSockets"));
+        }
         let counters = terms.counters.here();
         let note = stalls::note(&terms);
         let owner = state::enter(|place| {

@@ -19,6 +19,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
+/// How often a connection is looked at that would be idle, but for what it is sent, in milliseconds.
+const IDLE_LOOK_MS: u64 = 1_000;
+
 /// Receives of a connection's own in one turn.
 const RECEIVES_PER_TURN: usize = 16;
 
@@ -413,16 +416,29 @@ impl Work {
             && self.is_quiet(conn)
         {
             self.owner.counters.timeouts.add(1);
-            return self.fail(conn, Intent::Close, Reason::Idle);
+            return self.idle(conn);
         }
         if self.word.facts.has(Facts::WATCHED) {
             self.look_at_progress(conn);
         }
     }
 
-    /// Whether nothing is on its way to the peer either: one that takes what is sent is not idle.
+    /// Whether nothing is on its way to the peer either: one that takes what is sent is not idle, nor is one that its handler does
+    /// not listen to.
     fn is_quiet(&self, conn: &mut Conn<'_>) -> bool {
-        self.out.waiting() == 0 || conn.is_flushed()
+        let is_heard = !self.word.facts.has(Facts::PAUSED);
+        is_heard && (self.out.waiting() == 0 || conn.is_flushed())
+    }
+
+    /// Nothing has come for too long.
+    fn idle(&mut self, conn: &mut Conn<'_>) {
+        #[cfg(feature = "websockets")]
+        if self.word.phase == Phase::WebSocket && self.may_send() {
+            self.rare().reason = Some(Reason::Idle);
+            let code = ringway_ws::code::CloseCode::GOING_AWAY;
+            return crate::websocket::begin_close(self, conn, code, "idle for too long");
+        }
+        self.fail(conn, Intent::Close, Reason::Idle);
     }
 
     /// Whether the peer takes what is sent.
@@ -560,7 +576,11 @@ impl Work {
             return;
         }
         let now_ms = conn.now_ms();
-        let idle_ms = limits.idle_ms_max.saturating_sub(self.word.heard.age_ms(now_ms)).max(Tick::MS);
+        // Where it is over already, something else keeps the connection: that is looked at now and then.
+        let idle_ms = match limits.idle_ms_max.saturating_sub(self.word.heard.age_ms(now_ms)) {
+            0 => limits.idle_ms_max.min(IDLE_LOOK_MS),
+            left_ms => left_ms,
+        };
         let watched = limits.stall_ms_max > 0 && self.word.facts.has(Facts::WATCHED);
         let rare = self.rare.as_deref();
         let after = |limit_ms: u64, from_ms: u64| {

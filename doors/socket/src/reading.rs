@@ -36,9 +36,8 @@ pub(crate) fn phase_is_over(work: &mut Work, conn: &mut Conn<'_>) {
     work.rare().phase_until_ms = 0;
     let has_begun = work.rare().seen > 0;
     match work.word.phase {
-        #[cfg(feature = "websockets")]
         Phase::Deciding if has_begun => {
-            crate::websocket::become_raw(work, conn);
+            become_raw(work, conn);
             read(work, conn);
         }
         // Who says nothing may want to be spoken to first. What it says first still counts.
@@ -51,6 +50,16 @@ pub(crate) fn phase_is_over(work: &mut Work, conn: &mut Conn<'_>) {
         Phase::WebSocket => work.end(Intent::Close, Reason::WebSocket(1006)),
         _ => {}
     }
+}
+
+/// It is no WebSocket.
+pub(crate) fn become_raw(work: &mut Work, conn: &mut Conn<'_>) {
+    work.word.phase = Phase::Raw;
+    let rare = work.rare();
+    rare.phase_until_ms = 0;
+    rare.seen = 0;
+    rare.began_ms = 0;
+    work.tell_opened(conn);
 }
 
 /// Handles what has come.

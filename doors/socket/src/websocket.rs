@@ -83,21 +83,12 @@ pub(crate) fn begin(work: &mut Work, conn: &mut Conn<'_>) -> bool {
         Beginning::Raw if may_be_raw => {
             reading::note_rest(work, conn, 0, None);
             conn.unread(input);
-            become_raw(work, conn);
+            reading::become_raw(work, conn);
             true
         }
         Beginning::Raw => refuse(work, conn, Refusal::NotAsked),
         Beginning::Refused(refusal) => refuse(work, conn, refusal),
     }
-}
-
-/// It is no WebSocket.
-pub(crate) fn become_raw(work: &mut Work, conn: &mut Conn<'_>) {
-    work.word.phase = Phase::Raw;
-    work.rare().phase_until_ms = 0;
-    work.rare().seen = 0;
-    work.rare().began_ms = 0;
-    work.tell_opened(conn);
 }
 
 fn look(input: &[u8], origins: &[Box<str>]) -> Beginning {
