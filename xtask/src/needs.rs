@@ -56,6 +56,12 @@ const NEEDS: &[Need] = &[
     },
     Need {
         purpose: Purpose::Test,
+        source: Source::Debian("cmake"),
+        probe: &["cmake", "--version"],
+        why: "builds the plug-ins in C as authors who use it do",
+    },
+    Need {
+        purpose: Purpose::Test,
         source: Source::Debian("openssl"),
         probe: &["openssl", "version"],
         why: "speaks TLS with the server in its tests, and makes certificates for them",

@@ -1,9 +1,11 @@
 //! The plug-ins of `contrib/plugin`, in C and in Rust, do what they say.
 
-use crate::stand::{Like, Stand, alone, drivers, in_c, in_rust, until_unmapped};
+use crate::stand::{Like, Stand, alone, drivers, in_c, in_rust, root, until_unmapped};
 use ringway_socket::Framing;
+use ringway_socket::library::{Library, LibraryOptions};
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::process::Command;
 
 /// Bytes that tell their place.
 fn pattern(count: usize) -> Vec<u8> {
@@ -44,6 +46,32 @@ fn the_echo_in_c_gives_back_what_came() {
         assert_eq!(stand.counted().faults, 0, "{:?}", stand.heard());
         stand.stop();
     }
+    until_unmapped("echo");
+}
+
+#[test]
+fn cmake_builds_what_make_builds() {
+    let _alone = alone();
+    let scratch = ringway_testkit::Scratch::new("cmake");
+    let mut cmake = Command::new("cmake");
+    cmake.arg("-S").arg(root().join("contrib/plugin")).arg("-B").arg(scratch.path());
+    let configured = match cmake.env_remove("CFLAGS").output() {
+        Err(error) => return eprintln!("SKIPPED: there is no cmake (Debian's package): {error}"),
+        Ok(output) => output,
+    };
+    assert!(configured.status.success(), "{}", String::from_utf8_lossy(&configured.stderr));
+    let built = Command::new("cmake").arg("--build").arg(scratch.path()).output().expect("cmake");
+    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+    let made = std::fs::read_dir(in_c("echo").parent().expect("a directory")).expect("make has built");
+    let names: Vec<_> = made.flatten().map(|file| file.file_name()).collect();
+    assert!(names.len() >= 6, "{names:?}");
+    for name in names {
+        assert!(scratch.path().join(&name).exists(), "{name:?}");
+    }
+    let echo = LibraryOptions::default();
+    let echo = Library::load(&scratch.path().join("echo.so"), "", echo).expect("a good library");
+    assert_eq!(echo.identity().0, "echo");
+    drop(echo);
     until_unmapped("echo");
 }
 
