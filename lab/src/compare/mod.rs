@@ -41,7 +41,7 @@ pub struct Arguments {
     #[arg(required = true, value_name = "SERVER")]
     servers: Vec<ServerSpec>,
     /// The workloads: a (100 bytes), b (16 requests together), c (a connection a request), d100 and d1000 (200 KiB), e (1 MiB),
-    /// fa and fb (as a and b, of --path), p100, p200k (200 KiB) and php (a greeting) through --behind, idle (memory a waiting connection), w64, w64x16, w16k (echoes over WebSockets at /echo), wcast, wstall (one message to 10,000 WebSockets at /all, 1 % of which never read in wstall), widle (memory a waiting WebSocket), e64c64, e64c64x16, e64c1000 (echoes of 64 bytes over TCP), tidle (memory a waiting TCP connection), u64c64, u64c64x16 (echoes by datagrams at {udp-port}), or NAME:PATH:CONNECTIONS[:PIPELINE][:close]; over
+    /// fa and fb (as a and b, of --path), p100, p200k (200 KiB) and php (a greeting) through --behind, idle (memory a waiting connection), w64, w64x16, w16k (echoes over WebSockets at /echo), wcast, wstall (one message to 10,000 WebSockets at /all, 1 % of which never read in wstall), widle (memory a waiting WebSocket), e64c64, e64c64x16, e64c1000 (echoes of 64 bytes over TCP), tidle (memory a waiting TCP connection; alone or first, as a server uses memory of earlier cases again), u64c64, u64c64x16 (echoes by datagrams at {udp-port}), or NAME:PATH:CONNECTIONS[:PIPELINE][:close]; over
     /// TLS, made by h2load: s100, s200k (HTTP/1.1), h100, h100x16, h200k (HTTP/2), sidle.
     #[arg(long, value_delimiter = ',', default_value = "a,b,c,d100,e", value_name = "CASE,...")]
     cases: Vec<Case>,

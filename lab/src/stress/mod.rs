@@ -20,10 +20,11 @@ pub mod series;
 pub mod upgrade;
 
 use std::hash::{BuildHasher, Hasher, RandomState};
+use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ringway_ring::DriverChoice;
 use ringway_ring::socket::Address;
@@ -41,6 +42,9 @@ use message::{Messages, Sizes};
 use plan::{CONNECTIONS_MAX, Disconnects, Length, Moment, Plan, WHOLE, WINDOW_MAX, Way};
 use seal::Sealing;
 use upgrade::Ask;
+
+/// How often a run that nobody looks at says in its log how far it is.
+const LOGGING: Duration = Duration::from_secs(10);
 
 /// Flags of `stress`.
 #[derive(clap::Args, Clone, Debug)]
@@ -147,10 +151,16 @@ pub fn run(arguments: &Arguments, progress: &Progress) -> Result<Outcome, Refusa
     let what = format!("stress on {}", plan.address);
     progress.stage(&what);
     let connections = u64::from(plan.connections);
+    let is_logged = !std::io::stderr().is_terminal();
+    let mut told = Instant::now();
     let mut watch = |moment: Moment| {
         if let Moment::Underway { open, answers, failed } = moment {
             let wrong = if failed > 0 { format!(", {failed} FAILURES") } else { String::new() };
             let doing = format!("{what}: {open} connections, {answers} answers{wrong}");
+            if is_logged && told.elapsed() >= LOGGING {
+                told = Instant::now();
+                progress.stage(&doing);
+            }
             match plan.length {
                 Length::Messages(total) => progress.step(&doing, answers, total),
                 Length::Time { .. } => progress.step(&doing, u64::from(open), connections),
