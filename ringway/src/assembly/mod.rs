@@ -126,7 +126,12 @@ pub fn assemble(
     provisions: &Provisions<'_>,
 ) -> Result<Assembly, AssemblyError> {
     let errors = logs::error_log(&config.log.error, kept)?;
-    let mut notes = Vec::new();
+    // A supervisor gives such to a process of its own, where it is not isolated any more.
+    let isolated = config.endpoint.iter().filter(|endpoint| endpoint.isolate.is_some());
+    let told = |endpoint: &settings::Endpoint| {
+        format!("the endpoint \"{}\" is not isolated: this server has one process", endpoint.name)
+    };
+    let mut notes: Vec<String> = isolated.map(told).collect();
     let upstreams = upstream::upstreams(config, kept, provisions, &errors)?;
     kept.spool.prepare(&config.spool)?;
     #[cfg(feature = "cgi")]

@@ -140,7 +140,8 @@ fn parted(config: &Config) -> (Config, Vec<Config>) {
     shared.endpoint.retain(|endpoint| !is_apart(endpoint));
     let alone = |endpoint: &settings::Endpoint| {
         let mut alone = config.clone();
-        alone.endpoint = vec![endpoint.clone()];
+        // In its process it is with everything else that is there.
+        alone.endpoint = vec![settings::Endpoint { isolate: None, ..endpoint.clone() }];
         (alone.console, alone.dashboard) = Default::default();
         (alone.metrics, alone.health) = Default::default();
         (alone.acme, alone.governor, alone.rate_limit) = (None, None, None);
@@ -158,6 +159,15 @@ fn parted(config: &Config) -> (Config, Vec<Config>) {
 
 /// What a process that serves one endpoint is given.
 fn part(config: &Config, secrets: &Secrets) -> Result<Apart, String> {
+    if let Some(endpoint) = config.endpoint.iter().find(|endpoint| endpoint.tls)
+        && config.certificate.is_empty()
+    {
+        let name = &endpoint.name;
+        return Err(format!(
+            "the endpoint \"{name}\" has a process of its own, which needs a [[certificate]] with `cert` and `key`: those of an \
+             authority are shown by the process that gets them"
+        ));
+    }
     let mut own = Secrets::default();
     for (path, _) in secret_files(config) {
         let path = path.to_string();

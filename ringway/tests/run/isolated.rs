@@ -1,12 +1,14 @@
 //! Endpoints in processes of their own: deaths, reloads and upgrades of one, while everybody else goes on.
 
 use crate::stand::{PATIENCE, Running, Stand, eventually, get, on_both_drivers, text};
+use ringway::tls::self_signed;
 use ringway_testkit::Client;
 use rustix::process::{Pid, Signal, kill_process};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::os::unix::net::UnixStream;
-use std::time::Instant;
+use std::process::{Command, Stdio};
+use std::time::{Instant, SystemTime};
 
 /// An isolated endpoint `echo`; `more` settings of it.
 fn endpoint(listen: &str, handler: &str, more: &str) -> String {
@@ -177,6 +179,42 @@ fn unix_sockets_and_datagrams_find_the_next_process_too() {
             let count = socket.recv(&mut buffer).unwrap();
             assert_eq!(&buffer[..count], text);
         }
+        running.stop();
+    });
+}
+
+/// Says something through TLS and waits until it comes back.
+fn echoes_encrypted(at: SocketAddr) {
+    let mut command = Command::new("openssl");
+    command.args(["s_client", "-quiet", "-connect", &at.to_string()]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = command.spawn().expect("openssl is needed for this test");
+    child.stdin.as_mut().unwrap().write_all(b"secret\n").unwrap();
+    let mut answer = [0; 7];
+    let heard = child.stdout.as_mut().unwrap().read_exact(&mut answer);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    heard.expect("the answer comes");
+    assert_eq!(&answer, b"secret\n");
+}
+
+#[test]
+fn a_process_of_one_endpoint_speaks_tls() {
+    on_both_drivers(|driver| {
+        let mut stand = Stand::new(&format!("run-isolated-tls-{driver}"), driver);
+        let made = self_signed(&["one.example".to_owned()], SystemTime::now()).unwrap();
+        stand.file("key.pem", &made.key.bytes);
+        stand.file("cert.pem", &made.chain.bytes);
+        stand.more = endpoint("127.0.0.2:0", "builtin:echo", "tls = true")
+            + "[[certificate]]\ncert = \"cert.pem\"\nkey = \"key.pem\"\n";
+        stand.write();
+        let running = stand.start();
+        let (first, at) = serving(&running);
+        echoes_encrypted(at.expect("it is told where"));
+        kill_process(first, Signal::KILL).unwrap();
+        let second = next(&running, first);
+        echoes_encrypted(at.expect("it is told where"));
+        assert_ne!(first, second);
         running.stop();
     });
 }
