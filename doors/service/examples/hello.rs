@@ -59,6 +59,7 @@ fn run() -> Result<(), Box<dyn std::error::Error>> {
         filter: None,
         preface: None,
         listeners: Vec::new(),
+        urgent_inline: false,
     };
     let options = ServerOptions { workers: workers.into(), ..ServerOptions::default() };
     let server = Server::start(&[endpoint], &options)?;
