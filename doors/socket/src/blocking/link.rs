@@ -134,7 +134,9 @@ impl Link {
                 inbox.bytes += bytes.len();
             }
             inbox.events.push_back(event);
-            inbox.is_full |= inbox.events.len() >= EVENTS_MAX || inbox.bytes >= EVENT_BYTES_MAX;
+            // What the thread has answered and this worker has not sent yet counts, too: it is done in another turn.
+            let is_behind = self.acting.load(Ordering::Relaxed) >= EVENT_BYTES_MAX;
+            inbox.is_full |= inbox.events.len() >= EVENTS_MAX || inbox.bytes >= EVENT_BYTES_MAX || is_behind;
             (!std::mem::replace(&mut inbox.is_scheduled, true), inbox.is_full)
         };
         if is_new {
@@ -153,13 +155,18 @@ impl Link {
                 Some(_) => {}
                 None => inbox.is_scheduled = false,
             }
-            let is_low = inbox.events.len() <= EVENTS_MAX / 2 && inbox.bytes <= EVENT_BYTES_MAX / 2;
-            (event, is_low && std::mem::take(&mut inbox.is_full))
+            (event, inbox.has_room() && std::mem::take(&mut inbox.is_full))
         };
         if has_room {
             self.act(Act::Room);
         }
         event
+    }
+
+    /// On the worker, which has caught up with the thread: whether there is room for events again, where there was none.
+    pub(super) fn has_room_again(&self) -> bool {
+        let mut inbox = self.inbox();
+        inbox.has_room() && std::mem::take(&mut inbox.is_full)
     }
 
     /// On the thread: the handler is not called again, but for the end.
@@ -229,6 +236,12 @@ impl Link {
 
     fn outbox(&self) -> MutexGuard<'_, Outbox> {
         self.outbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inbox {
+    fn has_room(&self) -> bool {
+        self.events.len() <= EVENTS_MAX / 2 && self.bytes <= EVENT_BYTES_MAX / 2
     }
 }
 

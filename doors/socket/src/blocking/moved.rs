@@ -128,6 +128,9 @@ impl Handler for Moved {
                 let bytes = acts.iter().map(Act::bytes).sum();
                 acts.into_iter().for_each(|act| perform(&entry, conn, act));
                 entry.link.acted(bytes, conn.queued_bytes());
+                if entry.is_full.get() && entry.link.has_room_again() {
+                    hold(&entry, conn, false, entry.is_held.get());
+                }
             }
         }
     }
