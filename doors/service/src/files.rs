@@ -30,16 +30,27 @@ impl Directory {
     /// not there either. Field lines of the answer are added to those of the file; its status is the file's.
     #[must_use]
     pub fn file(&self, name: &str) -> Response {
+        Response::of_file(self.place(name))
+    }
+
+    /// The file of that name.
+    pub(crate) fn place(&self, name: &str) -> FilePlace {
         let mut path = Vec::with_capacity(name.len() + 1);
         path.push(b'/');
         path.extend_from_slice(name.trim_start_matches('/').as_bytes());
-        Response::of_file(FilePlace { files: Rc::clone(&self.files), path })
+        FilePlace { files: Rc::clone(&self.files), path }
     }
 }
 
 impl fmt::Debug for Directory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Directory").field(&self.files).finish()
+    }
+}
+
+impl fmt::Debug for FilePlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("FilePlace").field(&self.path.escape_ascii().to_string()).finish()
     }
 }
 

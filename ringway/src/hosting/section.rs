@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 /// One setting a line; tables within are written in braces.
-pub(crate) fn text(section: &BTreeMap<String, Value>) -> String {
+#[must_use]
+pub fn text(section: &BTreeMap<String, Value>) -> String {
     let mut text = String::new();
     for (key, value) in section {
         put_key(&mut text, key);

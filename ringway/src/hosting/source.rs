@@ -2,10 +2,14 @@
 
 use super::Directory;
 #[cfg(feature = "libraries")]
+use super::belongings::library_options;
+#[cfg(feature = "libraries")]
 use super::section;
 use crate::config::settings;
 #[cfg(feature = "libraries")]
-use crate::service::library::{Library, LibraryOptions};
+use crate::config::values::FilePath;
+#[cfg(feature = "libraries")]
+use crate::service::library::Library;
 use crate::service::{Service, ServiceTotals};
 #[cfg(feature = "libraries")]
 use ringway_lock::Mutex;
@@ -33,6 +37,10 @@ pub(super) struct Loaded {
     stamp: Option<[i64; 7]>,
     /// Its section of the configuration.
     config: String,
+    /// What it has beside: another library is made where these are others.
+    sessions: Option<settings::ServiceSessions>,
+    files: Option<PathBuf>,
+    data: Option<PathBuf>,
 }
 
 impl Source {
@@ -58,7 +66,7 @@ impl Source {
     #[cfg(feature = "libraries")]
     fn load(settings: &settings::Service) -> Result<(Self, Service), String> {
         let loaded = Loaded::of(settings);
-        let options = LibraryOptions { name: settings.name.to_string(), ..LibraryOptions::default() };
+        let options = library_options(settings)?;
         let library = Library::load_with(&loaded.path, &loaded.config, options);
         let library = library.map_err(|error| error.to_string())?;
         let service = library.service();
@@ -75,7 +83,10 @@ impl Source {
         match self {
             Self::Linked(name) => settings.library.is_none() && linked(settings) == name,
             #[cfg(feature = "libraries")]
-            Self::Library(..) => settings.library.is_some(),
+            Self::Library(_, loaded) => {
+                let loaded = loaded.lock().unwrap_or_else(PoisonError::into_inner);
+                settings.library.is_some() && loaded.has(settings)
+            }
         }
     }
 
@@ -137,7 +148,21 @@ fn linked(settings: &settings::Service) -> &str {
 impl Loaded {
     fn of(settings: &settings::Service) -> Self {
         let path = settings.library.as_ref().map_or(Path::new(""), |library| library.as_path());
-        let stamp = super::stamp::of(path);
-        Self { path: path.to_owned(), stamp, config: section::text(&settings.config) }
+        let owned = |path: &FilePath| path.as_path().to_owned();
+        Self {
+            path: path.to_owned(),
+            stamp: super::stamp::of(path),
+            config: section::text(&settings.config),
+            sessions: settings.sessions.clone(),
+            files: settings.files.as_ref().map(owned),
+            data: settings.data.as_ref().map(owned),
+        }
+    }
+
+    /// Whether it has what these settings want it to have beside.
+    fn has(&self, settings: &settings::Service) -> bool {
+        let wanted = Self::of(settings);
+        let is_at_home = wanted.sessions.is_none() || self.data == wanted.data;
+        self.sessions == wanted.sessions && self.files == wanted.files && is_at_home
     }
 }

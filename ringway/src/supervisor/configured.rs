@@ -279,6 +279,7 @@ fn rules(config: &Config) -> Result<Rules, String> {
         own_directory(data.as_path(), "a service's data", identity.as_ref())?;
         trees.insert(path_of(data));
     }
+    read.extend(config.service.iter().filter_map(|service| service.files.as_ref()).map(path_of));
     outward.libraries = config.service.iter().any(|service| service.library.is_some())
         || hooks(config).next().is_some()
         || of_endpoints(config).next().is_some();

@@ -128,6 +128,7 @@ extern "C" {
 /* ringway_request_handler.flags */
 #define RINGWAY_BODY_PIECES  1u /* bodies come by the body callback; else the server collects them first */
 #define RINGWAY_NEEDS_CLIENT 2u /* answers that are waited for are given up when the client leaves */
+#define RINGWAY_SESSIONS     4u /* the browser's session is found before the handler is asked */
 
 /* ringway_connection_handler.flags */
 #define RINGWAY_BROADCAST 1u /* broadcast reaches its connections, which costs some memory for each */
@@ -135,6 +136,12 @@ extern "C" {
 /* ringway_server.flags */
 #define RINGWAY_REQUEST_TLS      1u /* the connection is encrypted */
 #define RINGWAY_REQUEST_HAS_BODY 2u /* a body came with the request, or comes */
+
+/* ringway_server.set_cookie, flags. Without any it goes over TLS (and to localhost) only, is out of scripts' reach, not sent with
+ * other sites' requests but for links, and for the whole site. */
+#define RINGWAY_COOKIE_PLAIN   1u /* without TLS too */
+#define RINGWAY_COOKIE_SCRIPTS 2u /* scripts of the page may read it */
+#define RINGWAY_COOKIE_STRICT  4u /* not with links of other sites either */
 
 /* A length that nobody knows yet. */
 #define RINGWAY_LENGTH_UNKNOWN UINT64_MAX
@@ -348,6 +355,26 @@ typedef struct ringway_server {
     int32_t (*filter_down)(ringway_filter *filter, ringway_bytes bytes);
     ringway_bytes (*filter_peer)(const ringway_filter *filter); /* "192.0.2.1:4711"; none for Unix sockets */
     uint32_t (*filter_flags)(const ringway_filter *filter);     /* RINGWAY_FILTER_* */
+
+    /* For request handlers, about a request: on the thread of the callback that was given it, until that returns. add_field is
+     * theirs too, before the answer or the promise of one. */
+    ringway_bytes (*cookie)(const ringway_request *request, ringway_bytes name); /* the first of that name */
+    /* Has the browser keep a cookie for so many seconds; less than 0: until it is closed, 0: no longer. RINGWAY_COOKIE_*. */
+    int32_t (*set_cookie)(const ringway_request *request, ringway_bytes name, ringway_bytes value, int64_t max_age_s,
+                          uint32_t flags);
+    /* The browser's session: with RINGWAY_SESSIONS, where the configuration has `sessions`; else RINGWAY_E_STATE, and no value. It
+     * was found before the callback was called, and what that changes is kept before the answer is sent, whenever that is. */
+    ringway_bytes (*session_value)(const ringway_request *request, ringway_bytes name);
+    /* Sets a value, which is UTF-8; data NULL takes it away. RINGWAY_E_LIMIT: the session would be too large. */
+    int32_t (*session_set)(const ringway_request *request, ringway_bytes name, ringway_bytes value);
+    ringway_bytes (*session_user)(const ringway_request *request); /* who has logged in */
+    /* Somebody has proved who he is: the session is his, under a new id, with what was in it. */
+    int32_t (*session_log_in)(const ringway_request *request, ringway_bytes user);
+    /* Ends the session, with all that is in it. */
+    int32_t (*session_log_out)(const ringway_request *request);
+    /* Answers with a file below the directory that `files` of the configuration names, as the request asks: in whole, in part, or
+     * 304; 404 where it is not there. RINGWAY_E_STATE: there is no such directory. */
+    int32_t (*answer_file)(const ringway_request *request, ringway_bytes path);
 } ringway_server;
 
 /* What an instance is made of. Valid until create returns. */

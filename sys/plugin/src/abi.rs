@@ -66,6 +66,14 @@ pub mod flag {
     pub const BODY_PIECES: u32 = 1;
     /// Answers are given up when the client leaves.
     pub const NEEDS_CLIENT: u32 = 2;
+    /// The browser's session is found before the handler is asked.
+    pub const SESSIONS: u32 = 4;
+    /// A cookie goes without TLS too.
+    pub const COOKIE_PLAIN: u32 = 1;
+    /// Scripts may read it.
+    pub const COOKIE_SCRIPTS: u32 = 2;
+    /// It does not come with links of other sites.
+    pub const COOKIE_STRICT: u32 = 4;
     /// Broadcasts reach the connections.
     pub const BROADCAST: u32 = 1;
     /// The connection is encrypted.
@@ -341,6 +349,14 @@ pub struct Server {
     pub filter_down: Option<FilterBytes>,
     pub filter_peer: Option<unsafe extern "C" fn(*const Filter) -> Bytes>,
     pub filter_flags: Option<unsafe extern "C" fn(*const Filter) -> u32>,
+    pub cookie: Option<unsafe extern "C" fn(*const Request, Bytes) -> Bytes>,
+    pub set_cookie: Option<unsafe extern "C" fn(*const Request, Bytes, Bytes, i64, u32) -> i32>,
+    pub session_value: Option<unsafe extern "C" fn(*const Request, Bytes) -> Bytes>,
+    pub session_set: Option<unsafe extern "C" fn(*const Request, Bytes, Bytes) -> i32>,
+    pub session_user: Option<unsafe extern "C" fn(*const Request) -> Bytes>,
+    pub session_log_in: Option<unsafe extern "C" fn(*const Request, Bytes) -> i32>,
+    pub session_log_out: Option<unsafe extern "C" fn(*const Request) -> i32>,
+    pub answer_file: Option<unsafe extern "C" fn(*const Request, Bytes) -> i32>,
 }
 
 /// What an instance is made of.

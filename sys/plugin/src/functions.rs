@@ -2,6 +2,7 @@
 
 use crate::abi::{self, Bytes, code};
 use crate::answer::{Answer, slice};
+use crate::browser;
 use crate::connection::calls;
 use crate::deferred;
 use crate::error::Fault;
@@ -22,8 +23,9 @@ const GROUP_NAME_BYTES_MAX: usize = 256;
 /// The longest wait of a library's thread.
 const WAIT_MAX: Duration = Duration::from_secs(600);
 
-/// The table for all libraries.
-pub(crate) fn server() -> *const abi::Server {
+/// The table for all libraries, and for programs that are one themselves.
+#[must_use]
+pub fn server() -> *const abi::Server {
     &raw const TABLE.0
 }
 
@@ -106,6 +108,14 @@ static TABLE: Table = Table(abi::Server {
     filter_down: Some(filter::calls::filter_down),
     filter_peer: Some(filter::calls::filter_peer),
     filter_flags: Some(filter::calls::filter_flags),
+    cookie: Some(browser::cookie),
+    set_cookie: Some(browser::set_cookie),
+    session_value: Some(browser::session_value),
+    session_set: Some(browser::session_set),
+    session_user: Some(browser::session_user),
+    session_log_in: Some(browser::session_log_in),
+    session_log_out: Some(browser::session_log_out),
+    answer_file: Some(browser::answer_file),
 });
 
 /// A panic of ours is not a library's to unwind through.

@@ -142,6 +142,12 @@ impl Instance {
         &self.made().library
     }
 
+    /// Its number, by which it logs and reaches its groups.
+    #[must_use]
+    pub fn number(&self) -> u64 {
+        self.service()
+    }
+
     /// How it is: fine, or not, for a reason. Any thread.
     ///
     /// # Errors
@@ -213,7 +219,7 @@ fn create(
     setting: &Setting<'_>,
     service: u64,
 ) -> Result<*mut c_void, Problem> {
-    let Some(create) = library.loaded().tables.plugin.create else { return Ok(ptr::null_mut()) };
+    let Some(create) = library.loaded().tables.plugin.create else { return Ok(library.loaded().given) };
     let mut error = [0; REASON_BYTES];
     let setup = abi::Setup {
         #[expect(clippy::cast_possible_truncation, reason = "a table has some hundred bytes")]

@@ -34,6 +34,8 @@ pub mod abi;
 #[cfg(feature = "host")]
 mod answer;
 #[cfg(feature = "host")]
+mod browser;
+#[cfg(feature = "host")]
 pub mod census;
 #[cfg(feature = "host")]
 mod connection;
@@ -75,13 +77,17 @@ pub use error::{Fault, LoadError, Problem};
 #[cfg(feature = "host")]
 pub use filter::{FilterView, FilterWorker, GIVEN_BYTES_MAX, Given, Interest, PIECES_MAX};
 #[cfg(feature = "host")]
+pub use functions::server as functions;
+#[cfg(feature = "host")]
 pub use instance::{Broadcast, Instance, Level, Listener, Setting, Worker};
 #[cfg(feature = "host")]
 pub use library::{LIBRARY_BYTES_MAX, Library};
 #[cfg(feature = "host")]
 pub use mapping::LINGERING_MAX;
 #[cfg(feature = "host")]
-pub use request::{Message, OfBody, Over, RequestView, Said, SocketView, User};
+pub use request::{
+    Cookie, Message, OfBody, Over, RequestView, Said, SocketView, User, is_worker, note_worker,
+};
 #[cfg(feature = "host")]
 pub use stage::{Served, StageSaid, StageWorker};
 #[cfg(feature = "host")]

@@ -6,10 +6,12 @@ use crate::elf;
 use crate::error::{LoadError, Problem};
 use crate::mapping::Mapping;
 use crate::tables::{ConnectionTable, Requests, Tables};
+use std::ffi::c_void;
 use std::fmt;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::ptr;
 use std::sync::Arc;
 
 /// Largest file that is loaded, in bytes.
@@ -24,8 +26,29 @@ pub(crate) struct Loaded {
     path: PathBuf,
     pub(crate) number: u64,
     pub(crate) tables: Tables,
+    /// The instance, where there is one already and nothing makes it.
+    pub(crate) given: *mut c_void,
     /// Dropped last.
-    _mapping: Mapping,
+    _place: Place,
+}
+
+/// Where a library's code is.
+enum Place {
+    /// In a file that was mapped for it.
+    #[expect(dead_code, reason = "it is there to be dropped")]
+    Mapped(Mapping),
+    /// In the program itself, where it stays.
+    #[expect(dead_code, reason = "it is there to be dropped")]
+    Program(InProgram),
+}
+
+/// The entry in the census of a library that is the program's own.
+struct InProgram(u64);
+
+impl Drop for InProgram {
+    fn drop(&mut self) {
+        census::closed(self.0, false);
+    }
 }
 
 // SAFETY: tables are constants of the library, which stays loaded as long as they are here (I2, I3).
@@ -50,9 +73,54 @@ impl Library {
         elf::check(&bytes).map_err(Problem::NotALibrary)?;
         let number = census::open(path, bytes.len() as u64)?;
         let mapping = Mapping::new(path, &bytes, number).inspect_err(|_problem| census::refused(number))?;
-        let tables = Tables::of(&mapping)?;
+        let tables = Tables::of(mapping.entry)?;
+        Ok(Self::made(path, number, tables, ptr::null_mut(), Place::Mapped(mapping)))
+    }
+
+    /// A library that is linked into the program, by the function that one in a file has as its symbol. `name` stands in messages
+    /// where a file would.
+    ///
+    /// # Errors
+    /// [`LoadError`] names it and what is wrong with it.
+    ///
+    /// # Safety
+    /// `entry` is what the header says of `ringway_plugin_entry`, and so is what it gives.
+    pub unsafe fn of_program(entry: abi::Entry, name: &str) -> Result<Self, LoadError> {
+        Self::in_program(name, ptr::null_mut(), || Tables::of(entry))
+    }
+
+    /// A table of the program's that answers requests, and the instance that its functions are given.
+    ///
+    /// # Errors
+    /// [`LoadError`] names it and what is wrong with it.
+    ///
+    /// # Safety
+    /// `handler` is null, or a table as the header asks, which stays with all it points to. `instance` is good on any thread for
+    /// as long as there are instances of the library.
+    pub unsafe fn of_handler(
+        handler: *const abi::RequestHandler,
+        instance: *mut c_void,
+        name: &str,
+    ) -> Result<Self, LoadError> {
+        Self::in_program(name, instance, || Tables::of_handler(handler, name))
+    }
+
+    fn in_program(
+        name: &str,
+        given: *mut c_void,
+        tables: impl FnOnce() -> Result<Tables, Problem>,
+    ) -> Result<Self, LoadError> {
+        let path = Path::new(name);
+        let made = census::open(path, 0).and_then(|number| {
+            let place = Place::Program(InProgram(number));
+            Ok(Self::made(path, number, tables()?, given, place))
+        });
+        made.map_err(|problem| LoadError::new(path, problem))
+    }
+
+    fn made(path: &Path, number: u64, tables: Tables, given: *mut c_void, place: Place) -> Self {
         census::named(number, &tables.name, &tables.version);
-        Ok(Self(Arc::new(Loaded { path: path.to_owned(), number, tables, _mapping: mapping })))
+        Self(Arc::new(Loaded { path: path.to_owned(), number, tables, given, _place: place }))
     }
 
     /// The file it was loaded from. What is there by now may be another version.

@@ -108,6 +108,80 @@ pub trait RequestView {
         let _no_hook = name;
         None
     }
+
+    /// The first cookie of that name. For request handlers, as what follows.
+    fn cookie(&self, name: &[u8]) -> Option<&[u8]> {
+        let _no_handler = name;
+        None
+    }
+
+    /// Has the browser keep a cookie.
+    ///
+    /// # Errors
+    /// It is none; [`Fault::State`] where it is not the time.
+    fn set_cookie(&self, cookie: &Cookie<'_>) -> Result<(), Fault> {
+        let _no_handler = cookie;
+        Err(Fault::State)
+    }
+
+    /// A value of the browser's session.
+    fn session_value(&self, name: &[u8]) -> Option<&[u8]> {
+        let _no_session = name;
+        None
+    }
+
+    /// Sets a value of the session, or takes it away.
+    ///
+    /// # Errors
+    /// It would be too large; [`Fault::State`] without a session.
+    fn session_set(&self, name: &str, value: Option<&str>) -> Result<(), Fault> {
+        let _no_session = (name, value);
+        Err(Fault::State)
+    }
+
+    /// Who has logged in.
+    fn session_user(&self) -> Option<&[u8]> {
+        None
+    }
+
+    /// The session is this user's from now on.
+    ///
+    /// # Errors
+    /// As above.
+    fn session_log_in(&self, user: &str) -> Result<(), Fault> {
+        let _no_session = user;
+        Err(Fault::State)
+    }
+
+    /// Ends the session.
+    ///
+    /// # Errors
+    /// As above.
+    fn session_log_out(&self) -> Result<(), Fault> {
+        Err(Fault::State)
+    }
+
+    /// Answers with a file.
+    ///
+    /// # Errors
+    /// There is an answer or promise already, or there are no files.
+    fn answer_file(&self, path: &str) -> Result<(), Fault> {
+        let _no_files = path;
+        Err(Fault::State)
+    }
+}
+
+/// A cookie that a browser is to keep.
+#[derive(Clone, Copy, Debug)]
+pub struct Cookie<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Its value.
+    pub value: &'a str,
+    /// How long, in seconds; `None`: until the browser is closed.
+    pub max_age_s: Option<u64>,
+    /// Bits of [`abi::flag`].
+    pub flags: u32,
 }
 
 /// What a library knows one of its promises by. Only the library gets it back.
@@ -340,11 +414,12 @@ pub(crate) fn with_socket(
 }
 
 /// Notes that this thread is a worker: it must not wait.
-pub(crate) fn note_worker() {
+pub fn note_worker() {
     IS_WORKER.set(true);
 }
 
-/// Whether this thread is a worker.
-pub(crate) fn is_worker() -> bool {
+/// Whether this thread is a worker on which libraries are called: it must not wait.
+#[must_use]
+pub fn is_worker() -> bool {
     IS_WORKER.try_with(Cell::get).unwrap_or(false)
 }

@@ -2,9 +2,9 @@
 
 use crate::abi::{self, Kind};
 use crate::error::Problem;
-use crate::mapping::Mapping;
 use std::ffi::c_char;
 use std::fmt;
+use std::ptr;
 
 /// Most bytes that any version of a table has.
 const TABLE_BYTES_MAX: usize = 64 * 1024;
@@ -118,6 +118,12 @@ impl Requests {
         self.table.flags & abi::flag::NEEDS_CLIENT != 0
     }
 
+    /// Whether the browser's session is found before it is asked.
+    #[must_use]
+    pub fn wants_sessions(&self) -> bool {
+        self.table.flags & abi::flag::SESSIONS != 0
+    }
+
     /// The longest message of a WebSocket in bytes, 0 where it does not say; `None`: it has nothing for sockets.
     #[must_use]
     pub fn socket_message_bytes_max(&self) -> Option<u32> {
@@ -146,10 +152,10 @@ struct Head {
 
 impl Tables {
     /// Asks a library for its tables.
-    pub(crate) fn of(mapping: &Mapping) -> Result<Self, Problem> {
+    pub(crate) fn of(entry: abi::Entry) -> Result<Self, Problem> {
         let server = crate::functions::server();
         // SAFETY: the function that the header says this is, with a table that stays (I2, I3).
-        let table = unsafe { (mapping.entry)(server) };
+        let table = unsafe { entry(server) };
         if table.is_null() {
             return Err(Problem::NoTable);
         }
@@ -171,6 +177,38 @@ impl Tables {
         let stages = if plugin.stage.is_null() { None } else { Some(stages(plugin.stage)?) };
         let filters = if plugin.filter.is_null() { None } else { Some(filters(plugin.filter)?) };
         Ok(Self { plugin, name, version, connections, requests, stages, filters })
+    }
+
+    /// The tables of a program that has one of them only.
+    pub(crate) fn of_handler(handler: *const abi::RequestHandler, name: &str) -> Result<Self, Problem> {
+        if handler.is_null() {
+            return Err(Problem::NoTable);
+        }
+        let requests = requests(handler)?;
+        let plugin = abi::Plugin {
+            #[expect(clippy::cast_possible_truncation, reason = "a table has some hundred bytes")]
+            struct_size: size_of::<abi::Plugin>() as u32,
+            abi: abi::ABI,
+            name: ptr::null(),
+            version: ptr::null(),
+            create: None,
+            destroy: None,
+            health: None,
+            connection: ptr::null(),
+            request: handler,
+            stage: ptr::null(),
+            filter: ptr::null(),
+        };
+        let (name, version) = (name.to_owned(), String::new());
+        Ok(Self {
+            plugin,
+            name,
+            version,
+            requests: Some(requests),
+            connections: None,
+            stages: None,
+            filters: None,
+        })
     }
 
     /// The kinds that it is of.
@@ -290,7 +328,7 @@ unsafe fn read<T>(table: *const T, name: &'static str, least: usize) -> Result<T
     let mut copy: T = unsafe { std::mem::zeroed() };
     let size = size.min(size_of::<T>());
     // SAFETY: it has so many bytes, as it says, and no more fit than the copy has (I2, I4).
-    unsafe { std::ptr::copy_nonoverlapping(table.cast::<u8>(), (&raw mut copy).cast::<u8>(), size) };
+    unsafe { ptr::copy_nonoverlapping(table.cast::<u8>(), (&raw mut copy).cast::<u8>(), size) };
     Ok(copy)
 }
 

@@ -34,7 +34,8 @@ fn expected() -> Vec<(String, usize)> {
             conn_peer, conn_session, conn_key, conn_join, conn_leave, post_send, post_shut, post_close, post_nudge, broadcast, connect,
             peer_address, peer_send, peer_send_to,
             add_field, remove_field, set_user, answer_status, answer_field, pass_later, filter_up, filter_down, filter_peer,
-            filter_flags,
+            filter_flags, cookie, set_cookie, session_value, session_set, session_user, session_log_in, session_log_out,
+            answer_file,
         }
         "ringway_setup" = abi::Setup { struct_size, kind, service, name, config, error, error_bytes }
         "ringway_route" = abi::Route { method, pattern, number, reserved }
@@ -79,6 +80,10 @@ fn constants() -> Vec<(&'static str, i64)> {
         ("RINGWAY_STOP", said::STOP.into()),
         ("RINGWAY_BODY_PIECES", flag::BODY_PIECES.into()),
         ("RINGWAY_NEEDS_CLIENT", flag::NEEDS_CLIENT.into()),
+        ("RINGWAY_SESSIONS", flag::SESSIONS.into()),
+        ("RINGWAY_COOKIE_PLAIN", flag::COOKIE_PLAIN.into()),
+        ("RINGWAY_COOKIE_SCRIPTS", flag::COOKIE_SCRIPTS.into()),
+        ("RINGWAY_COOKIE_STRICT", flag::COOKIE_STRICT.into()),
         ("RINGWAY_BROADCAST", flag::BROADCAST.into()),
         ("RINGWAY_REQUEST_TLS", flag::REQUEST_TLS.into()),
         ("RINGWAY_REQUEST_HAS_BODY", flag::REQUEST_HAS_BODY.into()),
@@ -179,5 +184,37 @@ fn the_header_is_one_for_cpp_too_and_names_every_member() {
         }
     }
     assert!(text.contains("extern \"C\""));
+    assert!(text.lines().all(|line| line.len() <= 132 && !line.ends_with(' ')));
+}
+
+/// A service that uses everything of the pleasant header once.
+const SERVICE: &str = r#"
+#include "ringway_service.h"
+static void all(ringway_call *call) {
+    ringway_sayf(call, "%s%s%s%s", ringway_param(call, "a"), ringway_path(call), ringway_peer_of(call), ringway_head(call, "b"));
+    ringway_pass(call);
+}
+static void setup(ringway_app *app) {
+    ringway_body_max(app, 1);
+    ringway_on(app, NULL, "/{a}", all);
+}
+RINGWAY_SERVICE("all", "1.0", setup)
+"#;
+
+#[test]
+fn the_pleasant_header_is_strict_c_and_cpp() {
+    let scratch = Scratch::new("service-header");
+    let object = scratch.path().join("service.o");
+    let include = format!("-I{}", header().display());
+    let strict = ["-Wall", "-Wextra", "-Wpedantic", "-Wno-overlength-strings", "-Werror", "-c"];
+    for (compiler, standard, name) in [("cc", "-std=c11", "service.c"), ("c++", "-std=c++17", "service.cpp")]
+    {
+        let source = scratch.file(name, SERVICE.as_bytes());
+        let mut command = Command::new(compiler);
+        let built =
+            command.arg(standard).args(strict).arg(&include).arg(source).arg("-o").arg(&object).status();
+        assert!(built.expect("a compiler").success(), "{compiler}");
+    }
+    let text = std::fs::read_to_string(header().join("ringway_service.h")).expect("it is committed");
     assert!(text.lines().all(|line| line.len() <= 132 && !line.ends_with(' ')));
 }

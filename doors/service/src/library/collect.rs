@@ -1,6 +1,7 @@
 //! Bodies of requests that are collected before a library is asked.
 
 use super::hosted::Side;
+use super::sessions::{Browser, Finding};
 use ringway_engine::heap::local_future;
 use ringway_http::response::EncodeError;
 use ringway_http::status::Status;
@@ -49,16 +50,30 @@ impl Drop for Collected {
     }
 }
 
-/// Collects the request's body, then asks the library.
-pub(crate) fn first(side: Rc<Side>, mut body: RequestBody) -> Handled {
+/// Collects the request's body and finds its session, as far as they are wanted and not there, then asks the library.
+pub(crate) fn first(
+    side: Rc<Side>,
+    body: Option<RequestBody>,
+    finding: Option<Finding>,
+    found: Option<Browser>,
+) -> Handled {
     Handled::Later(local_future(async move {
+        let has_body = body.is_some();
         let mut collected = Collected { bytes: Vec::new(), side: Rc::clone(&side) };
-        let outcome = read(&mut body, &mut collected).await;
-        drop(body);
+        let mut outcome = Ok(());
+        if let Some(mut body) = body {
+            outcome = read(&mut body, &mut collected).await;
+        }
+        let browser = match finding {
+            Some(finding) if outcome.is_ok() => finding.await.map(Some),
+            _ => Ok(found),
+        };
         let finish: Finish = Box::new(move |exchange| {
-            side.note(match outcome {
-                Ok(()) => side.ask(exchange, Some(&collected)),
-                Err(error) => refuse(exchange, error),
+            let collected = has_body.then_some(&collected);
+            side.note(match (outcome, browser) {
+                (Ok(()), Ok(browser)) => side.ask(exchange, collected, browser),
+                (Ok(()), Err(trouble)) => side.troubled(exchange, trouble),
+                (Err(error), _) => refuse(exchange, error),
             })
         });
         finish

@@ -2,6 +2,7 @@
 
 use super::hosted::Side;
 use super::owed::{Owed, Piece};
+use super::sessions::Browser;
 use super::stats::count;
 use crate::stats::Active;
 use ringway_engine::Sleep;
@@ -27,6 +28,8 @@ pub(crate) struct Pledge {
     worker: Rc<Worker>,
     side: Rc<Side>,
     over: Over,
+    /// The session, to be kept before the answer is sent.
+    pub(crate) browser: Option<Browser>,
 }
 
 impl Pledge {
@@ -35,7 +38,7 @@ impl Pledge {
         let owed: Arc<Owed> = Arc::default();
         let promise = Promise::new(Arc::<Owed>::clone(&owed))?;
         let (worker, side) = (Rc::clone(worker), Rc::clone(side));
-        Ok(Self { owed, promise, user, worker, side, over: Over::Gone })
+        Ok(Self { owed, promise, user, worker, side, over: Over::Gone, browser: None })
     }
 
     /// Its number.

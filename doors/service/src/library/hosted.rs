@@ -3,28 +3,32 @@
 use super::Shared;
 use super::collect::{self, Collected};
 use super::flow::Flow;
+use super::sessions::{self, Browser, Finding, Trouble};
 use super::settle;
 use super::sockets::{self, Acceptor};
 use super::stats::count;
-use super::view::{Done, View};
+use super::view::{Asked, Done, View};
 use super::written::Written;
+use crate::files::Directory;
 use crate::handler::Call;
 use crate::routes::{Found, Methods, Pattern, Table};
 use crate::stats::{Active, WorkerStats};
+use ringway_engine::heap::local_future;
 use ringway_engine::{Sleep, WorkerHandle};
 use ringway_http::method::Method;
 use ringway_http::response::EncodeError;
 use ringway_http::status::Status;
 use ringway_plugin::{LoadError, Over, Problem, Said, Worker};
 use ringway_web::exchange::Exchange;
-use ringway_web::pipeline::{Handled, Handler};
+use ringway_web::pipeline::{Finish, Handled, Handler};
+use ringway_web::request_body::RequestBody;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
 use std::future::poll_fn;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::Poll;
+use std::task::{Context, Poll, Waker};
 
 /// The longest body that is collected for a library that does not say.
 const BODY_BYTES_MAX: u64 = 1024 * 1024;
@@ -46,6 +50,8 @@ pub(crate) struct Side {
     mount: OnceCell<Box<[u8]>>,
     /// The counters of the service that it is, if it is one.
     stats: OnceCell<Arc<WorkerStats>>,
+    /// The files that it may answer with.
+    pub(crate) files: Option<Directory>,
     pub(crate) collected_bytes: Cell<usize>,
 }
 
@@ -107,7 +113,11 @@ impl Version {
 }
 
 impl Hosted {
-    pub(crate) fn new(shared: Arc<Shared>, handle: &WorkerHandle) -> Result<Self, LoadError> {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        handle: &WorkerHandle,
+        files: Option<Directory>,
+    ) -> Result<Self, LoadError> {
         static NUMBERS: AtomicU64 = AtomicU64::new(0);
         let version = RefCell::new(Version::start(&shared, handle)?);
         let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
@@ -118,6 +128,7 @@ impl Hosted {
             number,
             mount: OnceCell::new(),
             stats: OnceCell::new(),
+            files,
             collected_bytes: Cell::new(0),
         });
         handle.spawn(watch(Arc::clone(&side.shared), Rc::downgrade(&side), number));
@@ -169,25 +180,53 @@ impl Hosted {
     fn begin(&self, exchange: &mut Exchange<'_>) -> Result<Handled, EncodeError> {
         let side = &self.side;
         side.renew();
-        let limit = {
+        let (limit, wants_sessions) = {
             let version = side.version.borrow();
             let Ok(requests) = version.worker.instance().library().requests() else {
                 return Ok(Handled::NotMine);
             };
             let is_collected = exchange.has_body() && !requests.wants_pieces();
-            is_collected.then(|| requests.body_bytes_max().unwrap_or(BODY_BYTES_MAX))
+            let limit = is_collected.then(|| requests.body_bytes_max().unwrap_or(BODY_BYTES_MAX));
+            (limit, requests.wants_sessions())
         };
-        let Some(limit) = limit else { return side.ask(exchange, None) };
+        if limit.is_none() && !wants_sessions {
+            return side.ask(exchange, None, None);
+        }
         match side.find(exchange) {
             Ok(_place) => {}
             Err(elsewhere) => return elsewhere.answer(exchange),
         }
-        exchange.set_body_limit(limit);
-        let Some(body) = exchange.take_body() else { return side.ask(exchange, None) };
-        match body.error() {
-            Some(error) => exchange.error(error.status()).map(Handled::Answer),
-            None => Ok(collect::first(Rc::clone(side), body)),
+        let finding = wants_sessions.then(|| sessions::find(&side.shared.options, &side.handle, exchange));
+        let body = limit.and_then(|limit| {
+            exchange.set_body_limit(limit);
+            exchange.take_body()
+        });
+        if let Some(error) = body.as_ref().and_then(|body| body.error()) {
+            return exchange.error(error.status()).map(Handled::Answer);
         }
+        self.prepare(exchange, body, finding.flatten())
+    }
+
+    /// Asks the library at once where everything is there, and else when it is.
+    fn prepare(
+        &self,
+        exchange: &mut Exchange<'_>,
+        body: Option<RequestBody>,
+        mut finding: Option<Finding>,
+    ) -> Result<Handled, EncodeError> {
+        let side = &self.side;
+        let now =
+            finding.as_mut().map(|finding| finding.as_mut().poll(&mut Context::from_waker(Waker::noop())));
+        let found = match now {
+            None => None,
+            Some(Poll::Ready(Ok(browser))) => Some(browser),
+            Some(Poll::Ready(Err(trouble))) => return side.troubled(exchange, trouble),
+            Some(Poll::Pending) => return Ok(collect::first(Rc::clone(side), body, finding, None)),
+        };
+        if body.is_some() {
+            return Ok(collect::first(Rc::clone(side), body, None, found));
+        }
+        side.ask(exchange, None, found)
     }
 }
 
@@ -219,6 +258,7 @@ impl Side {
         self: &Rc<Self>,
         exchange: &mut Exchange<'_>,
         body: Option<&Collected>,
+        browser: Option<Browser>,
     ) -> Result<Handled, EncodeError> {
         let version = self.version.borrow().clone();
         let (place, path) = match self.find(exchange) {
@@ -228,12 +268,13 @@ impl Side {
         let worker = &version.worker;
         count(&self.shared.tally.requests);
         let body = body.map(Collected::as_bytes);
-        let view = View::new(self, worker, exchange, path, place.as_ref(), body, version.acceptor.as_deref());
+        let asked = Asked { place: place.as_ref(), path, body, browser: browser.as_ref() };
+        let view = View::new(self, worker, exchange, asked, version.acceptor.as_deref());
         let said = worker.request(&view);
         match (said, view.into_done()) {
-            (Said::Done, Done::Answered(written)) => written.send(exchange),
-            (Said::Later, Done::Promised(pledge)) => {
+            (Said::Later, Done::Promised(mut pledge)) => {
                 count(&self.shared.tally.promised);
+                pledge.browser = browser;
                 exchange.ask_once();
                 if self.needs_client(worker) {
                     exchange.needs_client();
@@ -241,8 +282,70 @@ impl Side {
                 let upload = if self.wants_pieces(worker) { self.upload(exchange) } else { None };
                 Ok(settle::later(Flow::new(pledge, upload, exchange.moment.ms)))
             }
+            (said, done) => match browser {
+                Some(browser) => self.keep(exchange, &version, said, done, browser),
+                None => self.conclude(exchange, &version, said, done),
+            },
+        }
+    }
+
+    /// Keeps what the library has changed of the session, and then answers.
+    fn keep(
+        self: &Rc<Self>,
+        exchange: &mut Exchange<'_>,
+        version: &Version,
+        said: Said,
+        done: Done,
+        browser: Browser,
+    ) -> Result<Handled, EncodeError> {
+        let mut keeping = sessions::keep(browser);
+        if let Poll::Ready(kept) = keeping.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            return self.kept(exchange, version, said, done, kept);
+        }
+        exchange.ask_once();
+        let (side, version) = (Rc::clone(self), version.clone());
+        Ok(Handled::Later(local_future(async move {
+            let kept = keeping.await;
+            let finish: Finish = Box::new(move |exchange| {
+                exchange.ask_once();
+                side.note(side.kept(exchange, &version, said, done, kept))
+            });
+            finish
+        })))
+    }
+
+    fn kept(
+        self: &Rc<Self>,
+        exchange: &mut Exchange<'_>,
+        version: &Version,
+        said: Said,
+        done: Done,
+        kept: Result<Option<String>, Trouble>,
+    ) -> Result<Handled, EncodeError> {
+        match kept {
+            Ok(None) => {}
+            Ok(Some(cookie)) => exchange.add_field(b"Set-Cookie", cookie.as_bytes())?,
+            Err(trouble) => return self.troubled(exchange, trouble),
+        }
+        self.conclude(exchange, version, said, done)
+    }
+
+    /// Answers as the library has said.
+    fn conclude(
+        self: &Rc<Self>,
+        exchange: &mut Exchange<'_>,
+        version: &Version,
+        said: Said,
+        done: Done,
+    ) -> Result<Handled, EncodeError> {
+        match (said, done) {
+            (Said::Done, Done::Answered(written)) => written.send(exchange),
+            (Said::Done, Done::File(file)) => {
+                exchange.ask_once();
+                file.answer(exchange)
+            }
             (Said::Done, Done::Socket(opening)) => match &version.acceptor {
-                Some(acceptor) => opening.answer(self, worker, acceptor, exchange),
+                Some(acceptor) => opening.answer(self, &version.worker, acceptor, exchange),
                 None => self.spoilt(exchange, said, Done::Nothing),
             },
             (Said::Pass, Done::Nothing) => {
@@ -253,8 +356,19 @@ impl Side {
         }
     }
 
+    /// Answers where the session cannot be had or kept.
+    pub(crate) fn troubled(
+        &self,
+        exchange: &mut Exchange<'_>,
+        (status, words): Trouble,
+    ) -> Result<Handled, EncodeError> {
+        exchange.ask_once();
+        self.complain(format_args!("{words}"));
+        exchange.error(status).map(Handled::Answer)
+    }
+
     /// What a library wants that takes bodies as they come.
-    fn upload(&self, exchange: &mut Exchange<'_>) -> Option<ringway_web::request_body::RequestBody> {
+    fn upload(&self, exchange: &mut Exchange<'_>) -> Option<RequestBody> {
         let version = self.version.borrow();
         let requests = version.worker.instance().library().requests().ok()?;
         if let Some(limit) = requests.body_bytes_max() {
@@ -271,6 +385,7 @@ impl Side {
             Done::Answered(_) => "has answered",
             Done::Promised(_) => "has promised an answer",
             Done::Socket(_) => "has opened a socket",
+            Done::File(_) => "has answered with a file",
         };
         let path = exchange.path.escape_ascii();
         match said {

@@ -9,6 +9,11 @@ mod collect;
 mod flow;
 mod hosted;
 mod owed;
+#[cfg(feature = "sessions")]
+mod sessions;
+#[cfg(not(feature = "sessions"))]
+#[path = "no_sessions.rs"]
+mod sessions;
 mod settle;
 #[cfg(feature = "websockets")]
 mod sockets;
@@ -24,7 +29,7 @@ pub use stats::LibraryStats;
 
 use crate::log::{self, Log};
 use crate::routes::Methods;
-use crate::{Service, SetupError};
+use crate::{App, Service, SetupError};
 use hosted::Hosted;
 use ringway_engine::WorkerHandle;
 use ringway_lock::{Mutex, MutexGuard};
@@ -52,12 +57,24 @@ pub struct LibraryOptions {
     pub answer_ms_max: u64,
     /// Who hears what it says, and what it does wrong; a service's log does as well.
     pub listener: Listener,
+    /// The sessions that its requests have, if it wants some.
+    #[cfg(feature = "sessions")]
+    pub sessions: Option<crate::session::Sessions>,
+    /// The directory whose files it may answer with, as a [`Library::service`].
+    pub files: Option<PathBuf>,
 }
 
 impl Default for LibraryOptions {
     /// [`ANSWER_MS_MAX`], and nobody listens.
     fn default() -> Self {
-        Self { name: String::from("library"), answer_ms_max: ANSWER_MS_MAX, listener: Arc::new(|_, _| {}) }
+        Self {
+            name: String::from("library"),
+            answer_ms_max: ANSWER_MS_MAX,
+            listener: Arc::new(|_, _| {}),
+            #[cfg(feature = "sessions")]
+            sessions: None,
+            files: None,
+        }
     }
 }
 
@@ -107,9 +124,21 @@ impl Library {
     /// # Errors
     /// As above.
     pub fn load_with(path: &Path, config: &str, options: LibraryOptions) -> Result<Self, LoadError> {
+        Self::of(&ringway_plugin::Library::open(path)?, config, options)
+    }
+
+    /// The same of one that is loaded, or the program's own.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn of(
+        library: &ringway_plugin::Library,
+        config: &str,
+        options: LibraryOptions,
+    ) -> Result<Self, LoadError> {
         let (options, log) = with_log(options);
         let rooms = Rooms::new();
-        let instance = instance(path, config, &options, &rooms)?;
+        let instance = instance(library, config, &options, &rooms)?;
         let shared = Shared {
             rooms,
             options,
@@ -128,7 +157,9 @@ impl Library {
     /// # Errors
     /// As [`Library::load`]; everything then stays as it is.
     pub fn replace(&self, path: &Path, config: &str) -> Result<(), LoadError> {
-        let fresh = instance(path, config, &self.shared.options, &self.shared.rooms)?;
+        let library = ringway_plugin::Library::open(path)?;
+        let fresh = instance(&library, config, &self.shared.options, &self.shared.rooms)?;
+        drop(library);
         let old = std::mem::replace(&mut *self.shared.current(), fresh);
         self.shared.generation.fetch_add(1, Ordering::Release);
         let watches = std::mem::take(&mut *self.shared.watches());
@@ -143,7 +174,7 @@ impl Library {
     /// # Errors
     /// The library cannot begin on this worker.
     pub fn handler(&self, worker: &WorkerHandle, mount: &str) -> io::Result<Box<dyn Handler>> {
-        let hosted = Hosted::new(Arc::clone(&self.shared), worker).map_err(io::Error::other)?;
+        let hosted = Hosted::new(Arc::clone(&self.shared), worker, None).map_err(io::Error::other)?;
         Ok(Box::new(hosted.at(mount)))
     }
 
@@ -151,9 +182,19 @@ impl Library {
     /// may have others.
     #[must_use]
     pub fn service(&self) -> Service {
+        self.service_behind(|_app| Ok(()))
+    }
+
+    /// The same; on each worker `first` is called before the library is.
+    pub fn service_behind(
+        &self,
+        first: impl Fn(&mut App) -> Result<(), SetupError> + Send + Sync + 'static,
+    ) -> Service {
         let shared = Arc::clone(&self.shared);
         let service = Service::new(&self.shared.options.name, move |app| {
-            let hosted = Hosted::new(Arc::clone(&shared), app.worker().handle());
+            first(app)?;
+            let files = shared.options.files.as_ref().map(|files| app.directory(files)).transpose()?;
+            let hosted = Hosted::new(Arc::clone(&shared), app.worker().handle(), files);
             let hosted = hosted.map_err(|error| SetupError::new(error.to_string()))?;
             for pattern in ["/", "/{*rest}"] {
                 let hosted = hosted.clone();
@@ -170,6 +211,12 @@ impl Library {
     pub fn identity(&self) -> (String, String) {
         let instance = self.shared.current();
         (instance.library().name().to_owned(), instance.library().version().to_owned())
+    }
+
+    /// Its number, by which it logs and reaches its groups.
+    #[must_use]
+    pub fn number(&self) -> u64 {
+        self.shared.current().number()
     }
 
     /// The file it was loaded from.
@@ -226,18 +273,17 @@ fn with_log(mut options: LibraryOptions) -> (LibraryOptions, Arc<OnceLock<Log>>)
 }
 
 fn instance(
-    path: &Path,
+    library: &ringway_plugin::Library,
     config: &str,
     options: &LibraryOptions,
     rooms: &Arc<Rooms>,
 ) -> Result<Instance, LoadError> {
-    let library = ringway_plugin::Library::open(path)?;
-    hosted::table(&library)?;
+    hosted::table(library)?;
     let listener = Arc::clone(&options.listener);
     let broadcast: Arc<dyn Broadcast> = Arc::<Rooms>::clone(rooms);
     let setting =
         Setting { name: &options.name, config, listener, broadcast: Some(broadcast), connections: None };
-    Instance::of_requests(&library, &setting)
+    Instance::of_requests(library, &setting)
 }
 
 impl Shared {

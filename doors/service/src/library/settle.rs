@@ -2,6 +2,7 @@
 
 use super::flow::{Flow, Stuck};
 use super::owed::Came;
+use super::sessions::{self, Trouble};
 use ringway_engine::heap::local_future;
 use ringway_http::method::Method;
 use ringway_http::response::EncodeError;
@@ -27,10 +28,33 @@ pub(crate) fn later(flow: Flow) -> Handled {
     Handled::Later(local_future(async move {
         let mut flow = flow;
         let outcome = poll_fn(|context| poll(&mut flow, context)).await;
+        let kept = match flow.pledge.browser.take() {
+            Some(browser) => sessions::keep(browser).await,
+            None => Ok(None),
+        };
         let side = Rc::clone(flow.pledge.side());
-        let finish: Finish = Box::new(move |exchange| side.note(finish(flow, outcome, exchange)));
+        let finish: Finish = Box::new(move |exchange| side.note(tell(flow, outcome, kept, exchange)));
         finish
     }))
+}
+
+/// Tells the browser of its session, and then answers.
+fn tell(
+    mut flow: Flow,
+    outcome: Outcome,
+    kept: Result<Option<String>, Trouble>,
+    exchange: &mut Exchange<'_>,
+) -> Result<Handled, EncodeError> {
+    match kept {
+        Ok(None) => {}
+        Ok(Some(cookie)) => exchange.add_field(b"Set-Cookie", cookie.as_bytes())?,
+        Err(trouble) => {
+            flow.pledge.settle(Over::Aborted);
+            let side = Rc::clone(flow.pledge.side());
+            return side.troubled(exchange, trouble);
+        }
+    }
+    finish(flow, outcome, exchange)
 }
 
 fn poll(flow: &mut Flow, context: &mut Context<'_>) -> Poll<Outcome> {

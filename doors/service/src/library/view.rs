@@ -2,12 +2,16 @@
 
 use super::flow::Pledge;
 use super::hosted::{Place, Side};
+use super::sessions::{self, Browser};
 use super::sockets::{Acceptor, Opening};
 use super::written::Written;
+use crate::cookie::{SameSite, SetCookie, cookie_value};
+use crate::files::FilePlace;
 use ringway_engine::heap::Arena;
 use ringway_http::head::{Known, Request};
+use ringway_http::response::EncodeError;
 use ringway_plugin::abi::flag;
-use ringway_plugin::{Answer, Fault, RequestView, User, Worker};
+use ringway_plugin::{Answer, Cookie, Fault, RequestView, User, Worker};
 use ringway_web::exchange::Exchange;
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -26,6 +30,16 @@ pub(crate) enum Done {
     Answered(Written),
     Promised(Pledge),
     Socket(Opening),
+    File(FilePlace),
+}
+
+/// What is asked for.
+pub(crate) struct Asked<'v, 'a> {
+    pub(crate) place: Option<&'v Place>,
+    /// What of the path is below the mount.
+    pub(crate) path: &'a [u8],
+    pub(crate) body: Option<&'v [u8]>,
+    pub(crate) browser: Option<&'v Browser>,
 }
 
 /// A request, lent to a library.
@@ -38,6 +52,7 @@ pub(crate) struct View<'v, 'a> {
     body: Option<&'v [u8]>,
     has_body: bool,
     place: Option<&'v Place>,
+    browser: Option<&'v Browser>,
     side: &'v Rc<Side>,
     worker: &'v Rc<Worker>,
     acceptor: Option<&'v Acceptor>,
@@ -45,16 +60,14 @@ pub(crate) struct View<'v, 'a> {
 }
 
 impl<'v, 'a> View<'v, 'a> {
-    /// `path` is what of the path is below the mount.
     pub(crate) fn new(
         side: &'v Rc<Side>,
         worker: &'v Rc<Worker>,
         exchange: &'v mut Exchange<'a>,
-        path: &'a [u8],
-        place: Option<&'v Place>,
-        body: Option<&'v [u8]>,
+        asked: Asked<'v, 'a>,
         acceptor: Option<&'v Acceptor>,
     ) -> Self {
+        let Asked { place, path, body, browser } = asked;
         Self {
             request: exchange.request,
             path,
@@ -64,6 +77,7 @@ impl<'v, 'a> View<'v, 'a> {
             exchange: RefCell::new(exchange),
             body,
             place,
+            browser,
             side,
             worker,
             acceptor,
@@ -189,5 +203,69 @@ impl RequestView for View<'_, '_> {
         let is_good = opening.is_socket();
         *done = Done::Socket(opening);
         if is_good { Ok(()) } else { Err(Fault::Invalid) }
+    }
+    fn add_field(&self, name: &[u8], value: &[u8]) -> Result<(), Fault> {
+        if !matches!(*self.done.borrow(), Done::Nothing) {
+            return Err(Fault::State);
+        }
+        if Written::is_servers_own(name) {
+            return Err(Fault::Invalid);
+        }
+        self.exchange.borrow_mut().add_field(name, value).map_err(|error| match error {
+            EncodeError::Full => Fault::Limit,
+            _ => Fault::Invalid,
+        })
+    }
+
+    fn cookie(&self, name: &[u8]) -> Option<&[u8]> {
+        let name = str::from_utf8(name).ok()?;
+        self.request.values(Known::Cookie).find_map(|field| cookie_value(field, name)).map(str::as_bytes)
+    }
+
+    fn set_cookie(&self, cookie: &Cookie<'_>) -> Result<(), Fault> {
+        let mut made = SetCookie::new(cookie.name, cookie.value)
+            .secure(cookie.flags & flag::COOKIE_PLAIN == 0)
+            .http_only(cookie.flags & flag::COOKIE_SCRIPTS == 0);
+        if cookie.flags & flag::COOKIE_STRICT != 0 {
+            made = made.same_site(SameSite::Strict);
+        }
+        if let Some(seconds) = cookie.max_age_s {
+            made = made.max_age_s(seconds);
+        }
+        let text = made.encode().map_err(|_no_cookie| Fault::Invalid)?;
+        self.add_field(b"Set-Cookie", text.as_bytes())
+    }
+
+    fn session_value(&self, name: &[u8]) -> Option<&[u8]> {
+        let text = sessions::value(self.browser?, name)?;
+        self.scratch.alloc_str(&text).ok().map(|text| text.as_bytes())
+    }
+
+    fn session_set(&self, name: &str, value: Option<&str>) -> Result<(), Fault> {
+        sessions::set(self.browser.ok_or(Fault::State)?, name, value)
+    }
+
+    fn session_user(&self) -> Option<&[u8]> {
+        let user = self.browser?.user()?;
+        self.scratch.alloc_str(&user).ok().map(|text| text.as_bytes())
+    }
+
+    fn session_log_in(&self, user: &str) -> Result<(), Fault> {
+        sessions::log_in(self.browser.ok_or(Fault::State)?, user)
+    }
+
+    fn session_log_out(&self) -> Result<(), Fault> {
+        self.browser.ok_or(Fault::State)?.log_out();
+        Ok(())
+    }
+
+    fn answer_file(&self, path: &str) -> Result<(), Fault> {
+        let files = self.side.files.as_ref().ok_or(Fault::State)?;
+        let mut done = self.done.borrow_mut();
+        if !matches!(*done, Done::Nothing) {
+            return Err(Fault::State);
+        }
+        *done = Done::File(files.place(path));
+        Ok(())
     }
 }

@@ -68,6 +68,7 @@ impl Stand {
             listener: Arc::new(move |level, text| {
                 said.lock().expect("no panic").push((level, text.to_owned()));
             }),
+            ..LibraryOptions::default()
         };
         let library = Library::load_with(library, config, options)?;
         let service = library.service();

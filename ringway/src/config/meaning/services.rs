@@ -2,7 +2,7 @@
 
 use super::{Judge, all};
 use crate::config::report::Finding;
-use crate::config::settings::{Route, Service};
+use crate::config::settings::{Route, Service, SessionStore};
 use crate::config::source::Place;
 use crate::config::suggest;
 use crate::config::tree::{Node, Value};
@@ -33,9 +33,19 @@ impl Judge<'_> {
                 let message = "a service is linked into the program or in a library, not both";
                 self.error_with_hint(node.key_place_of("linked"), message, hint);
             }
-            (Some(_), None) => {}
+            (Some(_), None) => self.sessions(service, node),
             (None, _) if node.is_damaged => {}
             (None, linked) => {
+                for key in ["sessions", "files"] {
+                    if node.entry(key).is_some() {
+                        let hint = "leave it out: a service of the program makes its own";
+                        self.error_with_hint(
+                            node.key_place_of(key),
+                            format!("`{key}` is for libraries"),
+                            hint,
+                        );
+                    }
+                }
                 let (name, key) = match linked {
                     Some(name) => (name.as_str(), "linked"),
                     None => (service.name.as_str(), "name"),
@@ -51,6 +61,31 @@ impl Judge<'_> {
         if !is_damaged && routes().all(|route| route.service.as_ref() != Some(&service.name)) {
             let hint = format!("write `service = \"{}\"` in a [[site.route]]", service.name);
             self.warning(node.place_of("name"), "no route names this service: nobody can reach it", hint);
+        }
+    }
+
+    /// What sessions need that are not kept in memory.
+    fn sessions(&mut self, service: &Service, node: &Node) {
+        let Some(sessions) = &service.sessions else { return };
+        let inner = node.under("sessions");
+        match sessions.store {
+            SessionStore::Sqlite if service.data.is_none() => {
+                let hint = "write `data`, a directory of the service's own";
+                self.error_with_hint(
+                    inner.place_of("store"),
+                    "these sessions have no place for their file",
+                    hint,
+                );
+            }
+            SessionStore::Redis if sessions.url.is_none() => {
+                let hint = "write `url`, such as \"redis://127.0.0.1:6379/0\"";
+                self.error_with_hint(inner.place_of("store"), "these sessions have no server", hint);
+            }
+            _ => {}
+        }
+        if sessions.url.is_some() && sessions.store != SessionStore::Redis {
+            let hint = "write `store = \"redis\"`, or leave `url` out";
+            self.error_with_hint(inner.key_place_of("url"), "`url` is for sessions in Redis", hint);
         }
     }
 

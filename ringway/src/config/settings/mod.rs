@@ -35,7 +35,7 @@ pub use log::{AccessLog, ErrorFormat, ErrorLog, LogFormat, LogLevel, Logs};
 pub use proxy::{ForwardedField, Proxy};
 pub use route::{Respond, Route};
 pub use server::{Driver, Mime, Sandbox, Server, ServerField, Wait};
-pub use service::Service;
+pub use service::{Service, ServiceSessions, SessionStore};
 pub use site::{CacheRule, Coding, Compression, Headers, Listing, Site, Symlinks, Theme, UserDirectories};
 pub use spool::Spool;
 pub use tls::{Acme, AcmeChallenge, Certificate, ClientCertificateMode, ClientCertificates, Tls, TlsVersion};

@@ -1,6 +1,6 @@
 //! Settings of services.
 
-use crate::config::values::{BackendAddress, FilePath, Label, LogTarget};
+use crate::config::values::{BackendAddress, FilePath, Label, LogTarget, Span};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -34,9 +34,60 @@ pub struct Service {
     /// reached.
     #[serde(default)]
     pub connect: Vec<BackendAddress>,
+    /// Of a library: the sessions that its requests have. Unset: none. A linked service makes its own.
+    #[serde(default)]
+    pub sessions: Option<ServiceSessions>,
+    /// Of a library: the directory whose files it may answer with.
+    #[serde(default)]
+    pub files: Option<FilePath>,
     /// The service's own settings: what the service takes, `ringway check` of its program knows. A library gets them as text.
     #[serde(default)]
     pub config: BTreeMap<String, Value>,
+}
+
+/// Sessions of a service: values that belong to a browser, kept here and found by a random number in a cookie.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ServiceSessions {
+    /// Where they are kept.
+    pub store: SessionStore,
+    /// Of `redis`: the server, such as "redis://127.0.0.1:6379/0". Where the server process is confined, `connect` must name it
+    /// too.
+    pub url: Option<String>,
+    /// The cookie's name.
+    pub cookie: Label,
+    /// Whether the cookie is sent over TLS only; browsers make an exception for localhost.
+    pub secure: bool,
+    /// How long one lives that is not used.
+    pub idle: Span,
+    /// How long one lives at most, from its beginning or the last log-in.
+    pub lifetime: Span,
+}
+
+/// Where sessions are kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum SessionStore {
+    /// In the memory of the process, gone with it.
+    #[default]
+    Memory,
+    /// In `sessions.sqlite` in the service's `data`.
+    Sqlite,
+    /// In Redis or Valkey, for several machines.
+    Redis,
+}
+
+impl Default for ServiceSessions {
+    fn default() -> Self {
+        Self {
+            store: SessionStore::default(),
+            url: None,
+            cookie: "session".parse().expect("it is a label"),
+            secure: true,
+            idle: Span::from_secs(24 * 3600),
+            lifetime: Span::from_secs(14 * 24 * 3600),
+        }
+    }
 }
 
 const fn yes() -> bool {

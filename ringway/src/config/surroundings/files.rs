@@ -54,6 +54,7 @@ impl Inspector<'_> {
         for (index, service) in config.service.iter().enumerate() {
             let node = tree.item("service", index);
             self.library(service.library.as_ref().map(FilePath::as_path), node.place_of("library"));
+            self.directory(service.files.as_ref(), node.place_of("files"));
             if let Some(data) = &service.data {
                 self.parent(data.as_path(), node.place_of("data"));
             }
