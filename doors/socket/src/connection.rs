@@ -64,6 +64,12 @@ impl Work {
         }
     }
 
+    /// Whether so little waits to be sent that the peer's messages are taken.
+    pub(crate) fn has_room(&self) -> bool {
+        let most = self.owner.terms.limits.queue_bytes_max;
+        self.out.waiting() <= crate::reading::WAITING_BYTES_MAX.min(most)
+    }
+
     pub(crate) fn may_send(&self) -> bool {
         self.intent == Intent::Stay && !self.word.facts.has(Facts::SHUT)
     }
@@ -448,9 +454,8 @@ impl Connection<'_> {
         let most = self.work.owner.terms.limits.queue_bytes_max;
         if self.work.out.waiting() + bytes > most {
             self.recount();
-            let waiting = self.work.out.waiting();
-            // One message may be as long as it likes when nothing waits.
-            if waiting > 0 && waiting + bytes > most {
+            // Where messages are taken, one may be answered, however long it is.
+            if !self.work.has_room() && self.work.out.waiting() + bytes > most {
                 return Err(SendError::Full);
             }
         }

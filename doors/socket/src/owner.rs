@@ -63,7 +63,8 @@ pub struct ConnectionLimits {
     pub read_ms_max: u64,
     /// How long a peer may take nothing of what is sent, in milliseconds; 0: without limit. 60 seconds.
     pub stall_ms_max: u64,
-    /// Bytes that may wait to be sent: what is sent beyond is refused. 1 MiB.
+    /// Bytes that may wait to be sent: what is sent beyond is refused, but for the answer to a message, which is only taken
+    /// while little waits. 1 MiB.
     pub queue_bytes_max: usize,
 }
 

@@ -405,8 +405,7 @@ impl Work {
             return;
         }
         let began_ms = self.rare.as_ref().map_or(0, |rare| rare.began_ms);
-        let is_reading =
-            !self.word.facts.has(Facts::PAUSED) && self.out.waiting() <= reading::WAITING_BYTES_MAX;
+        let is_reading = !self.word.facts.has(Facts::PAUSED) && self.has_room();
         if limits.read_ms_max > 0 && began_ms > 0 && is_due(began_ms + limits.read_ms_max) && is_reading {
             self.owner.counters.timeouts.add(1);
             return self.fail(conn, Intent::Abort, Reason::Slow);

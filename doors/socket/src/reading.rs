@@ -94,12 +94,12 @@ pub(crate) fn may_read(work: &mut Work, conn: &mut Conn<'_>) -> bool {
     if work.intent != Intent::Stay || work.word.facts.has(Facts::PAUSED) {
         return false;
     }
-    if work.out.waiting() > WAITING_BYTES_MAX {
+    if !work.has_room() {
         work.out.flush(conn);
         let queued = if conn.is_flushed() { 0 } else { conn.queued_bytes() };
         work.out.recount(queued);
     }
-    work.out.waiting() <= WAITING_BYTES_MAX
+    work.has_room()
 }
 
 /// Takes what is unread beyond `seen` bytes that were looked at, writable. `None`: there is no more, or no memory.
@@ -184,7 +184,7 @@ fn feed(work: &mut Work, conn: &mut Conn<'_>, input: &mut Slice, seen: usize) ->
         if work.intent != Intent::Stay {
             return (bytes.len(), Left::Nothing);
         }
-        if work.word.facts.has(Facts::PAUSED) || work.out.waiting() > WAITING_BYTES_MAX {
+        if work.word.facts.has(Facts::PAUSED) || !work.has_room() {
             return (at, Left::Unseen);
         }
     }

@@ -237,7 +237,7 @@ fn feed(work: &mut Work, conn: &mut Conn<'_>, input: &mut Slice) -> (usize, Rest
         if work.intent != Intent::Stay {
             return (bytes.len(), Rest::Unseen);
         }
-        if work.word.facts.has(Facts::PAUSED) || work.out.waiting() > reading::WAITING_BYTES_MAX {
+        if work.word.facts.has(Facts::PAUSED) || !work.has_room() {
             return (at, Rest::Unseen);
         }
     }

@@ -12,8 +12,7 @@ struct Echo;
 
 impl Handler for Echo {
     fn message(&self, conn: &mut Connection<'_>, message: Message<'_>) {
-        // Where no more can be sent, the connection ends for a reason of its own.
-        let _closed = conn.reply(message);
+        super::sent_or_abort(conn, |conn| conn.reply(message));
     }
 }
 

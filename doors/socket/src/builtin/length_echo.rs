@@ -18,8 +18,7 @@ struct LengthEcho {
 
 impl Handler for LengthEcho {
     fn message(&self, conn: &mut Connection<'_>, message: Message<'_>) {
-        // Where no more can be sent, the connection ends for a reason of its own.
-        let _closed = conn.reply(message);
+        super::sent_or_abort(conn, |conn| conn.reply(message));
     }
 
     fn measure(&self, _user: u64, input: &[u8]) -> Measure {

@@ -8,9 +8,10 @@ mod mail;
 mod policy;
 mod settings;
 
+use crate::connection::Connection;
 use crate::framing::Framing;
 use crate::gateway;
-use crate::handler::HandlerFactory;
+use crate::handler::{HandlerFactory, SendError};
 use std::fmt;
 
 pub use settings::Settings;
@@ -58,6 +59,15 @@ pub fn builtin(name: &str, settings: &Settings) -> Result<HandlerFactory, Builti
     };
     settings.check_names(known)?;
     make(settings)
+}
+
+/// Resets a connection on which an answer is missing: without memory, most of all.
+fn sent_or_abort(conn: &mut Connection<'_>, send: impl FnOnce(&mut Connection<'_>) -> Result<(), SendError>) {
+    match send(conn) {
+        // Where no more can be sent, the connection ends for a reason of its own.
+        Ok(()) | Err(SendError::Closed) => {}
+        Err(_missing) => conn.abort(),
+    }
 }
 
 /// Why there is no such handler.

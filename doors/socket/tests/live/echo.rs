@@ -61,3 +61,28 @@ fn messages_with_lengths_come_back_in_order() {
         stand.stop();
     });
 }
+
+#[test]
+fn long_messages_in_a_row_all_come_back() {
+    let framing = Framing::Length { bytes: 4, order: ByteOrder::Big, inclusive: false };
+    let mut bytes = Vec::new();
+    for size in [50_000, 1_040_000, 60_000, 1_048_572, 1, 1_040_000] {
+        let size: u32 = size;
+        bytes.extend_from_slice(&size.to_be_bytes());
+        bytes.extend_from_slice(&pattern(size as usize, size as usize));
+    }
+    on_each_driver(|driver| {
+        for queue_bytes_max in [1_000, 1 << 20] {
+            let stand = Setup::builtin(driver, "echo")
+                .on(|terms| terms.framing = framing.clone())
+                .on(|terms| terms.limits.queue_bytes_max = queue_bytes_max)
+                .start();
+            let mut stream = stand.connect();
+            exchange(&mut stream, &bytes, bytes.len());
+            drop(stream);
+            stand.until_resting();
+            assert_eq!((stand.counted().messages_out, stand.counted().errors), (6, 0));
+            stand.stop();
+        }
+    });
+}
