@@ -39,6 +39,18 @@ fn example(scratch: &Scratch, name: &str) -> PathBuf {
     build(scratch, &format!("{name}.so"), &source)
 }
 
+/// The plug-ins in Rust, built as they are outside of this repository: by cargo.
+fn in_rust(name: &str) -> PathBuf {
+    let own = std::env::current_exe().expect("this test is a file");
+    let target = own.ancestors().nth(3).expect("cargo's directories").join("plugins");
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.args(["build", "--quiet", "--offline", "--examples", "--target-dir"]).arg(&target);
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../contrib/plugin/rust");
+    let output = cargo.current_dir(folder).output().expect("cargo");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    target.join(format!("debug/examples/lib{name}.so"))
+}
+
 fn configure(scratch: &Scratch, driver: &str, hooks: &str) {
     let _is_there = std::fs::create_dir(scratch.path().join("site"));
     scratch.file("site/index.html", b"<p>Hello</p>");
@@ -190,6 +202,29 @@ fn a_hook_decides_later_from_any_thread_and_its_faults_cost_its_requests() {
             said().contains("tokens.so: of a request its `request` says Unknown(77)")
         });
         eventually("late ones too", || said().contains("not given it within 1000 ms"));
+        assert!(running.stop().expect("it ends").success());
+    }
+}
+
+#[test]
+fn a_hook_in_rust_asks_for_a_token() {
+    let library = in_rust("token");
+    for driver in drivers() {
+        let scratch = Scratch::new("hooks-rust");
+        // A copy: a process that is confined reads the folder of its libraries.
+        std::fs::copy(&library, scratch.path().join("token.so")).expect("room");
+        configure(
+            &scratch,
+            driver,
+            "[[site.hook]]\nlibrary = \"token.so\"\nconfig = { token = \"sesame\" }\n",
+        );
+        let running = start(&scratch);
+        let address = running.address();
+        for (wrong, status) in [("", 401), ("sesam", 401), ("sesamE", 401), ("sesame", 200)] {
+            let answer = get(address, "/", &format!("Authorization: Bearer {wrong}\r\n"));
+            assert_eq!(answer.status, status, "{wrong}");
+        }
+        assert_eq!(text(&get(address, "/", "")), "Who are you?\n");
         assert!(running.stop().expect("it ends").success());
     }
 }

@@ -62,6 +62,10 @@ impl std::error::Error for Fault {}
 pub struct Later(u64);
 
 impl Later {
+    pub(crate) fn number(&self) -> u64 {
+        self.0
+    }
+
     pub(crate) fn new(number: u64) -> Self {
         Self(number)
     }

@@ -84,11 +84,13 @@ mod connection;
 mod connection_table;
 mod datagram;
 mod endpoint;
+mod filter;
 mod handler;
 mod later;
 mod request;
 mod request_table;
 mod server;
+mod stage;
 mod state;
 mod tables;
 
@@ -98,6 +100,9 @@ pub use connection::{Closed, Connection, ConnectionHandler, Measure, Message};
 pub use connection_table::{Connections, Datagrams};
 pub use datagram::{DatagramHandler, Peer};
 pub use endpoint::{Endpoint, Key, Kind};
+#[doc(hidden)]
+pub use filter::Filters;
+pub use filter::{Broken, Filtered, StreamFilter};
 pub use handler::{Level, Log, Promised, Reply, RequestHandler, Route, Setup};
 pub use later::{Fault, Later, Writer};
 pub use request::Request;
@@ -105,6 +110,9 @@ pub use request::Request;
 pub use request_table::Requests;
 #[doc(hidden)]
 pub use ringway_plugin::abi;
+#[doc(hidden)]
+pub use stage::Stages;
+pub use stage::{StageHook, Staged};
 #[doc(hidden)]
 pub use tables::{Part, Parts, Table, entry, table, text};
 
@@ -116,6 +124,8 @@ macro_rules! export {
     (@parts) => { () };
     (@parts $part:ty) => { ($part,) };
     (@parts $part:ty, $($rest:ty),+) => { ($part, $crate::export!(@parts $($rest),+)) };
+    (@kind stage, $handler:ty) => { $crate::Stages<$handler> };
+    (@kind filter, $handler:ty) => { $crate::Filters<$handler> };
     (@kind request, $handler:ty) => { $crate::Requests<$handler> };
     (@kind connection, $handler:ty) => { $crate::Connections<$handler> };
     (@kind datagrams, $handler:ty) => { $crate::Datagrams<$handler> };

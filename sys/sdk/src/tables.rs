@@ -28,6 +28,11 @@ pub trait Part: 'static {
     /// Its table, where it is a request handler.
     const REQUEST: *const abi::RequestHandler = ptr::null();
 
+    /// Its table, where it is a stage hook.
+    const STAGE: *const abi::StageHook = ptr::null();
+    /// Its table, where it is a stream filter.
+    const FILTER: *const abi::StreamFilter = ptr::null();
+
     /// Makes an instance.
     ///
     /// # Errors
@@ -41,6 +46,10 @@ pub trait Parts: 'static {
     const CONNECTION: *const abi::ConnectionHandler;
     /// The same.
     const REQUEST: *const abi::RequestHandler;
+    /// The same.
+    const STAGE: *const abi::StageHook;
+    /// The same.
+    const FILTER: *const abi::StreamFilter;
 
     /// Makes an instance of a kind; `None`: it is of no such kind.
     fn create(kind: u32, setup: &Setup<'_>) -> Option<Result<*mut c_void, String>>;
@@ -49,6 +58,8 @@ pub trait Parts: 'static {
 impl<A: Part> Parts for (A,) {
     const CONNECTION: *const abi::ConnectionHandler = A::CONNECTION;
     const REQUEST: *const abi::RequestHandler = A::REQUEST;
+    const STAGE: *const abi::StageHook = A::STAGE;
+    const FILTER: *const abi::StreamFilter = A::FILTER;
 
     fn create(kind: u32, setup: &Setup<'_>) -> Option<Result<*mut c_void, String>> {
         (kind == A::KIND as u32).then(|| A::create(setup))
@@ -58,6 +69,8 @@ impl<A: Part> Parts for (A,) {
 impl<A: Part, B: Parts> Parts for (A, B) {
     const CONNECTION: *const abi::ConnectionHandler = either(A::CONNECTION, B::CONNECTION);
     const REQUEST: *const abi::RequestHandler = either(A::REQUEST, B::REQUEST);
+    const STAGE: *const abi::StageHook = either(A::STAGE, B::STAGE);
+    const FILTER: *const abi::StreamFilter = either(A::FILTER, B::FILTER);
 
     fn create(kind: u32, setup: &Setup<'_>) -> Option<Result<*mut c_void, String>> {
         if kind == A::KIND as u32 { Some(A::create(setup)) } else { B::create(kind, setup) }
@@ -90,8 +103,8 @@ pub const fn table<P: Parts>(name: &'static CStr, version: &'static CStr) -> Tab
         health: Some(health),
         connection: P::CONNECTION,
         request: P::REQUEST,
-        stage: ptr::null(),
-        filter: ptr::null(),
+        stage: P::STAGE,
+        filter: P::FILTER,
     })
 }
 

@@ -8,7 +8,7 @@ use ringway_socket::{Settings, SocketProtocol, Terms, builtin};
 use ringway_testkit::Scratch;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -33,6 +33,18 @@ fn build(scratch: &Scratch, source: &str, name: &str) {
     cc.args(["-std=c11", "-O1", "-fPIC", "-shared", "-fvisibility=hidden", "-pthread", "-Wall", "-Werror"]);
     cc.arg(format!("-I{}", here.join("../../sys/plugin/include").display())).arg(here.join(source));
     assert!(cc.arg("-o").arg(scratch.path().join(name)).status().expect("a C compiler").success());
+}
+
+/// The plug-ins in Rust, built as they are outside of this repository: by cargo.
+fn in_rust(name: &str) -> PathBuf {
+    let own = std::env::current_exe().expect("this test is a file");
+    let target = own.ancestors().nth(3).expect("cargo's directories").join("plugins");
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.args(["build", "--quiet", "--offline", "--examples", "--target-dir"]).arg(&target);
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../contrib/plugin/rust");
+    let output = cargo.current_dir(folder).output().expect("cargo");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    target.join(format!("debug/examples/lib{name}.so"))
 }
 
 /// An echo behind filters.
@@ -144,6 +156,21 @@ fn bytes_are_changed_on_the_wire_and_are_the_handlers_own_above() {
         let before = stand.lines.lock().expect("no panic").len();
         assert_eq!(exchange(stand.connect(), b"quiet"), b"quiet");
         assert_eq!(stand.lines.lock().expect("no panic").len(), before, "it was switched off");
+        stand.stop();
+    }
+}
+
+#[test]
+fn a_filter_in_rust_stands_beside_one_in_c() {
+    let scratch = Scratch::new("filters-rust");
+    build(&scratch, "../../contrib/plugin/xor.c", "xor.so");
+    let (rust, sent) = (format!("lib:{}?7", in_rust("xor").display()), sample(300_000));
+    for driver in drivers() {
+        // Both of them: what is on the wire is XOR 7 XOR 7.
+        let stand = Stand::start(driver, scratch.path(), &[&rust, "trace:bytes", "lib:xor.so?7"]);
+        assert_eq!(exchange(stand.connect(), b"abc"), b"abc");
+        stand.until_heard("received, bytes 3: \"fed\"");
+        assert!(exchange(stand.connect(), &sent) == sent);
         stand.stop();
     }
 }
