@@ -5,4 +5,6 @@ mod faults;
 mod outward;
 mod replaced;
 mod stand;
+#[path = "../live/tls.rs"]
+mod tls;
 mod waiting;

@@ -1,6 +1,7 @@
 //! Connections that libraries have made, maintained ones among them, and messages to all connections.
 
 use crate::stand::{Like, PATIENCE, Stand, alone, build, drivers, eventually, until_unmapped};
+use crate::tls;
 use ringway_socket::Framing;
 use ringway_socket::library::census;
 use ringway_testkit::Scratch;
@@ -46,6 +47,66 @@ static const ringway_plugin plugin = {.struct_size = sizeof plugin, .abi = RINGW
     .create = create, .destroy = free, .connection = &handler};
 const ringway_plugin *ringway_plugin_entry(const ringway_server *from) { server = from; return &plugin; }
 "#;
+
+/// A library that asks over TLS, if it has a place to ask at, and answers with what TLS has agreed on.
+const SESSIONS: &str = r#"
+#include "ringway.h"
+#include <stdio.h>
+static const ringway_server *server;
+static ringway_service service;
+static int32_t worker_start(void *instance, void **worker) {
+    const ringway_bytes *target = instance;
+    *worker = NULL;
+    return target->len ? server->connect(service, *target, RINGWAY_CONNECT_TLS, NULL) : 0;
+}
+static int32_t opened(void *instance, void *worker, ringway_conn *conn, void **user) {
+    (void)instance, (void)worker, (void)user;
+    return server->conn_flags(conn) & RINGWAY_CONN_OUTBOUND ? server->conn_send(conn, ringway_text("who")) : RINGWAY_GO_ON;
+}
+static int32_t message(void *instance, void *worker, ringway_conn *conn, void **user, ringway_bytes_mut message) {
+    (void)instance, (void)worker, (void)user;
+    ringway_bytes all = {message.data, message.len}, version = server->conn_session(conn, RINGWAY_SESSION_VERSION);
+    ringway_bytes name = server->conn_session(conn, RINGWAY_SESSION_SERVER_NAME);
+    if (server->conn_flags(conn) & RINGWAY_CONN_OUTBOUND) return server->log(service, RINGWAY_LOG_INFO, all), RINGWAY_CLOSE;
+    char text[128];
+    ringway_bytes said = {text, (size_t)snprintf(text, sizeof text, "%.*s %.*s %u", (int)version.len, version.data, (int)name.len,
+                                                 name.data ? name.data : "", server->conn_flags(conn))};
+    return server->conn_send(conn, said);
+}
+static int32_t create(const ringway_setup *setup, void **instance) {
+    static char target[64];
+    static ringway_bytes kept;
+    service = setup->service;
+    memcpy(target, setup->config.data, setup->config.len);
+    kept.data = target, kept.len = setup->config.len;
+    *instance = &kept;
+    return 0;
+}
+static const ringway_connection_handler handler = {.struct_size = sizeof handler, .worker_start = worker_start,
+    .opened = opened, .message = message};
+static const ringway_plugin plugin = {.struct_size = sizeof plugin, .abi = RINGWAY_ABI, .name = "sessions", .version = "1",
+    .create = create, .connection = &handler};
+const ringway_plugin *ringway_plugin_entry(const ringway_server *from) { server = from; return &plugin; }
+"#;
+
+#[test]
+fn libraries_speak_tls_both_ways_and_know_what_was_agreed_on() {
+    let _alone = alone();
+    let scratch = Scratch::new("sessions");
+    let path = build(&scratch, "sessions", SESSIONS);
+    for driver in drivers() {
+        let (filter, client_tls) = tls::pair(tls::NAME);
+        let asked = Like { tls: Some(filter), ..Like::framed(Framing::lines()) };
+        let asked = Stand::start(driver, &path, "", &asked);
+        let asks = Like { client_tls: Some(client_tls), ..Like::framed(Framing::lines()) };
+        let asks = Stand::start(driver, &path, &asked.address().to_string(), &asks);
+        asks.until_heard("TLSv1.3 localhost 1");
+        asked.until_resting();
+        asks.stop();
+        asked.stop();
+    }
+    until_unmapped("sessions");
+}
 
 fn version(scratch: &Scratch, number: u32) -> PathBuf {
     build(scratch, "outward", &SOURCE.replace("VERSION", &number.to_string()))

@@ -2,9 +2,10 @@
 
 use ringway_engine::ring::socket::Address;
 use ringway_engine::ring::{DriverChoice, RingOptions, probe};
-use ringway_engine::{Endpoint, Server, ServerOptions, UdpEndpoint};
+use ringway_engine::{Endpoint, FilterFactory, Server, ServerOptions, UdpEndpoint};
 use ringway_socket::datagrams::{DatagramRules, DatagramService};
 use ringway_socket::library::{Asked, Library, LibraryOptions, Listener, LoadError, census};
+use ringway_socket::outbound::ClientTls;
 use ringway_socket::{EndpointCounters, EndpointTotals, Framing, Level, Log, SocketProtocol, Terms};
 use ringway_testkit::Scratch;
 use std::io::{BufRead, BufReader, Write};
@@ -54,11 +55,22 @@ pub(crate) struct Like {
     pub(crate) peers_max: usize,
     /// Threads that it is called on; 0: on workers.
     pub(crate) threads: usize,
+    /// TLS of connections that come, and of those that are made.
+    pub(crate) tls: Option<FilterFactory>,
+    pub(crate) client_tls: Option<ClientTls>,
 }
 
 impl Default for Like {
     fn default() -> Self {
-        Self { framing: Framing::None, workers: 1, message_bytes_max: 1 << 20, peers_max: 0, threads: 0 }
+        Self {
+            framing: Framing::None,
+            workers: 1,
+            message_bytes_max: 1 << 20,
+            peers_max: 0,
+            threads: 0,
+            tls: None,
+            client_tls: None,
+        }
     }
 }
 
@@ -90,12 +102,14 @@ impl Stand {
             framing: like.framing.clone(),
             log,
             counters: counters.clone(),
+            client_tls: like.client_tls.clone(),
             ..Terms::default()
         };
         terms.framing_limits.message_bytes_max = like.message_bytes_max;
         let handlers = if like.threads > 0 { library.blocking(like.threads) } else { library.handler() };
         let protocol = SocketProtocol::factory(handlers, Arc::new(terms));
-        let endpoint = Endpoint::new(Address::Tcp(SocketAddr::from(([127, 0, 0, 1], 0))), protocol);
+        let mut endpoint = Endpoint::new(Address::Tcp(SocketAddr::from(([127, 0, 0, 1], 0))), protocol);
+        endpoint.filter.clone_from(&like.tls);
         let ring = RingOptions { driver, ..RingOptions::default() };
         let options = ServerOptions { workers: like.workers, ring, ..ServerOptions::default() };
         let server = Server::start(&[endpoint], &options).expect("the server starts");
