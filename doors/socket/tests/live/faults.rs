@@ -1,6 +1,6 @@
 //! What goes wrong ends its own connection, for a reason that is told.
 
-use crate::stand::{Setup, on_each_driver};
+use crate::stand::{Setup, eventually, on_each_driver};
 use ringway_socket::{Closed, Connection, Framing, Handler, Message, Reason};
 use std::io::{Read, Write};
 use std::sync::{Arc, Mutex};
@@ -53,6 +53,44 @@ fn a_panic_takes_its_connection_only() {
             lines[0].starts_with("Error endpoint test: the handler panicked; the connection of 127.0.0.1:")
         );
         assert!(lines[0].contains("as it was told"), "{lines:?}");
+        stand.stop();
+    });
+}
+
+/// Counts its ticks; the second one goes wrong.
+struct Ticking {
+    ticks: Arc<Mutex<u32>>,
+}
+
+impl Handler for Ticking {
+    fn message(&self, _conn: &mut Connection<'_>, _message: Message<'_>) {}
+
+    fn tick_ms(&self) -> u64 {
+        5
+    }
+
+    fn tick(&self, _worker: &ringway_engine::WorkerHandle) {
+        let ticks = {
+            let mut ticks = self.ticks.lock().expect("nothing panics while it is held");
+            *ticks += 1;
+            *ticks
+        };
+        assert_ne!(ticks, 2, "the second tick");
+    }
+}
+
+#[test]
+fn ticks_go_on_after_one_that_panicked() {
+    on_each_driver(|driver| {
+        let ticks = Arc::<Mutex<u32>>::default();
+        let made = Arc::clone(&ticks);
+        let stand = Setup::with(driver, move || Ticking { ticks: Arc::clone(&made) }).start();
+        eventually("several ticks", || {
+            let ticks = *ticks.lock().expect("no panic");
+            if ticks >= 5 { Ok(()) } else { Err(ticks) }
+        });
+        assert_eq!(stand.counted().panics, 1);
+        assert!(stand.lines()[0].contains("the handler panicked in tick: "), "{:?}", stand.lines());
         stand.stop();
     });
 }
