@@ -5,7 +5,9 @@ use super::workshop::{Blueprint, Workshop};
 use super::{AssemblyError, Door, Kept, Provisions, proxy, tls};
 use crate::config::settings::{self, Config, EndpointProtocol, Limits};
 use crate::config::values::Listen;
-use crate::engine::ring::socket::{Address, DatagramSocketOptions, ListenOptions};
+#[cfg(feature = "endpoints")]
+use crate::engine::FilterFactory;
+use crate::engine::ring::socket::{Address, DatagramSocketOptions, Interface, ListenOptions};
 use crate::engine::ring::{DATAGRAM_BYTES_MAX, DatagramOptions};
 use crate::engine::{
     Balance, Endpoint, EndpointLimits, OverCapacity, Preface, ProtocolFactory, UdpEndpoint, WorkerHandle,
@@ -46,6 +48,8 @@ pub(super) fn doors(
         let protocol = protocol(&blueprint, endpoint, web);
         let secure = secure.filter(|_| endpoint.tls);
         let filter = secure.map(|secure| secure.speaking(endpoint.http2).filters());
+        #[cfg(feature = "endpoints")]
+        let filter = filtered(endpoint, kept, errors, filter)?;
         for (key, address) in places(endpoint)? {
             let listeners = provisions.listeners.get(&key).cloned().unwrap_or_default();
             let endpoint_of_engine = Endpoint {
@@ -68,6 +72,22 @@ pub(super) fn doors(
         }
     }
     Ok(doors)
+}
+
+/// What connections of an endpoint go through: its filters, with its TLS among them.
+#[cfg(feature = "endpoints")]
+pub(super) fn filtered(
+    endpoint: &settings::Endpoint,
+    kept: &Kept,
+    errors: &ErrorLog,
+    tls: Option<FilterFactory>,
+) -> Result<Option<FilterFactory>, AssemblyError> {
+    let cannot = |why| AssemblyError::new(format_args!("cannot serve the endpoint {}", endpoint.name), why);
+    let filters = kept.filters.of(endpoint, errors).map_err(cannot)?;
+    Ok(match filters {
+        Some(filters) => Some(filters.factory(tls)),
+        None => tls,
+    })
 }
 
 /// Whether browsers may open WebSockets over streams of HTTP/2: where services answer them. A backend behind a proxy is asked
@@ -155,7 +175,7 @@ pub(super) fn endpoint_limits(limits: &Limits) -> EndpointLimits {
 }
 
 /// An endpoint of datagrams as its socket is made, before it has a handler.
-pub(crate) fn datagrams(address: SocketAddr, limits: &Limits) -> UdpEndpoint {
+pub(crate) fn datagrams(address: SocketAddr, endpoint: &settings::Endpoint, limits: &Limits) -> UdpEndpoint {
     let nothing = Arc::new(|_: &WorkerHandle| Err(io::Error::other("nobody serves here")));
     let payload_bytes = usize::try_from(limits.message_size.bytes()).unwrap_or(usize::MAX);
     UdpEndpoint {
@@ -164,6 +184,7 @@ pub(crate) fn datagrams(address: SocketAddr, limits: &Limits) -> UdpEndpoint {
             payload_bytes: payload_bytes.clamp(1, DATAGRAM_BYTES_MAX),
             ..DatagramOptions::default()
         },
+        groups: endpoint.multicast().map(|group| (group, Interface::Any)).collect(),
         ..UdpEndpoint::new(address, nothing)
     }
 }

@@ -1,8 +1,8 @@
 //! Endpoints with handlers of their own: what speaks there, and how it is replaced while the server runs.
 
-use super::endpoint::{balance, datagrams, endpoint_limits, listen_options, places};
+use super::endpoint::{balance, datagrams, endpoint_limits, filtered, listen_options, places};
 use super::{AssemblyError, Door, Kept, Provisions, tls};
-use crate::config::settings::{Config, Limits, Trace};
+use crate::config::settings::{Config, Trace};
 use crate::engine::ring::socket::Address;
 use crate::engine::{Control, Endpoint, EndpointLimits, FilterFactory, Preface, UdpEndpoint};
 use crate::handlers::{KeptHandlers, Kind, Replaceable, Work};
@@ -10,6 +10,7 @@ use crate::running::HandlerPost;
 use crate::snapshot::HandlerFigures;
 use crate::web::log::errors::ErrorLog;
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// One address of an endpoint of datagrams.
@@ -52,11 +53,12 @@ pub(super) fn handled(
             match &work.kind {
                 Kind::Streams(protocol, terms) => {
                     let secure = secure.filter(|_| endpoint.tls);
+                    let tls = secure.map(|secure| secure.speaking(false).filters());
                     let mut engine_endpoint = Endpoint {
                         balance: balance(endpoint.balance),
                         listen: listen_options(endpoint),
                         limits: endpoint_limits(&limits),
-                        filter: secure.map(|secure| secure.speaking(false).filters()),
+                        filter: filtered(endpoint, kept, errors, tls)?,
                         listeners: provisions.listeners.get(&key).cloned().unwrap_or_default(),
                         ..Endpoint::new(address, Arc::clone(protocol))
                     };
@@ -70,7 +72,10 @@ pub(super) fn handled(
                     });
                 }
                 Kind::Datagrams(_) => {
-                    handled.datagrams.extend(datagram_door(key, &address, &work, &limits, kept, provisions));
+                    let made = address_of(&address).map(|address| datagrams(address, endpoint, &limits));
+                    handled
+                        .datagrams
+                        .extend(made.and_then(|made| datagram_door(key, made, &work, kept, provisions)));
                 }
             }
         }
@@ -79,20 +84,25 @@ pub(super) fn handled(
     Ok(handled)
 }
 
+fn address_of(address: &Address) -> Option<SocketAddr> {
+    match address {
+        Address::Tcp(address) => Some(*address),
+        Address::Unix(_) => None,
+    }
+}
+
 fn datagram_door(
     key: String,
-    address: &Address,
+    unserved: UdpEndpoint,
     work: &Work,
-    limits: &Limits,
     kept: &Kept,
     provisions: &Provisions<'_>,
 ) -> Option<DatagramDoor> {
-    let Address::Tcp(address) = address else { return None };
     let switch = kept.handlers.switch(&key).or_else(|| work.switch())?;
     let endpoint = UdpEndpoint {
         sockets: provisions.listeners.get(&key).cloned().unwrap_or_default(),
         handler: switch.factory(),
-        ..datagrams(*address, limits)
+        ..unserved
     };
     Some(DatagramDoor { key, name: work.name().to_owned(), endpoint, switch })
 }

@@ -45,6 +45,9 @@ pub struct Kept {
     /// Hooks into the stages of requests.
     #[cfg(feature = "libraries")]
     pub(super) hooks: super::hooks::KeptHooks,
+    /// Filters of endpoints.
+    #[cfg(feature = "endpoints")]
+    pub(super) filters: crate::handlers::KeptFilters,
     /// Servers behind this one, with what is known of them.
     pub(super) upstreams: KeptUpstreams,
     /// Where the faces over HTTP find the server they are part of.
@@ -78,6 +81,8 @@ impl Kept {
             handlers: crate::handlers::KeptHandlers::default(),
             #[cfg(feature = "libraries")]
             hooks: super::hooks::KeptHooks::default(),
+            #[cfg(feature = "endpoints")]
+            filters: crate::handlers::KeptFilters::default(),
             upstreams: KeptUpstreams::default(),
             #[cfg(feature = "console")]
             live: Live::new(desk.clone()),

@@ -10,6 +10,8 @@ pub mod meaning;
 pub mod parse;
 pub mod reference;
 pub mod report;
+#[cfg(any(feature = "endpoints", feature = "libraries"))]
+pub(crate) mod section;
 pub mod settings;
 pub mod shape;
 pub mod source;

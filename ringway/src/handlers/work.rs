@@ -46,6 +46,8 @@ pub(crate) struct Work {
     pub(super) limits: Limits,
     pub(super) stamp: Stamp,
     pub(super) known: Arc<Known>,
+    /// What more there is to say of the handler.
+    about: String,
     pub(crate) kind: Kind,
 }
 
@@ -115,7 +117,8 @@ impl Work {
     ) -> Result<Self, String> {
         static NUMBERS: AtomicU64 = AtomicU64::new(0);
         let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
-        let kind = match source::makes(settings)? {
+        let (makes, about) = source::makes(settings, known)?;
+        let kind = match makes {
             Makes::Streams(handlers) => {
                 let terms = Arc::new(terms_of(settings, limits, known));
                 let made = SocketProtocol::factory(handlers, Arc::clone(&terms));
@@ -131,7 +134,7 @@ impl Work {
             }
         };
         let (settings, limits, known) = (settings.clone(), limits.clone(), Arc::clone(known));
-        Ok(Self { number, settings, limits, stamp, known, kind })
+        Ok(Self { number, settings, limits, stamp, known, about, kind })
     }
 
     /// The endpoint's name.
@@ -174,7 +177,7 @@ impl Work {
         HandlerFigures {
             name: self.known.name.to_string(),
             handler: self.handler(),
-            about: String::new(),
+            about: self.about.clone(),
             protocol: match self.settings.spoken() {
                 EndpointProtocol::Udp => "udp".to_owned(),
                 _ => "tcp".to_owned(),

@@ -9,12 +9,12 @@ mod directory;
 mod hosted;
 #[cfg(feature = "develop")]
 mod pages;
-#[cfg(feature = "libraries")]
-mod section;
 mod source;
 #[cfg(feature = "libraries")]
 mod stamp;
 
+#[cfg(feature = "libraries")]
+pub use crate::config::section::text as section_text;
 #[cfg(feature = "libraries")]
 pub use belongings::library_options;
 pub use directory::{Directory, directory, link};
@@ -22,7 +22,5 @@ pub use hosted::ServicePost;
 pub(crate) use hosted::{Hosted, KeptServices, Surroundings};
 #[cfg(feature = "develop")]
 pub(crate) use pages::ReloadedPages;
-#[cfg(feature = "libraries")]
-pub use section::text as section_text;
 #[cfg(feature = "libraries")]
 pub(crate) use stamp::of as stamp_of;

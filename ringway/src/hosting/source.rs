@@ -4,7 +4,7 @@ use super::Directory;
 #[cfg(feature = "libraries")]
 use super::belongings::library_options;
 #[cfg(feature = "libraries")]
-use super::section;
+use crate::config::section;
 use crate::config::settings;
 #[cfg(feature = "libraries")]
 use crate::config::values::FilePath;

@@ -206,7 +206,7 @@ fn places(config: &Config) -> Result<Vec<Place>, String> {
                 let key = key(endpoint, &address);
                 let bound = match (endpoint.spoken(), address) {
                     (EndpointProtocol::Udp, Address::Tcp(address)) => {
-                        Bound::Datagrams(datagrams(address, &limits))
+                        Bound::Datagrams(datagrams(address, endpoint, &limits))
                     }
                     (_, address) => {
                         let nothing =
@@ -320,8 +320,9 @@ struct ServersBehind {
 }
 
 fn servers_behind(config: &Config) -> ServersBehind {
-    let of_endpoints = || config.endpoint.iter().flat_map(|endpoint| &endpoint.connect);
-    let of_services = || config.service.iter().flat_map(|service| &service.connect).chain(of_endpoints());
+    let of_endpoints: Vec<BackendAddress> =
+        config.endpoint.iter().flat_map(settings::Endpoint::reaches).collect();
+    let of_services = || config.service.iter().flat_map(|service| &service.connect).chain(&of_endpoints);
     let origins = || {
         let backends = config.upstream.iter().flat_map(|upstream| &upstream.backend);
         backends.map(|backend| &backend.address).chain(of_services()).map(BackendAddress::origin)

@@ -5,6 +5,7 @@ use crate::engine::{Endpoint, UdpEndpoint};
 use crate::sandbox::Rules;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -83,9 +84,14 @@ pub enum Bound {
 impl Plan {
     /// Why a server process that serves this plan cannot take its addresses for those of another one.
     pub(super) fn differs_in_sockets(&self, other: &Self) -> Option<&'static str> {
-        let of_datagrams = |plan: &Self| -> BTreeSet<String> {
-            let places = plan.places.iter().filter(|place| matches!(place.bound, Bound::Datagrams(_)));
-            places.map(|place| place.key.clone()).collect()
+        let of_datagrams = |plan: &Self| -> BTreeSet<(String, Vec<IpAddr>)> {
+            let places = plan.places.iter().filter_map(|place| match &place.bound {
+                Bound::Datagrams(endpoint) => {
+                    Some((place.key.clone(), endpoint.groups.iter().map(|(group, _)| *group).collect()))
+                }
+                Bound::Streams(_) | Bound::Passed => None,
+            });
+            places.collect()
         };
         if of_datagrams(self) != of_datagrams(other) {
             return Some("it receives datagrams elsewhere");

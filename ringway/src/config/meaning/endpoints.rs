@@ -58,7 +58,8 @@ impl Judge<'_> {
             let message = "nobody is trusted to say whose a connection is, so all would be refused";
             self.error_with_hint(node.place_of("proxy_protocol"), message, hint);
         }
-        let believes = endpoint.proxy_protocol || endpoint.forwarded.is_some();
+        let is_told_by_filter = endpoint.filters.iter().any(|filter| filter.as_str() == "proxy-protocol");
+        let believes = endpoint.proxy_protocol || is_told_by_filter || endpoint.forwarded.is_some();
         if endpoint.forwarded.is_some() && endpoint.trusted.is_empty() && !node.is_damaged {
             let hint = "write `trusted = [\"10.0.0.0/8\"]` with the addresses of your proxies";
             let message = "nobody is trusted to say whom a request came from";

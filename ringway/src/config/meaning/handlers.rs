@@ -1,12 +1,12 @@
 //! Handlers of endpoints: that there are such, that framing and protocol fit them, and that nothing is set which is for sites.
 
-use super::{Judge, all};
-use crate::config::report::Finding;
+use super::Judge;
 use crate::config::settings::{Endpoint, EndpointProtocol, Framing, FramingKind, Limits, Site};
 use crate::config::suggest;
 use crate::config::tree::Node;
-use crate::config::values::{FilterSource, HandlerSource, Listen};
+use crate::config::values::{HandlerSource, Listen};
 use crate::engine::ring::socket::Address;
+use std::net::IpAddr;
 
 /// The handlers that are built in, and what they are spoken to over.
 const BUILTIN: [(&str, EndpointProtocol); 10] = [
@@ -22,15 +22,12 @@ const BUILTIN: [(&str, EndpointProtocol); 10] = [
     ("multicast-relay", EndpointProtocol::Udp),
 ];
 
-/// The filters that are built in.
-const FILTERS: [&str; 1] = ["trace"];
-
 /// Settings that are for sites alone.
 const OF_SITES: [&str; 3] = ["http2", "forwarded", "proxy_protocol"];
 
 /// Settings that are for handlers alone.
-const OF_HANDLERS: [&str; 8] =
-    ["framing", "origins", "urgent", "trace", "blocking", "isolate", "connect", "config"];
+const OF_HANDLERS: [&str; 9] =
+    ["groups", "framing", "origins", "urgent", "trace", "blocking", "isolate", "connect", "config"];
 
 /// Settings that are for streams alone.
 const OF_STREAMS: [&str; 6] = ["framing", "origins", "urgent", "tls", "filters", "fast_open"];
@@ -58,6 +55,12 @@ impl Judge<'_> {
         }
         if spoken == EndpointProtocol::Udp {
             self.datagrams(endpoint, node);
+        }
+        self.groups(endpoint, node);
+        self.settings_of_handler(endpoint, node);
+        if endpoint.blocking && handler.library().is_none() {
+            let message = "`blocking` is for handlers in libraries; none that is built in waits";
+            self.error(node.key_place_of("blocking"), message);
         }
         if let Some(framing) = &endpoint.framing {
             self.framing(framing, &endpoint.limits.over(&self.config.limits), node);
@@ -116,6 +119,27 @@ impl Judge<'_> {
             Some(_) => {}
         }
     }
+
+    /// What a handler that is built in says of its own settings.
+    #[cfg(feature = "endpoints")]
+    fn settings_of_handler(&mut self, endpoint: &Endpoint, node: &Node) {
+        let is_known =
+            |name: &str| BUILTIN.iter().any(|(known, spoken)| *known == name && *spoken == endpoint.spoken());
+        let Some(HandlerSource::Builtin(name)) = endpoint.handler.as_ref() else { return };
+        if is_known(name)
+            && let Err(error) = crate::handlers::check(endpoint)
+        {
+            let place = if node.entry("config").is_some() {
+                node.under("config").place
+            } else {
+                node.place_of("handler")
+            };
+            self.error(place, error);
+        }
+    }
+
+    #[cfg(not(feature = "endpoints"))]
+    fn settings_of_handler(&mut self, _endpoint: &Endpoint, _node: &Node) {}
 
     /// What streams have, and datagrams do not.
     fn datagrams(&mut self, endpoint: &Endpoint, node: &Node) {
@@ -177,18 +201,36 @@ impl Judge<'_> {
         }
     }
 
+    #[cfg(feature = "endpoints")]
     fn filters(&mut self, endpoint: &Endpoint, node: &Node) {
-        for (index, filter) in endpoint.filters.iter().enumerate() {
-            let place = node.place_in("filters", index);
-            if !cfg!(feature = "endpoints") {
-                self.error(place, "this program was built without filters");
-            } else if let FilterSource::Builtin(name) = filter
-                && !FILTERS.contains(&name.as_str())
-            {
-                let hint = suggest::did_you_mean(name, FILTERS).or_else(|| all(&FILTERS));
-                let message = format!("there is no filter `{name}` in this program");
-                self.findings.push(Finding::error(place, message).maybe_hint(hint));
+        use crate::socket::filters::FilterSpec;
+        let texts: Vec<String> = endpoint.filters.iter().map(ToString::to_string).collect();
+        if let Err((index, error)) = FilterSpec::parse_all(&texts, std::path::Path::new("")) {
+            self.error(node.place_in("filters", index), error.to_string());
+        }
+    }
+
+    #[cfg(not(feature = "endpoints"))]
+    fn filters(&mut self, _endpoint: &Endpoint, _node: &Node) {}
+
+    /// Groups are of datagrams, and multicast.
+    fn groups(&mut self, endpoint: &Endpoint, node: &Node) {
+        for (index, group) in endpoint.groups.iter().enumerate() {
+            let address = group.to_string().parse::<IpAddr>();
+            if !address.is_ok_and(|address| address.is_multicast()) {
+                let message = format!("{group} is no multicast group");
+                self.error_with_hint(
+                    node.place_in("groups", index),
+                    message,
+                    "write its address, such as \"239.1.2.3\"",
+                );
             }
+        }
+        if !endpoint.groups.is_empty() && endpoint.spoken() != EndpointProtocol::Udp {
+            self.error(
+                node.key_place_of("groups"),
+                "`groups` is for datagrams, and this endpoint has streams",
+            );
         }
     }
 

@@ -1,11 +1,12 @@
 //! Settings of endpoints.
 
 use crate::config::settings::{ForwardedField, Framing, Governor, LimitOverrides};
-use crate::config::values::{BackendAddress, Cidr, FilterSource, HandlerSource, Label, Listen};
+use crate::config::values::{BackendAddress, Cidr, FilterText, HandlerSource, Host, Label, Listen};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 /// Where to listen, and how.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -72,7 +73,7 @@ pub struct Endpoint {
     /// What stands between connections and who speaks there, the first next to the connection. TLS, where it is on, is before them.
     #[serde(default)]
     #[schemars(length(max = 8))]
-    pub filters: Vec<FilterSource>,
+    pub filters: Vec<FilterText>,
     /// What the error log tells of the traffic with a `handler`: nothing (`off`), how much comes and goes (`sizes`), or the
     /// beginnings of it too (`bytes`; with TLS only their sizes). The console's `trace` changes it until the next reload.
     #[serde(default)]
@@ -85,7 +86,11 @@ pub struct Endpoint {
     /// of other endpoints live on. Unset: with everything else.
     #[serde(default)]
     pub isolate: Option<Isolation>,
-    /// Servers the `handler` connects to. Where the server process is confined, TCP ports that nobody has named cannot be
+    /// Multicast groups whose datagrams the `handler` receives: `239.1.2.3`.
+    #[serde(default)]
+    #[schemars(length(max = 20))]
+    pub groups: Vec<Host>,
+    /// Servers the `handler` connects to; those of `gateway` in its `config` need not be named. Where the server process is confined, TCP ports that nobody has named cannot be
     /// reached.
     #[serde(default)]
     pub connect: Vec<BackendAddress>,
@@ -130,10 +135,28 @@ impl Endpoint {
         self.spoken() == EndpointProtocol::Http
     }
 
+    /// The multicast groups whose datagrams it receives.
+    pub fn multicast(&self) -> impl Iterator<Item = IpAddr> {
+        self.groups.iter().filter_map(|group| group.to_string().parse().ok())
+    }
+
+    /// Servers that its handler connects to.
+    #[must_use]
+    pub fn reaches(&self) -> Vec<BackendAddress> {
+        let is_gateway = matches!(&self.handler, Some(HandlerSource::Builtin(name)) if name == "gateway");
+        let targets = match self.config.get("targets").filter(|_| is_gateway) {
+            Some(Value::Array(targets)) => targets.iter().filter_map(Value::as_str).collect(),
+            Some(Value::String(targets)) => targets.split(',').map(str::trim).collect(),
+            _ => Vec::new(),
+        };
+        let targets = targets.into_iter().filter_map(|target| target.parse().ok());
+        self.connect.iter().cloned().chain(targets).collect()
+    }
+
     /// The shared libraries it needs.
     pub fn libraries(&self) -> impl Iterator<Item = &std::path::Path> {
         let of_handler = self.handler.iter().filter_map(HandlerSource::library);
-        of_handler.chain(self.filters.iter().filter_map(FilterSource::library))
+        of_handler.chain(self.filters.iter().filter_map(FilterText::library))
     }
 }
 

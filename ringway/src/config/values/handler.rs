@@ -22,12 +22,7 @@ pub enum HandlerSource {
 
 /// What stands between an endpoint's connections and who speaks on it: a filter that is built in, or one in a shared library.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum FilterSource {
-    /// The filter of that name.
-    Builtin(String),
-    /// The shared library with that path.
-    Library(PathBuf),
-}
+pub struct FilterText(String);
 
 impl HandlerSource {
     /// The library, where it is in one.
@@ -40,14 +35,18 @@ impl HandlerSource {
     }
 }
 
-impl FilterSource {
+impl FilterText {
+    /// As it is written.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
     /// The library, where it is in one.
     #[must_use]
     pub fn library(&self) -> Option<&Path> {
-        match self {
-            Self::Builtin(_) => None,
-            Self::Library(path) => Some(path),
-        }
+        let path = self.0.strip_prefix(LIBRARY)?;
+        Some(Path::new(path.split_once('?').map_or(path, |(path, _)| path)))
     }
 }
 
@@ -65,17 +64,21 @@ impl FromStr for HandlerSource {
     }
 }
 
-impl FromStr for FilterSource {
+impl FromStr for FilterText {
     type Err = String;
 
+    #[cfg(feature = "endpoints")]
     fn from_str(text: &str) -> Result<Self, String> {
-        if let Some(path) = text.strip_prefix(LIBRARY).filter(|path| is_path(path)) {
-            return Ok(Self::Library(path.into()));
+        match crate::socket::filters::FilterSpec::parse(text, Path::new("")) {
+            Ok(_) if !text.contains('\0') => Ok(Self(text.to_owned())),
+            Ok(_) => Err(format!("{text:?} is no path of a library")),
+            Err(error) => Err(error.to_string()),
         }
-        if is_name(text) {
-            return Ok(Self::Builtin(text.to_owned()));
-        }
-        Err(format!("{text:?} is no filter; write \"trace\", or \"lib:\" and a library's path"))
+    }
+
+    #[cfg(not(feature = "endpoints"))]
+    fn from_str(_text: &str) -> Result<Self, String> {
+        Err("this program was built without filters".to_owned())
     }
 }
 
@@ -97,12 +100,9 @@ impl fmt::Display for HandlerSource {
     }
 }
 
-impl fmt::Display for FilterSource {
+impl fmt::Display for FilterText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Builtin(name) => f.write_str(name),
-            Self::Library(path) => write!(f, "{LIBRARY}{}", path.display()),
-        }
+        f.write_str(&self.0)
     }
 }
 
@@ -119,10 +119,10 @@ written_as_text!(
     ["builtin:echo", "lib:/usr/lib/ringway/telemetry.so"]
 );
 written_as_text!(
-    FilterSource,
+    FilterText,
     "filter",
-    "The name of a filter that is built in, or `lib:` and the path of a shared library; what is relative is below the directory of the file that says it.",
-    ["trace", "lib:/usr/lib/ringway/xor.so"]
+    "`trace` (or `trace:sizes`, `trace:bytes`), `proxy-protocol`, `flow:` and bytes a second in each direction, `tls` for where the endpoint's TLS stands, or `lib:` and the path of a shared library, with its settings behind a `?`; what is relative is below the directory of the file that says it.",
+    ["trace", "flow:1MiB", "lib:/usr/lib/ringway/xor.so?key"]
 );
 
 #[cfg(test)]
@@ -130,20 +130,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn handlers_and_filters_are_read_as_they_are_written() {
+    fn handlers_are_read_as_they_are_written() {
         for text in ["builtin:udp-echo", "lib:/x.so", "lib:a b.so"] {
             let handler: HandlerSource = text.parse().expect(text);
             assert_eq!(handler.to_string(), text);
         }
-        for text in ["trace", "lib:/x.so"] {
-            let filter: FilterSource = text.parse().expect(text);
-            assert_eq!(filter.to_string(), text);
-        }
         for text in ["", "echo", "builtin:", "lib:", "builtin:Echo", "builtin:a b", "lib:\0", "wasm:x"] {
             assert!(text.parse::<HandlerSource>().is_err(), "{text:?}");
         }
-        for text in ["", "lib:", "Trace", "a/b"] {
-            assert!(text.parse::<FilterSource>().is_err(), "{text:?}");
+    }
+
+    #[cfg(feature = "endpoints")]
+    #[test]
+    fn filters_say_which_library_they_need() {
+        for (text, library) in
+            [("trace:bytes", None), ("lib:/x.so?a=1", Some("/x.so")), ("lib:y.so", Some("y.so"))]
+        {
+            let filter: FilterText = text.parse().expect(text);
+            assert_eq!((filter.to_string().as_str(), filter.library()), (text, library.map(Path::new)));
+        }
+        for text in ["", "lib:", "Trace", "flow:0", "trace:all"] {
+            assert!(text.parse::<FilterText>().is_err(), "{text:?}");
         }
     }
 

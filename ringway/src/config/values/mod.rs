@@ -11,7 +11,7 @@ pub use address::{BackendAddress, Cidr, Host, Listen};
 pub use amount::{Rate, RequestRate, Size, Span};
 pub(in crate::config) use file::made_absolute;
 pub use file::{FilePath, LogTarget};
-pub use handler::{FilterSource, HandlerSource};
+pub use handler::{FilterText, HandlerSource};
 pub use name::{Group, HeaderName, HeaderText, Label, MediaRange, MediaTypeText, Method, SiteName};
 pub use pattern::{LocalTarget, PathPattern, PrefixPath, Target, TextPattern, TryStep, UrlText};
 
@@ -71,7 +71,7 @@ const DESCRIPTIONS: [(&str, &str); 27] = [
     FilePath::FORMAT,
     LogTarget::FORMAT,
     HandlerSource::FORMAT,
-    FilterSource::FORMAT,
+    FilterText::FORMAT,
     SiteName::FORMAT,
     Label::FORMAT,
     Group::FORMAT,
@@ -105,7 +105,7 @@ pub fn check_format(format: &str, text: &str) -> Option<Result<(), String>> {
         "backend" => check::<BackendAddress>(text),
         "path" => check::<FilePath>(text),
         "handler" => check::<HandlerSource>(text),
-        "filter" => check::<FilterSource>(text),
+        "filter" => check::<FilterText>(text),
         "log-target" => check::<LogTarget>(text),
         "site-name" => check::<SiteName>(text),
         "label" => check::<Label>(text),

@@ -1,4 +1,4 @@
-//! A service's section of the configuration as the text of TOML, for services that are not written in Rust.
+//! Somebody's own section of the configuration as the text of TOML, for services and handlers that are not written in Rust.
 
 use serde_json::Value;
 use std::collections::BTreeMap;
