@@ -52,6 +52,7 @@ fn run() -> Result<(), Box<dyn Error>> {
         filter: None,
         preface: None,
         listeners: Vec::new(),
+        urgent_inline: false,
     };
     let server = Server::start(&[endpoint], &ServerOptions { workers, ..ServerOptions::default() })?;
     eprintln!("listening on {:?}", server.addresses());

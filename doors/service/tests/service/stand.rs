@@ -42,6 +42,7 @@ impl Stand {
             filter: None,
             preface: None,
             listeners: Vec::new(),
+            urgent_inline: false,
         };
         let ring = RingOptions { driver, ..RingOptions::default() };
         let outbound = vec![Outbound::held(EndpointLimits::default())];

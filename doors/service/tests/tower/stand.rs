@@ -183,6 +183,7 @@ fn serve(
         filter: None,
         preface: None,
         listeners: Vec::new(),
+        urgent_inline: false,
     };
     let ring = RingOptions { driver, ..RingOptions::default() };
     Server::start(&[endpoint], &ServerOptions { workers, ring, ..ServerOptions::default() })

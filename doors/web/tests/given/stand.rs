@@ -422,6 +422,7 @@ impl Stand {
             filter: None,
             preface: None,
             listeners: Vec::new(),
+            urgent_inline: false,
         };
         let ring = RingOptions { driver, ..RingOptions::default() };
         let options = ServerOptions { workers: 1, ring, ..ServerOptions::default() };
