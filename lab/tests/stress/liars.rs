@@ -5,7 +5,8 @@ use crate::{failure, stress};
 use ringway_testkit::Scratch;
 use std::net::Shutdown;
 
-const ONE: [&str; 4] = ["--connections", "1", "--messages", "40"];
+/// The seed is one whose messages differ in their first bytes already, so that places are the same in every run.
+const ONE: [&str; 6] = ["--connections", "1", "--messages", "40", "--seed", "1"];
 
 #[test]
 fn a_changed_byte_is_named_with_its_place_in_every_frame() {
@@ -18,7 +19,7 @@ fn a_changed_byte_is_named_with_its_place_in_every_frame() {
                     }
                 });
             });
-            let run = stress(&address, &[&ONE[..], &["--frame", frame, "--seed", "1"]].concat());
+            let run = stress(&address, &[&ONE[..], &["--frame", frame]].concat());
             let words = failure(&run);
             let whole = head + 64 + tail;
             let (message, at) = (place / whole, place % whole);
@@ -120,7 +121,8 @@ fn answers_that_go_to_the_wrong_connection_are_recognised() {
         // Until the clients have seen it.
         pair.iter_mut().for_each(|stream| drop(std::io::Read::read(stream, &mut [0])));
     });
-    let run = stress(&address, &["--connections", "2", "--messages", "10", "--ramp-per-s", "20"]);
+    let run =
+        stress(&address, &["--connections", "2", "--messages", "10", "--ramp-per-s", "20", "--seed", "1"]);
     let rows = run.rows("failures");
     let all: Vec<&str> = rows.iter().filter_map(|row| row["where and how"].as_str()).collect();
     assert!(
