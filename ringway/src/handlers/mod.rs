@@ -3,6 +3,7 @@
 mod datagrams;
 mod filtered;
 mod kept;
+mod outward;
 mod source;
 mod terms;
 mod work;

@@ -64,11 +64,14 @@ pub(super) fn urgent(urgent: settings::Urgent) -> Urgent {
     }
 }
 
-/// Peers are known where somebody has said how many, and to handlers in libraries, which may keep something for each.
+/// Peers are known where somebody has said how many, to handlers in libraries, which may keep something for each, and to the relay,
+/// which has subscribers.
 pub(super) fn datagram_rules(endpoint: &settings::Endpoint, limits: &Limits) -> DatagramRules {
     let own = &endpoint.limits;
     let is_library = endpoint.handler.as_ref().is_some_and(|handler| handler.library().is_some());
-    let knows = is_library || own.connections.is_some() || own.connections_per_address.is_some();
+    let is_relay =
+        matches!(&endpoint.handler, Some(HandlerSource::Builtin(name)) if name == "multicast-relay");
+    let knows = is_library || is_relay || own.connections.is_some() || own.connections_per_address.is_some();
     DatagramRules {
         peers_max: if knows { usize::try_from(limits.connections).unwrap_or(usize::MAX) } else { 0 },
         peers_per_address_max: limits.connections_per_address,

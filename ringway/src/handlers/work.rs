@@ -1,6 +1,7 @@
 //! A handler at work: what speaks on an endpoint, and what it has done.
 
 use super::datagrams::Switch;
+use super::outward;
 use super::source::{self, Makes, Stamp};
 use super::terms;
 use crate::config::settings::{self, EndpointProtocol, Limits, Trace};
@@ -230,7 +231,7 @@ fn terms_of(settings: &settings::Endpoint, limits: &Limits, known: &Arc<Known>) 
         limits: terms::connection_limits(limits),
         urgent: terms::urgent(settings.urgent),
         origins: settings.origins.iter().map(|origin| origin.as_str().into()).collect(),
-        client_tls: None,
+        client_tls: outward::tls(settings),
         counters: known.counters.clone(),
         log: Log::new(move |level, line| {
             let level = match level {

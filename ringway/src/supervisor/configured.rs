@@ -336,7 +336,7 @@ fn servers_behind(config: &Config) -> ServersBehind {
     ServersBehind {
         is_any: !config.upstream.is_empty() || of_services().next().is_some(),
         is_named: origins().any(|origin| matches!(origin, Origin::Named(..))),
-        is_vouched_for: tls().any(|tls| tls.ca.is_none()),
+        is_vouched_for: tls().any(|tls| tls.ca.is_none()) || !of_endpoints.is_empty(),
         ports: origins().filter_map(port).collect(),
     }
 }
@@ -493,5 +493,10 @@ mod tests {
         for path in RESOLVER.iter().chain(SYSTEM_FILES) {
             assert!(far.read.contains(&PathBuf::from(path)), "{path}");
         }
+        let handler = rules(
+            "[[endpoint]]\nname = \"own\"\nlisten = [\"127.0.0.1:8081\"]\nhandler = \"lib:/x.so\"\nconnect = [\"10.0.0.1:9000\"]",
+        );
+        assert!(handler.outward.upstreams && handler.connect == [9000]);
+        assert!(SYSTEM_FILES.iter().all(|path| handler.read.contains(&PathBuf::from(path))));
     }
 }
