@@ -49,7 +49,8 @@ pub struct Service {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ServiceSessions {
-    /// Where they are kept.
+    /// Where they are kept: in the `memory` of the process, gone with it; in `sqlite`, in `sessions.sqlite` in the service's `data`; in
+    /// `redis` (or Valkey), for several machines.
     pub store: SessionStore,
     /// Of `redis`: the server, such as "redis://127.0.0.1:6379/0". Where the server process is confined, `connect` must name it
     /// too.
@@ -67,13 +68,12 @@ pub struct ServiceSessions {
 /// Where sessions are kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+#[allow(missing_docs, reason = "the setting says what its words mean")]
 pub enum SessionStore {
-    /// In the memory of the process, gone with it.
     #[default]
     Memory,
-    /// In `sessions.sqlite` in the service's `data`.
     Sqlite,
-    /// In Redis or Valkey, for several machines.
     Redis,
 }
 
