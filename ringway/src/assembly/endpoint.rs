@@ -175,6 +175,10 @@ pub(super) fn endpoint_limits(limits: &Limits) -> EndpointLimits {
 }
 
 /// An endpoint of datagrams as its socket is made, before it has a handler.
+#[cfg_attr(
+    not(feature = "sandbox"),
+    allow(dead_code, reason = "supervisors and handlers have sockets of datagrams")
+)]
 pub(crate) fn datagrams(address: SocketAddr, endpoint: &settings::Endpoint, limits: &Limits) -> UdpEndpoint {
     let nothing = Arc::new(|_: &WorkerHandle| Err(io::Error::other("nobody serves here")));
     let payload_bytes = usize::try_from(limits.message_size.bytes()).unwrap_or(usize::MAX);
