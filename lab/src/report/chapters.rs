@@ -49,6 +49,18 @@ const NGINX_PROXY: &str = "nginx={nginx-proxy} {port} {behind}";
 const HAPROXY: &str = "haproxy={haproxy-proxy} {port} {behind}";
 const PHP: &str = "ringway=env RINGWAY={ringway} {ringway-php} {port} {behind} {root}";
 const NGINX_PHP: &str = "nginx={nginx-php} {port} {behind} {root}";
+const HELLO: &str = "ringway={built} hello --port {port} --workers 1";
+const HELLO_HYPER: &str = "hyper={built} axum-hyper --port {port}";
+const AXUM: &str = "ringway={built} axum --port {port} --workers 1 --redis redis://127.0.0.1:{behind}/";
+const AXUM_HYPER: &str = "hyper={built} axum-hyper --port {port} --redis redis://127.0.0.1:{behind}/";
+const SOCKETS: &str = "ringway={built} echo --port {port} --workers 1";
+const SOCKETS_ASYNC: &str = "async={built} echo --port {port} --workers 1 --async";
+const TUNGSTENITE: &str = "tungstenite={built} tungstenite {port}";
+const FLOOR: &str = "floor={built} websocket {port}";
+const BROADCAST: &str = "sends={built} broadcast {port}";
+const ENDPOINT: &str = "built-in=env RINGWAY={ringway} {project}/lab/peers/ringway-echo.sh {port} {udp-port}";
+const PLUGIN: &str = "plug-in=env RINGWAY={ringway} {project}/lab/peers/ringway-echo.sh {port} {udp-port} plugin:echo plugin:udp_echo";
+const PLAIN: &str = "plain={project}/lab/peers/echo-plain.sh {port} {udp-port}";
 const SWEEP_NGINX: &str = "nginx={nginx} {port} {www}";
 
 pub(super) const CHAPTERS: &[Chapter] = &[
@@ -189,6 +201,100 @@ Upstream and pool share the generator's core, so rates say little and the front 
                     NGINX_PHP,
                     PHP,
                 ],
+            },
+        ],
+    },
+    Chapter {
+        title: "Services and WebSockets",
+        introduction: "
+A handler that says hello, over 64 connections that stay (fa) and with 16 requests together (fb), beside one of axum's on hyper; the same
+application of axum's on both: without a call elsewhere (j), with one call of Redis (r), and with one in a route that Ringway has tokio's
+own thread run (t). Then echoes over WebSockets: 64 bytes one at a time and 16 together, and 16 KiB. *Floor* is a loop of epoll, recv and
+send in C that takes the mask off and checks nothing: nearer to nothing no server of one receive and one send a message can come. Then one
+message to 10,000 sockets beside a C loop of sends, without and with sockets that never read; and what a waiting socket takes.
+",
+        steps: &[
+            Step {
+                name: "hello-compare",
+                title: "Hello",
+                arguments: &["compare", "--cases", "fa,fb", "--path", "/", "--seconds", "2", "--rounds", "3", HELLO_HYPER, HELLO],
+            },
+            Step {
+                name: "axum-compare",
+                title: "One application of axum's, on hyper and on Ringway",
+                arguments: &[
+                    "compare",
+                    "--cases",
+                    "j:/json:64,r:/redis:64,t:/tokio/redis:64",
+                    "--seconds",
+                    "2",
+                    "--rounds",
+                    "3",
+                    "--behind",
+                    "redis-server --port {port} --save '' --daemonize no",
+                    AXUM_HYPER,
+                    AXUM,
+                ],
+            },
+            Step {
+                name: "sockets-compare",
+                title: "Echoes over WebSockets",
+                arguments: &[
+                    "compare",
+                    "--cases",
+                    "w64,w64x16,w16k",
+                    "--seconds",
+                    "2",
+                    "--rounds",
+                    "3",
+                    TUNGSTENITE,
+                    FLOOR,
+                    SOCKETS,
+                    SOCKETS_ASYNC,
+                ],
+            },
+            Step {
+                name: "broadcast-compare",
+                title: "One message to all",
+                arguments: &[
+                    "compare", "--cases", "wcast,wstall", "--seconds", "2", "--rounds", "3", BROADCAST, SOCKETS,
+                ],
+            },
+            Step {
+                name: "sockets-idle",
+                title: "Sockets that wait",
+                arguments: &["compare", "--cases", "widle", "--rounds", "3", SOCKETS, SOCKETS_ASYNC, TUNGSTENITE],
+            },
+        ],
+    },
+    Chapter {
+        title: "Endpoints",
+        introduction: "
+Echoes of 64 bytes on endpoints of one's own: the handlers that are built in, plug-ins in C of fifty lines, and plain servers in C (liburing,
+recvmmsg). Over 64 TCP connections, with 16 messages under way on each, over 1000; datagrams of 64 peers, one and 16 under way; and what a
+waiting connection takes. Ringway runs from a configuration: a supervisor and a confined server process.
+",
+        steps: &[
+            Step {
+                name: "endpoint-compare",
+                title: "Echoes",
+                arguments: &[
+                    "compare",
+                    "--cases",
+                    "e64c64,e64c64x16,e64c1000,u64c64,u64c64x16",
+                    "--seconds",
+                    "2",
+                    "--rounds",
+                    "3",
+                    PLAIN,
+                    ENDPOINT,
+                    PLUGIN,
+                ],
+            },
+            Step {
+                name: "endpoint-idle",
+                title: "Connections that wait",
+                arguments: &["compare", "--cases", "tidle", "--rounds", "3", PLAIN, ENDPOINT, PLUGIN],
             },
         ],
     },

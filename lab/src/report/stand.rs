@@ -24,6 +24,11 @@ const PEERS: &[(&str, &str, &str)] = &[
     ("{ringway-php}", "ringway-php.sh", include_str!("../../peers/ringway-php.sh")),
 ];
 
+/// What stands for the project's own folder in steps.
+const PROJECT: (&str, &str) = ("{project}", concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+/// What stands for the script that runs what is built from sources, which lie beside it.
+const BUILT: (&str, &str) = ("{built}", concat!(env!("CARGO_MANIFEST_DIR"), "/peers/built.sh"));
+
 /// Where the steps find what they need.
 #[derive(Debug)]
 pub(super) struct Stand {
@@ -65,7 +70,9 @@ impl Stand {
             let argument = argument
                 .replace("{ringway}", &path(self.ringway.clone()))
                 .replace("{www}", &path(self.place.join("www")))
-                .replace("{yardstick}", yardstick.as_deref().unwrap_or_default());
+                .replace("{yardstick}", yardstick.as_deref().unwrap_or_default())
+                .replace(PROJECT.0, PROJECT.1)
+                .replace(BUILT.0, BUILT.1);
             PEERS.iter().fold(argument, |argument, (mark, name, _script)| {
                 argument.replace(mark, &path(self.place.join(name)))
             })
@@ -80,7 +87,7 @@ impl Stand {
         for (_mark, name, _script) in PEERS {
             part = part.replace(&place(name), &format!("lab/peers/{name}"));
         }
-        part.replace(&place("www"), "www")
+        part.replace(&place("www"), "www").replace(BUILT.1, "lab/peers/built.sh").replace(PROJECT.1, ".")
     }
 }
 
@@ -88,6 +95,7 @@ impl Stand {
 pub(super) fn shown(step: &Step) -> String {
     let words = step.arguments.iter().filter(|argument| !argument.contains("{yardstick}")).map(|argument| {
         let argument = argument.replace("{ringway}", "ringway").replace("{www}", "www");
+        let argument = argument.replace(BUILT.0, "lab/peers/built.sh").replace(PROJECT.0, ".");
         let argument = PEERS.iter().fold(argument, |argument, (mark, name, _script)| {
             argument.replace(mark, &format!("lab/peers/{name}"))
         });
