@@ -87,6 +87,8 @@ fn attempt(
     let (mut buffer, mut filled, mut total) = (vec![0; 64 * 1024], 0, 0_u64);
     loop {
         let count = match stream.read(&mut buffer[filled..]) {
+            // With a time limit no read is gone on with by itself after a signal (signal(7)).
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 let text = format!("no answer within {} ms", plan.timeout.as_millis());
                 return Err(io::Error::new(io::ErrorKind::TimedOut, text));

@@ -119,7 +119,7 @@ fn what_cannot_be_made_is_explained() {
     for (arguments, said) in [
         (&["new"][..], "new takes the directory"),
         (&["new", full], "not empty"),
-        (&["new", "x", "--template", "blog"], "there are hello, api, chat and axum"),
+        (&["new", "x", "--template", "blog"], "there are hello, api, chat, axum and endpoint"),
         (&["new", "1x"], "a letter first"),
         (&["new", "x", "--ringway", "/nowhere"], "/nowhere"),
     ] {

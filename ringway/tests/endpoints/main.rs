@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, reason = "tests fail by panics")]
 
+mod builtins;
 mod libraries;
 mod operated;
 mod reloaded;

@@ -11,7 +11,7 @@ use std::panic::catch_unwind;
 use std::process::ExitCode;
 
 /// Tests by their names.
-const TESTS: [(&str, fn()); 9] = [
+const TESTS: [(&str, fn()); 10] = [
     ("a_program_serves_in_one_process", alone::a_program_serves_in_one_process),
     ("wrong_use_is_told", alone::wrong_use_is_told),
     (
@@ -30,6 +30,10 @@ const TESTS: [(&str, fn()); 9] = [
     ),
     ("wrong_settings_are_told_with_their_line", configured::wrong_settings_are_told_with_their_line),
     ("libraries_serve_confined_and_are_replaced", libraries::libraries_serve_confined_and_are_replaced),
+    (
+        "the_chat_in_c_runs_confined_and_a_browser_talks",
+        libraries::the_chat_in_c_runs_confined_and_a_browser_talks,
+    ),
 ];
 
 fn main() -> ExitCode {

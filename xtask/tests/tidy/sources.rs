@@ -11,6 +11,9 @@ const LINES_MAX: usize = 1_000;
 /// Names that say nothing of what is inside.
 const EMPTY_NAMES: [&str; 7] = ["utils", "util", "common", "helpers", "helper", "misc", "stuff"];
 
+/// Rooms whose locks are watched with `lock-order`.
+const WATCHED: [&str; 5] = ["engine/src/", "doors/", "sys/plugin/src/", "tls/src/", "ringway/src/"];
+
 /// The numbers of the invariants that each unsafe crate's root lists, by the crate's folder.
 type Invariants = BTreeMap<String, BTreeSet<u32>>;
 
@@ -40,6 +43,10 @@ fn check_file(name: &str, text: &str, invariants: &Invariants) -> Vec<Violation>
         if let Some(empty) = inline_module(&line.code).filter(|name| EMPTY_NAMES.contains(name)) {
             object(index + 1, format!("a module named `{empty}` says nothing of its subject"));
         }
+        let is_lock = || ["Mutex", "RwLock", "Condvar"].into_iter().any(|lock| line.has_word(lock));
+        if is_watched(name) && line.code.contains("std::sync") && is_lock() {
+            object(index + 1, "locks are those of `ringway_lock`, which `lock-order` watches".to_owned());
+        }
         if line.has_word("unsafe") {
             unsafe_objections(name, &lines, index, invariants)
                 .into_iter()
@@ -53,6 +60,10 @@ fn check_file(name: &str, text: &str, invariants: &Invariants) -> Vec<Violation>
 fn opens_with_a_sentence(text: &str) -> bool {
     let paragraph: Vec<&str> = text.lines().map_while(|line| line.strip_prefix("//! ")).collect();
     paragraph.last().is_some_and(|line| line.trim_end().ends_with(['.', ':']))
+}
+
+fn is_watched(file: &str) -> bool {
+    file.contains("/src/") && WATCHED.iter().any(|room| file.starts_with(room))
 }
 
 fn empty_name(file: &str) -> Option<&str> {
@@ -189,6 +200,17 @@ fn unsafe_stands_below_sys_only_and_pure_rooms_forbid_it() {
     assert_broken("pure/x/src/lib.rs", "//! A.\n", 1, "forbid(unsafe_code)");
     assert_broken("pure/x/src/lib.rs", "//! A.\n// #![forbid(unsafe_code)]\n", 1, "forbid(unsafe_code)");
     assert_eq!(rules_broken("pure/x/src/lib.rs", "//! A.\n#![forbid(unsafe_code)]\n"), []);
+}
+
+#[test]
+fn locks_are_watched_where_others_meet_them() {
+    let text = "//! A.\nuse std::sync::{Arc, Mutex};\n";
+    assert_broken("engine/src/x.rs", text, 2, "ringway_lock");
+    assert_broken("doors/web/src/x.rs", "//! A.\nlet x = std::sync::RwLock::new(1);\n", 2, "ringway_lock");
+    for file in ["engine/tests/x.rs", "lab/src/x.rs", "sys/ring/src/x.rs"] {
+        assert_eq!(rules_broken(file, text), [], "{file}");
+    }
+    assert_eq!(rules_broken("engine/src/x.rs", "//! A.\nuse ringway_lock::Mutex;\n"), []);
 }
 
 #[test]

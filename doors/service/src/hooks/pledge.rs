@@ -3,11 +3,12 @@
 use super::Side;
 use crate::library::Written;
 use ringway_http::response::HeadWriter;
+use ringway_lock::{Mutex, MutexGuard};
 use ringway_plugin::{Answer, Deferred, Fault, Over, Promise, User};
 use ringway_web::exchange::ADDED_FIELDS_BYTES_MAX;
 use std::fmt;
 use std::rc::Rc;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
