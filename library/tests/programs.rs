@@ -6,17 +6,42 @@ use ringway_testkit::{Answer, Browser, Client, Program, Scratch, Window};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 
 fn root() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
 }
 
-/// The shared library by its name, in a directory of the test's: examples are built with the tests.
+/// The shared library by its name, in a directory of the test's.
 fn library(scratch: &Scratch) {
-    let target = std::env::current_exe().unwrap();
-    let target = target.ancestors().nth(2).unwrap();
-    let built = target.join("examples/libringway_tested.so");
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    let built = BUILT.get_or_init(build_library);
     std::os::unix::fs::symlink(built, scratch.path().join("libringway.so")).unwrap();
+}
+
+/// What programs link with. Tests of all targets make a program of tests of each example, so cargo is asked for the library
+/// itself, with the features that all packages together have: nearly everything of it is there then.
+fn build_library() -> PathBuf {
+    let own = std::env::current_exe().unwrap();
+    // target/PROFILE/deps/programs-HASH
+    let profile = own.ancestors().nth(2).unwrap();
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.args([
+        "build",
+        "--quiet",
+        "--offline",
+        "--workspace",
+        "--example",
+        "ringway_tested",
+        "--target-dir",
+    ]);
+    cargo.arg(profile.parent().unwrap()).current_dir(root());
+    if profile.ends_with("release") {
+        cargo.arg("--release");
+    }
+    let output = cargo.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    profile.join("examples/libringway_tested.so")
 }
 
 /// A service of contrib as a program.

@@ -192,8 +192,11 @@ fn what_a_library_needs_or_is_not_is_named() {
     let error = instance(&library, "", silent()).expect_err("of no kind").to_string();
     assert!(error.contains("it has no request handler, nor anything else"), "{error}");
     drop(library);
-    let filter =
-        table(&format!("{}, .filter = (const void *)&handler", usual.replace(", .request = &handler", "")));
+    let filter = table(&format!("{}, .filter = &through", usual.replace(", .request = &handler", "")));
+    let filter = format!(
+        "static int64_t read(void *i, void *w, ringway_filter *f, void **u, ringway_bytes_mut b) {{ return (int64_t)b.len; }}\n\
+         static const ringway_stream_filter through = {{.struct_size = sizeof through, .read = read, .write = read}};\n{filter}"
+    );
     let library =
         Library::open(&build(&scratch, "filter", &[FRAME, &filter, ENTRY], &["-w"])).expect("a library");
     let error = instance(&library, "", silent()).expect_err("of another kind").to_string();
