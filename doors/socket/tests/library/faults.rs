@@ -180,6 +180,8 @@ fn what_is_no_library_for_an_endpoint_is_refused_with_its_name() {
     let scratch = Scratch::new("refused");
     let echo = in_c("echo");
     let bytes = std::fs::read(&echo).expect("built");
+    // What only debuggers read lies at the end, and may be more than the rest.
+    let part = &bytes[..bytes.len() / 8];
     let told = [
         (
             refusal(&in_c("service"), Asked::Connections, ""),
@@ -195,7 +197,7 @@ fn what_is_no_library_for_an_endpoint_is_refused_with_its_name() {
         (refusal(&in_rust("mail"), Asked::Connections, ""), "the mailbox is empty"),
         (refusal(&of_sdk("fragile"), Asked::Connections, "panic"), "it panicked: at its beginning"),
         (refusal(&scratch.file("text.so", b"no library"), Asked::Connections, ""), "no shared library"),
-        (refusal(&scratch.file("cut.so", &bytes[..bytes.len() / 2]), Asked::Connections, ""), "not whole"),
+        (refusal(&scratch.file("cut.so", part), Asked::Connections, ""), "not whole"),
         (refusal(&scratch.path().join("none.so"), Asked::Connections, ""), "cannot be read"),
     ];
     for (said, wanted) in told {
