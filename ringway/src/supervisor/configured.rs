@@ -280,6 +280,7 @@ fn rules(config: &Config) -> Result<Rules, String> {
         trees.insert(path_of(data));
     }
     read.extend(config.service.iter().filter_map(|service| service.files.as_ref()).map(path_of));
+    read.extend(config.endpoint.iter().filter_map(settings::Endpoint::reads).map(Path::to_owned));
     outward.libraries = config.service.iter().any(|service| service.library.is_some())
         || hooks(config).next().is_some()
         || of_endpoints(config).next().is_some();

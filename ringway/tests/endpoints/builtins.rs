@@ -37,7 +37,7 @@ fn guests_of_a_chat_hear_each_other() {
         }
         guests[0].get_mut().write_all(b"/quit\n").unwrap();
         while !line(&mut guests[1]).contains("Ada has left") {}
-        assert_eq!(place.figure("chat", "total"), 3);
+        assert_eq!((place.figure("chat", "messages_in"), place.figure("chat", "open")), (3, 2));
         place.running.stop();
     });
 }

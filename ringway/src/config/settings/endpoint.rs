@@ -153,6 +153,17 @@ impl Endpoint {
         self.connect.iter().cloned().chain(targets).collect()
     }
 
+    /// What its handler reads when it is made, where that is built in.
+    #[must_use]
+    pub fn reads(&self) -> Option<&std::path::Path> {
+        let setting = match &self.handler {
+            Some(HandlerSource::Builtin(name)) if name == "mail" => "directory",
+            Some(HandlerSource::Builtin(name)) if name == "policy" => "file",
+            _ => return None,
+        };
+        self.config.get(setting).and_then(Value::as_str).map(std::path::Path::new)
+    }
+
     /// The shared libraries it needs.
     pub fn libraries(&self) -> impl Iterator<Item = &std::path::Path> {
         let of_handler = self.handler.iter().filter_map(HandlerSource::library);
