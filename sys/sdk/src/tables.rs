@@ -19,7 +19,7 @@ pub struct Table(abi::Plugin);
 // SAFETY: it is a constant that points to constants (I4).
 unsafe impl Sync for Table {}
 
-/// A kind that a library is of: its table, and how an instance is made. What `create` gives is a [`Instance`] of its own, in a box.
+/// A kind that a library is of: its table, and how an instance is made. What `create` gives is a box of its own.
 pub trait Part: 'static {
     /// `RINGWAY_KIND_*`.
     const KIND: abi::Kind;
