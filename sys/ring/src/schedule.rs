@@ -1,6 +1,5 @@
 //! How the kernel's scheduler sees a thread.
 
-use crate::socket::check;
 use std::io;
 
 /// Marks the calling thread as one that need not run the moment it is woken (`SCHED_BATCH`, sched(7)): where it shares a core, who
@@ -10,9 +9,12 @@ use std::io;
 /// # Errors
 /// What `sched_setscheduler(2)` says, such as that a sandbox does not allow it; nothing changes then.
 pub fn wait_for_who_wakes() -> io::Result<()> {
-    let parameters = libc::sched_param { sched_priority: 0 };
-    // SAFETY: I6: the kernel reads the parameters during the call.
-    check(unsafe { libc::sched_setscheduler(0, libc::SCHED_BATCH, &raw const parameters) }).map(drop)
+    // The kernel's `struct sched_param` is this one number. C libraries differ in theirs, and musl's function refuses.
+    let priority: libc::c_int = 0;
+    // SAFETY: I6: the kernel reads the number during the call.
+    let result =
+        unsafe { libc::syscall(libc::SYS_sched_setscheduler, 0, libc::SCHED_BATCH, &raw const priority) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 #[cfg(test)]
