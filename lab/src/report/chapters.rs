@@ -231,7 +231,7 @@ message to 10,000 sockets beside a C loop of sends, without and with sockets tha
                     "--rounds",
                     "3",
                     "--behind",
-                    "redis-server --port {port} --save '' --daemonize no",
+                    "{project}/lab/peers/redis.sh {port}",
                     AXUM_HYPER,
                     AXUM,
                 ],
