@@ -180,8 +180,8 @@ const DATAGRAM_HANDLERS: [&str; 2] = ["udp-echo", "multicast-relay"];
 #[schemars(inline)]
 #[allow(missing_docs, reason = "the setting says what its words mean")]
 pub enum Urgent {
-    #[default]
     Abort,
+    #[default]
     Inline,
     Separate,
 }
