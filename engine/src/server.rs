@@ -497,7 +497,10 @@ fn work(mut seed: Seed) -> io::Result<()> {
     let _starter_gave_up = seed.started.send(Ok(started));
     let Ok(peers) = seed.peers.recv() else { return Ok(()) };
     worker.set_peers(peers);
-    if let Some(on_start) = &seed.options.on_start {
+    let on_start = seed.options.on_start.clone();
+    // What made protocols may hold a library, which shall be gone when its last user is.
+    drop(seed);
+    if let Some(on_start) = on_start {
         on_start(&worker.handle());
     }
     worker.run()
